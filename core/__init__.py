@@ -1,0 +1,1 @@
+"""What knows nothing of queues, states or screens: settings, models, memory, database, events, library."""

@@ -1,0 +1,71 @@
+"""Where files live: under `CHARLIE_HOME` when it is set, else where the platform keeps such files."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from platformdirs import PlatformDirs
+
+from core.errors import CharlieError
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Every place Charlie reads or writes. Nothing is created until `make()` is called."""
+
+    config: Path
+    data: Path
+    models: Path
+    logs: Path
+    run: Path
+
+    @property
+    def config_file(self) -> Path:
+        return self.config / "config.toml"
+
+    @property
+    def database(self) -> Path:
+        """The folder with the append-only file, and the lock that says who owns it."""
+        return self.data / "database"
+
+    @property
+    def starter(self) -> Path:
+        return self.models / "starter"
+
+    @property
+    def programs(self) -> Path:
+        return self.data / "programs"
+
+    def make(self) -> None:
+        """Create the folders, private to the user.
+
+        Raises CharlieError when one cannot be created or written.
+        """
+        for folder in (self.config, self.data, self.database, self.models, self.logs, self.run):
+            try:
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except OSError as error:
+                raise _unusable(folder, error) from error
+            if not os.access(folder, os.W_OK | os.X_OK):
+                raise _unusable(folder, PermissionError("it is not writable"))
+
+
+def _unusable(folder: Path, error: OSError) -> CharlieError:
+    return CharlieError(
+        f"The folder {folder} cannot be used: {error.strerror or error}.",
+        "Make it writable, or set CHARLIE_HOME to a folder of your own.",
+    )
+
+
+def find_paths() -> Paths:
+    """Resolve the folders from the environment, without touching the disk."""
+    if home := os.environ.get("CHARLIE_HOME"):
+        root = Path(home).expanduser().absolute()
+        return Paths(root / "config", root / "data", root / "models", root / "logs", root / "run")
+    dirs = PlatformDirs("charlie", appauthor=False)
+    data = dirs.user_data_path
+    return Paths(
+        dirs.user_config_path, data, data / "models", dirs.user_log_path, dirs.user_runtime_path
+    )

@@ -1,0 +1,181 @@
+"""The settings: arguments, then environment, then the TOML file, then defaults. Built once, passed in."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from core.errors import SettingsError
+from core.paths import Paths, find_paths
+
+ENV_PREFIX = "CHARLIE_"
+HINT = "Correct it there, or take it out to have the default."
+
+
+class Role(StrEnum):
+    """What a model is for. One file is configured per role."""
+
+    INSTRUCT = "instruct"
+    EMBEDDING = "embedding"
+    RERANKER = "reranker"
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Sampling(Section):
+    """How the next token is drawn. `seed = -1` draws a new seed for every reply."""
+
+    temperature: Annotated[float, Field(ge=0, le=5)] = 0.7
+    top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
+    top_k: Annotated[int, Field(ge=0)] = 40
+    min_p: Annotated[float, Field(ge=0, le=1)] = 0.05
+    repeat_penalty: Annotated[float, Field(gt=0, le=3)] = 1.0
+    max_tokens: Annotated[int, Field(ge=1)] = 512
+    seed: Annotated[int, Field(ge=-1, lt=2**32)] = -1
+
+
+class RoleSettings(Section):
+    """One role's model. Unset means: the starter model, its own context (at most 4,096 tokens), every core."""
+
+    file: Path | None = None
+    context_length: Annotated[int, Field(ge=64)] | None = None
+    gpu_layers: Annotated[int, Field(ge=-1)] = -1
+    """Layers to offload; -1 is all of them."""
+    threads: Annotated[int, Field(ge=1)] | None = None
+    batch: Annotated[int, Field(ge=32)] = 512
+    """Tokens evaluated in one prefill step."""
+
+
+class InstructSettings(RoleSettings):
+    sampling: Sampling = Sampling()
+    system_prompt: str = (
+        "You are Charlie, a warm and attentive companion. Listen, answer briefly, and ask one question."
+    )
+
+
+class EmbeddingSettings(RoleSettings):
+    pooling: Literal["mean", "cls", "last"] | None = None
+    """How token vectors become one; unset takes what the file's header says."""
+
+
+class RerankerSettings(RoleSettings):
+    pass
+
+
+class MemorySettings(Section):
+    """What is left to the rest of the machine; a load never takes it."""
+
+    ram_reserve: ByteSize = ByteSize(512 * 1024**2)
+    vram_reserve: ByteSize = ByteSize(256 * 1024**2)
+
+
+class DatabaseSettings(Section):
+    url: str | None = None
+    """A Redis or Valkey server that is already there; unset starts the embedded one."""
+
+
+class InterfaceSettings(Section):
+    theme: str = "textual-dark"
+    keys: dict[str, str] = {}
+    """Other keys for actions, by the action's id: `"chat.stop" = "ctrl+x"`."""
+
+
+class Settings(BaseSettings):
+    """Everything that can be configured. Frozen: a change is a new start."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix=ENV_PREFIX, env_nested_delimiter="__"
+    )
+
+    instruct: InstructSettings = InstructSettings()
+    embedding: EmbeddingSettings = EmbeddingSettings()
+    reranker: RerankerSettings = RerankerSettings()
+    keep_alive: float = 300.0
+    """Seconds a model stays warm after its last use; 0 unloads at once, below 0 never."""
+    memory: MemorySettings = MemorySettings()
+    database: DatabaseSettings = DatabaseSettings()
+    interface: InterfaceSettings = InterfaceSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        toml = TomlConfigSettingsSource(settings_cls, find_paths().config_file)
+        return init_settings, env_settings, toml
+
+    def role(self, role: Role) -> InstructSettings | EmbeddingSettings | RerankerSettings:
+        match role:
+            case Role.INSTRUCT:
+                return self.instruct
+            case Role.EMBEDDING:
+                return self.embedding
+            case Role.RERANKER:
+                return self.reranker
+
+
+def load_settings(**arguments: Any) -> Settings:
+    """Read the settings from every source.
+
+    Raises SettingsError that names the key, the value and the place.
+    """
+    paths = find_paths()
+    _refuse_unknown_variables()
+    try:
+        return Settings(**arguments)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(
+            f"The file {paths.config_file} is not valid TOML: {error}.", "Correct that line."
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"The file {paths.config_file} cannot be read: {error}.", "Correct or remove it."
+        ) from error
+    except ValidationError as error:
+        raise _explain(error, arguments, paths) from error
+
+
+def _refuse_unknown_variables() -> None:
+    for name in os.environ:
+        if not name.startswith(ENV_PREFIX) or name == "CHARLIE_HOME":
+            continue
+        if name.removeprefix(ENV_PREFIX).split("__")[0].lower() not in Settings.model_fields:
+            raise SettingsError(
+                f"The environment variable {name} = {os.environ[name]!r} is not a setting of Charlie.",
+                "Unset it; `charlie doctor` lists the settings.",
+            )
+
+
+def _explain(error: ValidationError, arguments: dict[str, Any], paths: Paths) -> SettingsError:
+    first = error.errors(include_url=False)[0]
+    keys = [str(part) for part in first["loc"]]
+    key = ".".join(keys)
+    variable = ENV_PREFIX + "__".join(keys).upper()
+    if keys and keys[0] in arguments:
+        place = "the arguments"
+    elif variable in os.environ:
+        place = f"the environment variable {variable}"
+    else:
+        place = str(paths.config_file)
+    if first["type"] == "extra_forbidden":
+        what = f"The setting {key} = {first['input']!r} in {place} is unknown."
+    else:
+        what = f"The setting {key} = {first['input']!r} in {place} cannot be used: {first['msg']}."
+    return SettingsError(what, HINT)

@@ -1,0 +1,1 @@
+"""Standalone DSPy optimizer scripts; they import core alone."""
