@@ -1,0 +1,168 @@
+"""Asks the queue for work and follows it. Every call blocks for about a millisecond; follow() blocks until the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from core.database import connect, read_address
+from core.errors import CharlieError
+from core.events import Bus, QueueChanged, Snapshot
+from core.library import Entry, Library, StoredMessage
+from core.settings import Role
+from core.text import clean, new_id
+from tasks.jobs import Ended, Job, JobKind, Jobs, JobState, Output
+from tasks.queue import enqueue, job_ids, make_queue, withdraw
+
+if TYPE_CHECKING:
+    from core.paths import Paths
+    from core.settings import Settings
+
+LONGEST_ENTRY = 16 * 1024**2
+"""Characters of one message or entry."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedJob:
+    """A job that runs (position 0) or waits (1 is next), and the seconds until it starts, as far as is known."""
+
+    job: Job
+    position: int
+    wait: float | None
+
+
+class Client:
+    """One process's view of the queue, the library and the events. Safe to use from several threads."""
+
+    def __init__(self, settings: Settings, paths: Paths) -> None:
+        self.settings = settings
+        self.paths = paths
+        self.redis = connect(paths, settings.database.url)
+        self.library = Library(self.redis)
+        self.jobs = Jobs(self.redis)
+        self.bus = Bus(self.redis)
+        self._raw = connect(paths, settings.database.url, decode=False)
+        self._queue = make_queue(self._raw.connection_pool, _not_here, _not_here)
+
+    def close(self) -> None:
+        self.redis.close()
+        self.redis.connection_pool.disconnect()
+        self._raw.connection_pool.disconnect()
+
+    def database_pid(self) -> int | None:
+        """None when the database is a server at `database.url`."""
+        address = None if self.settings.database.url else read_address(self.paths)
+        return address.pid if address else None
+
+    # Asking for work. Each returns the job, whose output `follow(job.id)` reads.
+
+    def chat(self, conversation: str, text: str, **sampling: Any) -> Job:
+        """Store what the person wrote, then have it answered. `sampling`: max_tokens, temperature, seed …
+
+        Raises CharlieError for an empty or an immense message.
+        """
+        _check(text, "message")
+        self.library.put_message(conversation, StoredMessage(new_id(), "user", text))
+        return self.submit(JobKind.CHAT, {"conversation": conversation, "sampling": sampling}, conversation)
+
+    def regenerate(self, conversation: str, **sampling: Any) -> Job:
+        """Drop the replies after the last message of the person's, and have it answered again."""
+        messages = self.library.messages(conversation)
+        last = max((n for n, message in enumerate(messages) if message.role == "user"), default=None)
+        if last is None:
+            raise CharlieError("There is nothing to answer yet.", "Write a message first.")
+        self.library.delete_messages(conversation, [message.id for message in messages[last + 1 :]])
+        return self.submit(JobKind.CHAT, {"conversation": conversation, "sampling": sampling}, conversation)
+
+    def ingest(self, entry: Entry) -> Job:
+        """Have an entry's text split, embedded and made findable."""
+        return self.submit(JobKind.INGEST, {"entry": entry.id}, entry.id)
+
+    def search(self, query: str, limit: int = 10) -> Job:
+        """Raises CharlieError for an empty query."""
+        _check(query, "query")
+        return self.submit(JobKind.SEARCH, {"query": clean(query), "limit": limit})
+
+    def ask(self, question: str, limit: int = 5, **sampling: Any) -> Job:
+        """A question to the journal, answered from the `limit` best entries. Raises CharlieError when empty."""
+        _check(question, "question")
+        return self.submit(JobKind.ASK, {"question": clean(question), "limit": limit, "sampling": sampling})
+
+    def warm(self, role: Role) -> Job:
+        return self.submit(JobKind.WARM, {"role": role.value}, role.value)
+
+    def unload(self) -> Job:
+        return self.submit(JobKind.UNLOAD, {})
+
+    def submit(self, kind: JobKind, args: dict[str, Any], subject: str = "") -> Job:
+        job = self.jobs.create(kind, args, subject)
+        enqueue(self._queue, kind, job.id)
+        self._publish_queue()
+        return job
+
+    # Following and stopping it.
+
+    def follow(self, job_id: str, stop: Callable[[], bool] = lambda: False) -> Iterator[Output | None]:
+        """The job's output from its beginning; see Jobs.follow. Raises NotFoundError."""
+        return self.jobs.follow(job_id, stop)
+
+    def cancel(self, job_id: str) -> bool:
+        """Stop a job in whatever phase it is; False when it had ended already. Raises NotFoundError."""
+        job = self.jobs.get(job_id)
+        if job.state.ended:
+            return False
+        self.jobs.ask_to_stop(job_id)
+        withdrawn = withdraw(self._queue, job.kind, job_id)
+        if withdrawn:
+            self.jobs.end(job_id, Ended(JobState.CANCELLED), {JobState.QUEUED})
+            self._publish_queue()
+        return True
+
+    def drop_reply(self, conversation: str) -> str:
+        """Take back the last message of the person's, if nothing answers it; returns its text."""
+        messages = self.library.messages(conversation)
+        if not messages or messages[-1].role != "user":
+            return ""
+        self.library.delete_messages(conversation, [messages[-1].id])
+        return messages[-1].text
+
+    def queue(self) -> list[QueuedJob]:
+        """What runs, then what waits, in order."""
+        storage = self._queue.storage
+        waiting = job_ids(self._queue, storage.enqueued_items())
+        taken = job_ids(self._queue, storage.unacknowledged())
+        jobs = {job.id: job for job in self.jobs.find_all([*taken, *waiting])}
+        usual = self.jobs.durations()
+        ahead, known = 0.0, True
+        listed = []
+        for position, id_ in enumerate([*taken, *waiting], start=0 if taken else 1):
+            if (job := jobs.get(id_)) is None:
+                continue
+            listed.append(QueuedJob(job, position, ahead if known else None))
+            known = known and job.kind in usual
+            ahead += usual.get(job.kind, 0.0)
+        return listed
+
+    def snapshot(self) -> Snapshot:
+        return self.bus.snapshot()
+
+    def reply(self, job: Job) -> StoredMessage | None:
+        """The stored reply of a chat job that has ended."""
+        return next((m for m in self.library.messages(job.subject) if m.id == job.id), None)
+
+    def _publish_queue(self) -> None:
+        running = job_ids(self._queue, self._queue.storage.unacknowledged())
+        depth = self._queue.storage.queue_size()
+        self.bus.publish(QueueChanged(depth, running[0] if running else None))
+
+
+def _check(text: str, what: str) -> None:
+    if not text.strip():
+        raise CharlieError(f"The {what} is empty.", "Write something first.")
+    if len(text) > LONGEST_ENTRY:
+        raise CharlieError(f"The {what} has {len(text):,} characters; at most {LONGEST_ENTRY:,} are taken.")
+
+
+def _not_here(*_: str) -> None:
+    raise AssertionError("work is done by the worker's process alone")

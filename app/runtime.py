@@ -1,0 +1,189 @@
+"""Owns the processes: database, then worker, then whoever asked; and back in the other order.
+
+Whoever gets the lock on the data folder owns both; everybody else attaches. When the owner leaves, one of the
+attached takes over at its next `tick()`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Self
+
+from core.database import Server, read_address, take_lock
+from core.errors import DatabaseError
+from core.events import Snapshot, WorkerLost
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from app.client import Client
+    from core.paths import Paths
+
+log = logging.getLogger(__name__)
+
+ATTACH_SECONDS = 20.0
+STOP_SECONDS = 10.0
+RESTARTS = 5
+"""How often in a row a worker that ends by itself is started again."""
+STEADY_SECONDS = 30.0
+"""A worker that lived this long is taken for well, and the count begins anew."""
+
+
+class Runtime:
+    """The database and the worker, owned or attached to. Use it as a context manager, on the main thread.
+
+    With `worker=False` an owner starts the database alone, for a command that only reads or writes the library.
+    """
+
+    def __init__(self, client: Client, *, worker: bool = True) -> None:
+        self._client = client
+        self._paths: Paths = client.paths
+        self._wants_worker = worker
+        self._server: Server | None = None
+        self._worker: subprocess.Popen[bytes] | None = None
+        self._started = 0.0
+        self._lost = 0
+        self._next_start = 0.0
+
+    @property
+    def owner(self) -> bool:
+        return self._server is not None or self._worker is not None
+
+    def __enter__(self) -> Self:
+        self._paths.make()
+        if self._client.settings.database.url is not None:
+            self._reach()
+            return self
+        deadline = time.monotonic() + ATTACH_SECONDS
+        while not self._own() and not self._attached():
+            if time.monotonic() > deadline:
+                raise DatabaseError(
+                    "Another Charlie holds the data folder but its database does not answer.",
+                    f"See who uses {self._paths.database / 'lock'}, or try again in a moment.",
+                )
+            time.sleep(0.02)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def tick(self) -> None:
+        """Mend what broke: start a lost worker or database again, or take over from an owner that left.
+
+        Call it a few times a second; it does nothing when all is well.
+        """
+        if self._client.settings.database.url is not None:
+            return
+        if self._server is None:
+            if read_address(self._paths) is None or not self._attached():
+                self._own()
+            return
+        if self._server.process.poll() is not None:
+            self._restart_database(self._server)
+        if self._worker is not None and self._worker.poll() is not None:
+            self._mourn(self._worker)
+        if self._worker is None and self._wants_worker and time.monotonic() >= self._next_start:
+            self._start_worker()
+
+    def stop(self) -> None:
+        """End the worker (it marks its job and unloads), then the database (it saves)."""
+        if self._worker is not None:
+            _end(self._worker)
+            self._worker = None
+        self._client.close()
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
+
+    def _reach(self) -> None:
+        import redis
+
+        try:
+            self._client.redis.ping()
+        except redis.RedisError as error:
+            url = self._client.settings.database.url
+            raise DatabaseError(f"No database answers at {url}: {error}.", "Check database.url.") from error
+
+    def _attached(self) -> bool:
+        """True when the owner's database answers."""
+        import redis
+
+        address = read_address(self._paths)
+        if address is None:
+            return False
+        try:
+            with redis.Redis(unix_socket_path=address.socket, socket_timeout=2) as probe:
+                probe.ping()
+        except redis.RedisError:
+            return False
+        return True
+
+    def _own(self) -> bool:
+        lock = take_lock(self._paths)
+        if lock is None:
+            return False
+        try:
+            self._server = Server(self._paths, lock)
+        except BaseException:
+            os.close(lock)
+            raise
+        if self._wants_worker:
+            self._start_worker()
+        return True
+
+    def _restart_database(self, server: Server) -> None:
+        server.stop()
+        self._server = None
+        log.warning("The database ended with status %s; starting it again.", server.process.returncode)
+        if (lock := take_lock(self._paths)) is not None:
+            self._server = Server(self._paths, lock)
+
+    def _start_worker(self) -> None:
+        """The worker reads end of file on its standard input when this process ends, however it ends."""
+        with (self._paths.logs / "worker.log").open("ab") as out:
+            self._worker = subprocess.Popen(
+                [sys.executable, "-m", "tasks.worker"],
+                stdin=subprocess.PIPE,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+            )
+        self._started = time.monotonic()
+
+    def _mourn(self, worker: subprocess.Popen[bytes]) -> None:
+        self._worker = None
+        if worker.stdin:
+            worker.stdin.close()
+        if time.monotonic() - self._started > STEADY_SECONDS:
+            self._lost = 0
+        self._lost += 1
+        code = worker.returncode
+        reason = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+        lost = WorkerLost(worker.pid, reason, self._lost, RESTARTS)
+        seq = self._client.snapshot().seq
+        self._client.bus.publish(lost, Snapshot(seq=seq, since=lost.at, reason=reason, worker_lost=True))
+        log.warning("The worker ended (%s); start %d of %d follows.", reason, self._lost, RESTARTS)
+        if self._lost > RESTARTS:
+            self._wants_worker = False
+            return
+        self._next_start = time.monotonic() + (0 if self._lost == 1 else 0.25 * 2**self._lost)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    if process.stdin:
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()

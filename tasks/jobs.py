@@ -1,0 +1,281 @@
+"""Jobs: what was asked of the worker, how far it is, and what it put out. The one record all processes share."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from core.errors import NotFoundError
+from core.events import JOBS, KEPT, JobChanged, encode
+from core.text import new_id
+
+if TYPE_CHECKING:
+    from core.database import RedisClient
+
+CANCEL = "charlie:cancel"
+DURATIONS = "charlie:durations"
+KEPT_SECONDS = 24 * 3600
+"""How long the record and output of a job that has ended are kept."""
+BATCH_SECONDS = 0.025
+"""Text is sent at most this much later than it was made; the first piece at once."""
+
+
+class JobKind(StrEnum):
+    CHAT = "chat_response"
+    INGEST = "ingest_entry"
+    SEARCH = "search_journal"
+    ASK = "ask_journal"
+    WARM = "warm"
+    UNLOAD = "unload"
+
+
+class JobState(StrEnum):
+    QUEUED = "queued"
+    WAITING = "waiting"
+    """Taken by the worker, and waiting for its model to be warm."""
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
+    """The worker ended while it ran; it can be asked for again."""
+
+    @property
+    def ended(self) -> bool:
+        return self in ENDED
+
+
+ENDED = frozenset({JobState.DONE, JobState.FAILED, JobState.CANCELLED, JobState.INTERRUPTED})
+TAKEN = frozenset({JobState.WAITING, JobState.RUNNING})
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One piece of work. `args` are ids and numbers; times are seconds since the epoch."""
+
+    id: str
+    kind: JobKind
+    args: dict[str, Any]
+    subject: str = ""
+    state: JobState = JobState.QUEUED
+    attempts: int = 0
+    enqueued: float = 0.0
+    started: float = 0.0
+    ended: float = 0.0
+    error: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """The next piece of a completion."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """An entry that a search found: the chunk that matched, its similarity (cosine) and its relevance (0 to 1)."""
+
+    entry: str
+    title: str
+    chunk: str
+    similarity: float
+    relevance: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """What a search found so far: first the nearest, then once more when the reranker has answered."""
+
+    hits: tuple[Hit, ...]
+    reranked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The last record of every output."""
+
+    state: JobState
+    result: dict[str, Any] | None = None
+    error: str = ""
+    hint: str = ""
+
+
+Output = Text | Hits | Ended
+
+
+class Jobs:
+    """The jobs in the database. `redis` must decode responses."""
+
+    def __init__(self, redis: RedisClient) -> None:
+        self.redis = redis
+
+    def create(self, kind: JobKind, args: dict[str, Any], subject: str = "") -> Job:
+        job = Job(new_id(), kind, args, subject, enqueued=time.time())
+        with self.redis.pipeline(transaction=True) as pipe:
+            self._write(pipe, job)
+            pipe.execute()
+        return job
+
+    def find(self, id_: str) -> Job | None:
+        found = self.redis.get(_key(id_))
+        return _job(found) if found else None
+
+    def get(self, id_: str) -> Job:
+        """Raises NotFoundError."""
+        if job := self.find(id_):
+            return job
+        raise NotFoundError(f"There is no job {id_!r}.", "`charlie ps` shows those that wait and run.")
+
+    def find_all(self, ids: Collection[str]) -> list[Job]:
+        found = self.redis.mget([_key(id_) for id_ in ids]) if ids else []
+        return [_job(text) for text in found if text]
+
+    def advance(self, id_: str, to: JobState, expect: Collection[JobState], **changes: Any) -> Job | None:
+        """Move a job on if it is in one of the states `expect`; returns it as it is then, else None.
+
+        Record and event are written in one MULTI, so two processes can never both move it.
+        """
+        moved: list[Job] = []
+
+        def move(pipe: Any) -> None:
+            moved.clear()
+            found = pipe.get(_key(id_))
+            pipe.multi()
+            if not found or (job := _job(found)).state not in expect:
+                return
+            moved.append(replace(job, state=to, **changes))
+            self._write(pipe, moved[0])
+
+        self.redis.transaction(move, _key(id_))
+        return moved[0] if moved else None
+
+    def end(self, id_: str, ended: Ended, expect: Collection[JobState] = TAKEN) -> Job | None:
+        """Move a job to its last state and close its output; None when it had ended already."""
+        job = self.advance(id_, ended.state, expect, ended=time.time(), error=ended.error, hint=ended.hint)
+        if job is None:
+            return None
+        with self.redis.pipeline(transaction=True) as pipe:
+            pipe.xadd(_out(id_), {"record": _encode(ended)})
+            pipe.expire(_out(id_), KEPT_SECONDS)
+            pipe.expire(_key(id_), KEPT_SECONDS)
+            pipe.delete(_cancel(id_))
+            pipe.execute()
+        return job
+
+    def ask_to_stop(self, id_: str) -> None:
+        """Raise the job's cancel flag; the worker sees it within some milliseconds."""
+        with self.redis.pipeline(transaction=True) as pipe:
+            pipe.set(_cancel(id_), "1", ex=KEPT_SECONDS)
+            pipe.publish(CANCEL, id_)
+            pipe.execute()
+
+    def asked_to_stop(self, id_: str) -> bool:
+        return bool(self.redis.exists(_cancel(id_)))
+
+    def write(self, id_: str, output: Text | Hits) -> None:
+        self.redis.xadd(_out(id_), {"record": _encode(output)})
+
+    def written(self, id_: str) -> str:
+        """All text that a job has put out so far."""
+        outputs = (_decode(values["record"]) for _, values in self.redis.xrange(_out(id_)))
+        return "".join(output.text for output in outputs if isinstance(output, Text))
+
+    def follow(self, id_: str, stop: Callable[[], bool] = lambda: False) -> Iterator[Output | None]:
+        """The output from its beginning to its Ended record; None about five times a second while it waits.
+
+        A reader that comes late reads from the beginning. Survives a database that goes and comes back.
+        Raises NotFoundError.
+        """
+        from redis.exceptions import ConnectionError as Lost
+        from redis.exceptions import TimeoutError as Late
+
+        self.get(id_)
+        last = "0-0"
+        while not stop():
+            try:
+                found = self.redis.xread({_out(id_): last}, block=200)
+            except (Lost, Late):
+                time.sleep(0.1)
+                found = None
+            if not found:
+                yield None
+                continue
+            for key, values in found[0][1]:
+                last = key
+                output = _decode(values["record"])
+                yield output
+                if isinstance(output, Ended):
+                    return
+
+    def durations(self) -> dict[str, float]:
+        """Seconds that a job of each kind took lately."""
+        return {kind: float(value) for kind, value in self.redis.hgetall(DURATIONS).items()}
+
+    def measure(self, kind: JobKind, seconds: float) -> None:
+        """Fold one measured time into the moving average (weight 0.3) that estimates are made from."""
+        old = self.redis.hget(DURATIONS, kind)
+        self.redis.hset(DURATIONS, kind, str(seconds if old is None else 0.7 * float(old) + 0.3 * seconds))
+
+    def _write(self, pipe: Any, job: Job) -> None:
+        pipe.set(_key(job.id), json.dumps(asdict(job)))
+        event = JobChanged(job.id, job.kind, job.state.value, job.subject, job.error, job.hint)
+        pipe.xadd(JOBS, {"event": encode(event)}, maxlen=KEPT, approximate=True)
+
+
+class TextWriter:
+    """Sends a completion's text in batches: the first piece at once, later ones every BATCH_SECONDS."""
+
+    def __init__(self, jobs: Jobs, id_: str) -> None:
+        self._jobs = jobs
+        self._id = id_
+        self._waiting: list[str] = []
+        self._sent = 0.0
+
+    def write(self, text: str) -> None:
+        self._waiting.append(text)
+        if time.monotonic() - self._sent >= BATCH_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._waiting:
+            self._jobs.write(self._id, Text("".join(self._waiting)))
+            self._waiting.clear()
+            self._sent = time.monotonic()
+
+
+def _key(id_: str) -> str:
+    return f"charlie:job:{id_}"
+
+
+def _out(id_: str) -> str:
+    return f"charlie:job:{id_}:out"
+
+
+def _cancel(id_: str) -> str:
+    return f"charlie:job:{id_}:cancel"
+
+
+def _job(text: str) -> Job:
+    data = json.loads(text)
+    return Job(**{**data, "kind": JobKind(data["kind"]), "state": JobState(data["state"])})
+
+
+def _encode(output: Output) -> str:
+    return json.dumps({"kind": type(output).__name__, **asdict(output)}, ensure_ascii=False)
+
+
+def _decode(text: str) -> Output:
+    data = json.loads(text)
+    match data.pop("kind"):
+        case "Text":
+            return Text(**data)
+        case "Hits":
+            return Hits(tuple(Hit(**hit) for hit in data["hits"]), data["reranked"])
+        case _:
+            return Ended(**{**data, "state": JobState(data["state"])})

@@ -1,0 +1,157 @@
+"""The Huey queue: strict FIFO, plain JSON messages, and a taken job is not gone until it is acknowledged."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from huey import Huey
+from huey.registry import Message
+from huey.serializer import Serializer
+from huey.storage import RedisStorage
+
+from tasks.jobs import JobKind
+
+if TYPE_CHECKING:
+    from redis import ConnectionPool
+
+EVICT = "evict_idle"
+REJECTED = "charlie:rejected"
+REJECTED_KEPT = 100
+POLL_SECONDS = 1.0
+
+
+class JsonMessages(Serializer):  # type: ignore[misc]  # huey has no types
+    """A message is a task's name, its id, plain arguments, and the time it is due, if any."""
+
+    def _serialize(self, data: Any) -> bytes:
+        if not isinstance(data, Message):
+            return json.dumps(data).encode()
+        eta = data.eta.isoformat() if data.eta else None
+        return json.dumps({"id": data.id, "name": data.name, "args": list(data.args or ()), "eta": eta}).encode()
+
+    def _deserialize(self, data: bytes) -> Any:
+        message = json.loads(data)
+        if not isinstance(message, dict) or set(message) != {"id", "name", "args", "eta"}:
+            return _refuse(data)
+        id_, name, args, eta = message["id"], message["name"], message["args"], message["eta"]
+        plain = isinstance(args, list) and all(isinstance(arg, str | int | float) for arg in args)
+        if not (isinstance(id_, str) and isinstance(name, str) and plain):
+            return _refuse(data)
+        return Message(id_, name, datetime.fromisoformat(eta) if eta else None, 0, 0, None, tuple(args), {})
+
+
+def _refuse(data: bytes) -> Any:
+    raise ValueError(f"not a message of Charlie's: {data[:80]!r}")
+
+
+class ProcessingStorage(RedisStorage):  # type: ignore[misc]  # huey has no types
+    """What is taken from the queue stays in a processing list until it is acknowledged."""
+
+    @property
+    def processing_key(self) -> str:
+        return f"{self.queue_key}.processing"
+
+    def dequeue(self) -> bytes | None:
+        taken: bytes | None = self.conn.blmove(self.queue_key, self.processing_key, POLL_SECONDS, "RIGHT", "LEFT")
+        return taken
+
+    def acknowledge(self, data: bytes) -> None:
+        self.conn.lrem(self.processing_key, 1, data)
+
+    def withdraw(self, data: bytes) -> bool:
+        """Take a message that has not started out of the queue."""
+        return bool(self.conn.lrem(self.queue_key, 1, data))
+
+    def set_aside(self, data: bytes) -> None:
+        with self.conn.pipeline(transaction=True) as pipe:
+            pipe.lrem(self.processing_key, 1, data)
+            pipe.lpush(REJECTED, data)
+            pipe.ltrim(REJECTED, 0, REJECTED_KEPT - 1)
+            pipe.execute()
+
+    def unacknowledged(self) -> list[bytes]:
+        """What a worker had taken when it died, the first taken last."""
+        found: list[bytes] = self.conn.lrange(self.processing_key, 0, -1)
+        return found
+
+    def put_back(self, data: bytes) -> None:
+        """Return a taken message to the head of the queue."""
+        with self.conn.pipeline(transaction=True) as pipe:
+            pipe.lrem(self.processing_key, 1, data)
+            pipe.rpush(self.queue_key, data)
+            pipe.execute()
+
+
+class Queue(Huey):  # type: ignore[misc]  # huey has no types
+    """Huey with acknowledgement: `dequeue` remembers the raw message, `execute` acknowledges it at its end."""
+
+    storage_class = ProcessingStorage
+
+    def dequeue(self) -> Any:
+        data = self.storage.dequeue()
+        if data is None:
+            return None
+        try:
+            task = self.deserialize_task(data)
+        except Exception:
+            self.storage.set_aside(data)
+            raise
+        task.message = data
+        return task
+
+    def execute(self, task: Any, timestamp: datetime | None = None) -> Any:
+        result = super().execute(task, timestamp)
+        if message := getattr(task, "message", None):
+            self.storage.acknowledge(message)
+        return result
+
+
+def make_queue(pool: ConnectionPool, run: Callable[[str], None], evict: Callable[[], None]) -> Queue:
+    """The queue over one database, with a task for each kind of job. `pool` must not decode responses.
+
+    `run` and `evict` do the work; a process that only asks for work passes functions that are never called.
+    """
+    queue = Queue("charlie", results=False, serializer=JsonMessages(), connection_pool=pool)
+
+    def run_job(job_id: str) -> None:
+        run(job_id)
+
+    def run_eviction() -> None:
+        evict()
+
+    for kind in JobKind:
+        queue.task(name=kind.value)(run_job)
+    queue.task(name=EVICT)(run_eviction)
+    return queue
+
+
+def enqueue(queue: Queue, kind: JobKind, job_id: str) -> None:
+    queue.enqueue(_task(queue, kind.value, job_id, (job_id,)))
+
+
+def withdraw(queue: Queue, kind: JobKind, job_id: str) -> bool:
+    """Take a job that has not started out of the queue."""
+    message = queue.serialize_task(_task(queue, kind.value, job_id, (job_id,)))
+    return bool(queue.storage.withdraw(message))
+
+
+def schedule_eviction(queue: Queue, due: datetime) -> None:
+    """Have `evict_idle` take its turn in the queue once `due` (naive, UTC) has passed. One is scheduled at a time."""
+    queue.storage.flush_schedule()
+    task = _task(queue, EVICT, EVICT, ())
+    task.eta = due
+    queue.add_schedule(task)
+
+
+def job_ids(queue: Queue, messages: Iterable[bytes]) -> list[str]:
+    """The jobs that messages stand for; evictions are not jobs."""
+    found = (queue.serializer.deserialize(message) for message in messages)
+    return [message.id for message in found if message.args]
+
+
+def _task(queue: Queue, name: str, id_: str, args: tuple[str, ...]) -> Any:
+    registry = queue._registry  # noqa: SLF001  # huey offers no look-up by name
+    return registry.string_to_task(f"{__name__}.{name}")(args, {}, id=id_)
