@@ -1,0 +1,392 @@
+"""The DSPy engine around a raw `llama_cpp.Llama`: one request in, one completion out.
+
+DSPy owns the cache, retries, history and the number of candidates; this owns the prompt's text, sampling, the
+grammar and the lock. DSPy is imported inside the functions: only the worker and the optimizers ever call them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import ctypes
+import hashlib
+import json
+import random
+import re
+import threading
+from contextlib import closing
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from core.errors import CancelledError, CharlieError
+from core.grammar import GrammarError, bounded_grammar
+from core.settings import Sampling
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Generator, Iterator
+
+    import dspy
+    from dspy import lm15
+    from llama_cpp import Llama
+
+    from core.engine import InstructModel
+
+PARAMETERS = frozenset(
+    {
+        "temperature",
+        "max_tokens",
+        "top_p",
+        "top_k",
+        "stop",
+        "seed",
+        "frequency_penalty",
+        "presence_penalty",
+        "response_format",
+        "stream",
+    }
+)
+
+_locks: WeakKeyDictionary[Llama, threading.Lock] = WeakKeyDictionary()
+_locks_lock = threading.Lock()
+
+
+def lock_of(llama: Llama) -> threading.Lock:
+    """The one lock of this model: two threads in one llama.cpp context abort the process."""
+    with _locks_lock:
+        return _locks.setdefault(llama, threading.Lock())
+
+
+def model_id(model: InstructModel) -> str:
+    """What an optimized program is bound to: the file's and the chat template's hash, and the file's name."""
+    path = Path(model.spec.path)
+    stat = path.stat()
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem)
+    template = model.llama.metadata.get("tokenizer.chat_template", "")
+    return f"{_hash_file(path, stat.st_size, stat.st_mtime_ns)[:16]}-{_hash(template)[:8]}-{name}"
+
+
+def make_lm(
+    model: InstructModel,
+    *,
+    sampling: Sampling | None = None,
+    cancelled: Callable[[], bool] | None = None,
+    cache: bool = True,
+) -> dspy.LM:
+    """A `dspy.LM` over a loaded model; it borrows the model and never closes it.
+
+    Its name carries all that changes an answer (file, template, context length, sampling), so that DSPy's
+    caches never mix two models. `cancelled` is asked at every token; once true, calls raise CancelledError
+    (inside the LMUnexpectedError that DSPy makes of an engine's own errors).
+    """
+    import dspy
+
+    sampling = sampling or Sampling()
+    extras = _hash(json.dumps(sampling.model_dump(), sort_keys=True))[:8]
+    engine = LlamaEngine(model.llama, sampling, cancelled)
+    return dspy.LM(
+        f"llama_cpp/{model_id(model)}-{model.llama.n_ctx()}-{extras}",
+        engine=engine,
+        async_engine=AsyncLlamaEngine(engine),
+        temperature=min(sampling.temperature, 2.0),
+        max_tokens=sampling.max_tokens,
+        num_retries=0,
+        cache=cache,
+    )
+
+
+class LlamaEngine:
+    """One attempt, one candidate. A copy is the engine itself: a copied `Llama` would load the file again."""
+
+    supports_function_calling = False
+    supports_reasoning = False
+    supports_response_schema = True
+    supported_params = PARAMETERS
+
+    def __init__(self, llama: Llama, sampling: Sampling, cancelled: Callable[[], bool] | None = None) -> None:
+        self._llama = llama
+        self._sampling = sampling
+        self._cancelled = cancelled
+        self._lock = lock_of(llama)
+        # Every call has a seed of its own, or all rollouts of one prompt would be the same; the row of seeds
+        # is the same in every run when the settings fix one.
+        self._seeds = random.Random(sampling.seed if sampling.seed >= 0 else None)  # noqa: S311
+        self._formatter = _chat_formatter(llama)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> LlamaEngine:
+        return self
+
+    def complete(self, request: lm15.Request) -> lm15.Response:
+        return self.collect(request, threading.Event())
+
+    def collect(self, request: lm15.Request, stop: threading.Event) -> lm15.Response:
+        """The whole completion; `stop` ends it with CancelledError.
+
+        Raises lm15.ContextLengthError when the prompt leaves no room for an answer.
+        """
+        from dspy import lm15
+
+        text: list[str] = []
+        end = None
+        with closing(self.events(request, stop)) as events:
+            for event in events:
+                match event:
+                    case lm15.StreamDeltaEvent():
+                        text.append(event.delta.text)
+                    case lm15.StreamEndEvent():
+                        end = event
+        if end is None:
+            raise AssertionError("a completion ends with an end event")
+        return lm15.Response(
+            id=None,
+            model=request.model,
+            message=lm15.Message.assistant([lm15.TextPart("".join(text))]),
+            finish_reason=end.finish_reason,
+            usage=end.usage,
+        )
+
+    def stream(self, request: lm15.Request) -> Iterator[lm15.StreamEvent]:
+        return self.events(request, threading.Event())
+
+    def events(self, request: lm15.Request, stop: threading.Event) -> Generator[lm15.StreamEvent]:
+        """Start, text as it is made, end. The model is locked until the generator is done or closed."""
+        from dspy import lm15
+        from dspy.clients.engines.base import validate_request
+
+        validate_request(request)
+        yield lm15.StreamStartEvent(model=request.model)
+        with self._lock:
+            tokens, limit, grammar = self._plan(request)
+            pieces = _Pieces(self._llama, request.config.stop)
+            finish_reason = "length"
+            used = 0
+            with closing(self._generate(request.config, tokens, grammar, stop)) as generated:
+                for token in generated:
+                    if pieces.is_end(token):
+                        finish_reason = "stop"
+                        break
+                    used += 1
+                    if text := pieces.push(token):
+                        yield lm15.StreamDeltaEvent(lm15.TextDelta(text))
+                    if pieces.stopped:
+                        finish_reason = "stop"
+                        break
+                    if used >= limit:
+                        break
+        # The last delta may be empty: a stream without any text has no message.
+        yield lm15.StreamDeltaEvent(lm15.TextDelta(pieces.finish()))
+        usage = lm15.Usage(input_tokens=len(tokens), output_tokens=used)
+        yield lm15.StreamEndEvent(finish_reason=finish_reason, usage=usage)
+
+    def close(self) -> None:
+        """Nothing: whoever loaded the model closes it."""
+
+    def dump_state(self) -> dict[str, Any]:
+        return {}
+
+    @classmethod
+    def load_state(cls, _state: dict[str, Any]) -> LlamaEngine:
+        """Never: a file that builds a model could name any model.
+
+        DSPy asks for it before it writes a program that holds an LM.
+        """
+        raise CharlieError("A saved program cannot bring a model with it.", "Load it without its LM.")
+
+    def _plan(self, request: lm15.Request) -> tuple[list[int], int, str | None]:
+        """The prompt's tokens, the most tokens of the answer, and the grammar's text."""
+        from dspy import lm15
+
+        tokens = self._llama.tokenize(self._render(request).encode(), add_bos=False, special=True)
+        asked = request.config.max_tokens or self._sampling.max_tokens
+        room = self._llama.n_ctx() - len(tokens)
+        if room < 1:
+            raise lm15.ContextLengthError(
+                f"The prompt has {len(tokens)} tokens and the context length is {self._llama.n_ctx()}"
+            )
+        limit = min(asked, room)
+        response_format = request.config.response_format
+        if response_format is None:
+            return tokens, limit, None
+        try:
+            # One token is the end of the answer.
+            return tokens, limit, bounded_grammar(response_format.get("schema"), limit - 1)
+        except GrammarError as error:
+            kind = lm15.ContextLengthError if limit < asked else lm15.InvalidRequestError
+            raise kind(str(error)) from error
+
+    def _render(self, request: lm15.Request) -> str:
+        from dspy import lm15
+
+        if request.tools:
+            raise lm15.UnsupportedFeatureError("Tools are not supported")
+        messages = []
+        if request.system:
+            system = request.system
+            text = system if isinstance(system, str) else "".join(part.text for part in system)
+            messages.append({"role": "system", "content": text})
+        for message in request.messages:
+            if not all(isinstance(part, lm15.TextPart) for part in message.parts):
+                raise lm15.UnsupportedFeatureError("Only text can be sent to this model")
+            role = "system" if message.role == "developer" else message.role
+            messages.append({"role": role, "content": "".join(part.text for part in message.parts)})
+        try:
+            return str(self._formatter(messages=messages).prompt)
+        except ValueError:
+            # Some templates refuse a system message: it then opens the first message of the user.
+            system_text = "\n\n".join(m["content"] for m in messages if m["role"] == "system")
+            rest = [m for m in messages if m["role"] != "system"]
+            if not system_text or not rest:
+                raise
+            rest[0] = {"role": rest[0]["role"], "content": f"{system_text}\n\n{rest[0]['content']}"}
+            return str(self._formatter(messages=rest).prompt)
+
+    def _generate(
+        self, config: lm15.Config, tokens: list[int], grammar: str | None, stop: threading.Event
+    ) -> Generator[int]:
+        from llama_cpp import LLAMA_DEFAULT_SEED
+        from llama_cpp.llama_grammar import LlamaGrammar
+
+        extras = self._sampling
+        temperature = extras.temperature if config.temperature is None else config.temperature
+        self._llama.set_seed(self._seeds.getrandbits(31) if config.seed is None else config.seed % 2**32)
+        try:
+            generated = self._llama.generate(
+                tokens,
+                temp=temperature,
+                top_k=config.top_k or extras.top_k,
+                top_p=extras.top_p if config.top_p is None else config.top_p,
+                min_p=extras.min_p,
+                repeat_penalty=extras.repeat_penalty,
+                frequency_penalty=config.frequency_penalty or 0.0,
+                presence_penalty=config.presence_penalty or 0.0,
+                grammar=None if grammar is None else LlamaGrammar.from_string(grammar),
+            )
+            with closing(generated):
+                for token in generated:
+                    self._check(stop)
+                    yield token
+        except RuntimeError:
+            # An abort callback stops llama_decode in the middle of the prefill.
+            self._check(stop)
+            raise
+        finally:
+            self._llama.set_seed(LLAMA_DEFAULT_SEED)
+
+    def _check(self, stop: threading.Event) -> None:
+        if stop.is_set() or (self._cancelled is not None and self._cancelled()):
+            raise CancelledError
+
+
+class AsyncLlamaEngine:
+    """The same engine for `async` programs: its work is done in a thread, which a cancelled call stops."""
+
+    def __init__(self, engine: LlamaEngine) -> None:
+        self._engine = engine
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> AsyncLlamaEngine:
+        return self
+
+    async def complete(self, request: lm15.Request) -> lm15.Response:
+        stop = threading.Event()
+        try:
+            return await asyncio.to_thread(self._engine.collect, request, stop)
+        finally:
+            stop.set()
+
+    async def stream(self, request: lm15.Request) -> AsyncIterator[lm15.StreamEvent]:
+        stop = threading.Event()
+        queue: asyncio.Queue[lm15.StreamEvent | None] = asyncio.Queue()
+        loop = asyncio.get_running_loop()
+
+        def produce() -> None:
+            try:
+                with closing(self._engine.events(request, stop)) as events:
+                    for event in events:
+                        loop.call_soon_threadsafe(queue.put_nowait, event)
+            finally:
+                loop.call_soon_threadsafe(queue.put_nowait, None)
+
+        producer = asyncio.create_task(asyncio.to_thread(produce))
+        try:
+            while (event := await queue.get()) is not None:
+                yield event
+            await producer
+        finally:
+            stop.set()
+            # Over when the thread is: the model is free again for the next call.
+            await asyncio.gather(producer, return_exceptions=True)
+
+    async def aclose(self) -> None:
+        """Nothing: whoever loaded the model closes it."""
+
+    def dump_state(self) -> dict[str, Any]:
+        return {}
+
+    @classmethod
+    def load_state(cls, _state: dict[str, Any]) -> AsyncLlamaEngine:
+        raise CharlieError("A saved program cannot bring a model with it.", "Load it without its LM.")
+
+
+class _Pieces:
+    """Tokens to text in linear time: an incremental decoder, and stop sequences over its end."""
+
+    def __init__(self, llama: Llama, stops: tuple[str, ...]) -> None:
+        import llama_cpp
+
+        self._vocab = llama_cpp.llama_model_get_vocab(llama.model)
+        self._buffer = ctypes.create_string_buffer(512)
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._stops = stops
+        self._held = max((len(stop) for stop in stops), default=1) - 1
+        self._pending = ""
+        self.stopped = False
+
+    def is_end(self, token: int) -> bool:
+        import llama_cpp
+
+        return bool(llama_cpp.llama_vocab_is_eog(self._vocab, token))
+
+    def push(self, token: int) -> str:
+        """The text that is certain after this token; it may be empty."""
+        import llama_cpp
+
+        size = llama_cpp.llama_token_to_piece(self._vocab, token, self._buffer, len(self._buffer), 0, False)
+        self._pending += self._decoder.decode(self._buffer.raw[: max(0, size)])
+        found = [at for stop in self._stops if (at := self._pending.find(stop)) >= 0]
+        if found:
+            self.stopped = True
+            text, self._pending = self._pending[: min(found)], ""
+            return text
+        keep = len(self._pending) - self._held
+        if keep <= 0:
+            return ""
+        text, self._pending = self._pending[:keep], self._pending[keep:]
+        return text
+
+    def finish(self) -> str:
+        """What was held back; nothing after a stop sequence."""
+        return "" if self.stopped else self._pending + self._decoder.decode(b"", final=True)
+
+
+def _chat_formatter(llama: Llama) -> Any:
+    import llama_cpp
+    from llama_cpp.llama_chat_format import CHATML_CHAT_TEMPLATE, Jinja2ChatFormatter
+
+    vocab = llama_cpp.llama_model_get_vocab(llama.model)
+
+    def text_of(token: int) -> str:
+        return llama_cpp.llama_vocab_get_text(vocab, token).decode() if token >= 0 else ""
+
+    template = llama.metadata.get("tokenizer.chat_template", CHATML_CHAT_TEMPLATE)
+    return Jinja2ChatFormatter(template, text_of(llama.token_eos()), text_of(llama.token_bos()))
+
+
+@lru_cache(maxsize=8)
+def _hash_file(path: Path, size: int, modified: int) -> str:  # noqa: ARG001  # they make the cache's key
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
