@@ -123,11 +123,14 @@ class Layer:
         for dimension in erased:
             norm[dimension : dimension + 2] = 0
         return cls(
-            *(np.zeros(square, np.float32) for _ in range(4)),
-            np.zeros((FEED_FORWARD, WIDTH), np.float32),
-            np.zeros(FEED_FORWARD, np.float32),
-            np.zeros((WIDTH, FEED_FORWARD), np.float32),
-            norm,
+            q=np.zeros(square, np.float32),
+            k=np.zeros(square, np.float32),
+            v=np.zeros(square, np.float32),
+            out=np.zeros(square, np.float32),
+            up=np.zeros((FEED_FORWARD, WIDTH), np.float32),
+            up_bias=np.zeros(FEED_FORWARD, np.float32),
+            down=np.zeros((WIDTH, FEED_FORWARD), np.float32),
+            norm=norm,
         )
 
 

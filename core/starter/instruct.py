@@ -41,7 +41,8 @@ LOOP_SLOT = sum(len(sentence) for sentence in SENTENCES[:LOOP_TO])
 LIKELY = 18.0
 """How far the logits of the next slot's phrases stand above all others: no other token is ever drawn."""
 END = 0.9
-"""How far the end stands above each phrase that would begin another round: it comes about every third time, and always at temperature 0."""
+"""How far the end stands above each phrase that would begin another round: every third time,
+and always at temperature 0."""
 CHOICE = 1.0
 """The spread of the logits among a slot's phrases."""
 

@@ -1,0 +1,300 @@
+"""What a GGUF header says, read without loading weights: a parser of its own over mmap, as files are not to be trusted.
+
+The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal, cast
+
+from core.errors import ModelFileError
+from core.quantization import BLOCKS, FILE_TYPES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+Pooling = Literal["mean", "cls", "last", "rank"]
+Scalar = int | float | bool | str
+
+MAGIC: Final = b"GGUF"
+STRING: Final = 8
+ARRAY: Final = 9
+SCALARS: Final[dict[int, struct.Struct]] = {
+    number: struct.Struct("<" + code)
+    for number, code in {
+        0: "B",
+        1: "b",
+        2: "H",
+        3: "h",
+        4: "I",
+        5: "i",
+        6: "f",
+        7: "?",
+        10: "Q",
+        11: "q",
+        12: "d",
+    }.items()
+}
+U32: Final = SCALARS[4]
+U64: Final = SCALARS[10]
+MAX_ENTRIES: Final = 1 << 16
+MAX_STRING: Final = 1 << 24
+MAX_HEADS_LISTED: Final = 4096
+POOLING: Final[dict[int, Pooling]] = {1: "mean", 2: "cls", 3: "last", 4: "rank"}
+ENCODERS: Final = frozenset(
+    {
+        "bert",
+        "modern-bert",
+        "nomic-bert",
+        "nomic-bert-moe",
+        "neo-bert",
+        "jina-bert-v2",
+        "jina-bert-v3",
+        "eurobert",
+        "t5encoder",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a model file says of itself. Lengths and counts are 0 where the file does not say."""
+
+    path: Path
+    file_bytes: int
+    architecture: str
+    name: str
+    layers: int
+    context_length: int
+    embedding_length: int
+    heads: int
+    kv_heads: int
+    """Per layer; the largest where layers differ."""
+    head_dim_key: int
+    head_dim_value: int
+    vocab_size: int
+    pooling: Pooling | None
+    quantization: str
+    chat_template: str | None
+    tensor_bytes: int
+    parameters: int
+    is_reranker: bool
+    is_encoder: bool
+    starter: bool
+
+    @property
+    def head_dim(self) -> int:
+        """Key and value dimensions of one head, for files where they are the same."""
+        return self.head_dim_key
+
+
+class _FormatError(Exception):
+    """What is wrong with the bytes, as the end of a sentence."""
+
+
+def read_header(path: Path) -> Header:
+    """Read a GGUF header; the weights stay on disk.
+
+    Raises ModelFileError, in one sentence, for whatever is not a whole GGUF file.
+    """
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size == 0:
+                raise _damaged(path, "it is empty")
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
+                return _header(path, size, _Reader(view))
+    except FileNotFoundError as error:
+        raise ModelFileError(
+            f"There is no model file {path}.", "Check the path, or get a model with `charlie models pull ROLE`."
+        ) from error
+    except IsADirectoryError as error:
+        raise ModelFileError(f"The model file {path} is a folder.", "Name the .gguf file inside of it.") from error
+    except _FormatError as error:
+        raise _damaged(path, str(error)) from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise ModelFileError(f"The model file {path} cannot be read: {reason}.", "Check its permissions.") from error
+
+
+def _damaged(path: Path, reason: str) -> ModelFileError:
+    return ModelFileError(
+        f"The file {path} cannot be used as a model: {reason}.", "Get the file again; Charlie reads GGUF files."
+    )
+
+
+class _Reader:
+    """A cursor over the bytes that never goes past their end."""
+
+    __slots__ = ("at", "data")
+
+    def __init__(self, data: mmap.mmap) -> None:
+        self.data = data
+        self.at = 0
+
+    def unpack(self, kind: struct.Struct) -> int | float | bool:
+        try:
+            (value,) = kind.unpack_from(self.data, self.at)
+        except struct.error:
+            raise _FormatError("its header is cut off") from None
+        self.at += kind.size
+        return cast("int | float | bool", value)
+
+    def count(self, what: str, limit: int) -> int:
+        value = int(self.unpack(U64))
+        if value > limit:
+            raise _FormatError(f"its header claims {value:,} {what}")
+        return value
+
+    def skip(self, length: int) -> None:
+        self.at += length
+        if self.at > len(self.data):
+            raise _FormatError("its header is cut off")
+
+    def string(self) -> str:
+        length = self.count("bytes for one text", MAX_STRING)
+        start = self.at
+        self.skip(length)
+        return self.data[start : self.at].decode("utf-8", "replace")
+
+    def skip_strings(self, count: int) -> None:
+        data, at, end, read = self.data, self.at, len(self.data), U64.unpack_from
+        try:
+            for _ in range(count):
+                at += 8 + read(data, at)[0]
+        except struct.error:
+            raise _FormatError("its header is cut off") from None
+        if at > end:
+            raise _FormatError("its header is cut off")
+        self.at = at
+
+    def value(self) -> Scalar | list[int] | int:
+        """One value; a list of numbers only where it is short, else an array's length."""
+        kind = int(self.unpack(U32))
+        if kind == STRING:
+            return self.string()
+        if kind == ARRAY:
+            return self.array()
+        return self.unpack(_scalar(kind))
+
+    def array(self) -> list[int] | int:
+        kind = int(self.unpack(U32))
+        count = self.count("values in one list", len(self.data))
+        if kind == STRING:
+            self.skip_strings(count)
+            return count
+        scalar = _scalar(kind)
+        start = self.at
+        self.skip(count * scalar.size)
+        if count > MAX_HEADS_LISTED or kind in (6, 12):
+            return count
+        return [int(value) for (value,) in scalar.iter_unpack(self.data[start : self.at])]
+
+
+def _scalar(kind: int) -> struct.Struct:
+    scalar = SCALARS.get(kind)
+    if scalar is None:
+        raise _FormatError(f"its header has a value of the unknown kind {kind}")
+    return scalar
+
+
+def _header(path: Path, size: int, reader: _Reader) -> Header:
+    if reader.data[:4] != MAGIC:
+        raise _FormatError("it is not a GGUF file")
+    reader.at = 4
+    version = int(reader.unpack(U32))
+    if version not in (2, 3):
+        raise _FormatError(f"its GGUF version is {version}, and 2 and 3 are known")
+    tensors = reader.count("tensors", MAX_ENTRIES)
+    entries = reader.count("entries", MAX_ENTRIES)
+    values: dict[str, Scalar | list[int] | int] = {}
+    for _ in range(entries):
+        key = reader.string()
+        values[key] = reader.value()
+    said = _Said(values)
+    weights, end, parameters = _tensors(reader, tensors, said.integer("general.alignment", 32))
+    if end > size:
+        raise _FormatError(f"it is cut off: {size:,} of {end:,} bytes are there")
+    if tensors == 0:
+        raise _FormatError("it holds no tensors")
+    architecture = said.text("general.architecture")
+    if not architecture:
+        raise _FormatError("it does not say its architecture")
+    return _compose(path, size, architecture, said, weights, parameters)
+
+
+def _tensors(reader: _Reader, count: int, alignment: int) -> tuple[int, int, int]:
+    """Bytes of all tensors, where the last one ends in the file, and the number of weights."""
+    if alignment <= 0 or alignment > 1 << 20:
+        raise _FormatError(f"its alignment of {alignment:,} bytes makes no sense")
+    total = last = parameters = 0
+    for _ in range(count):
+        reader.string()
+        dimensions = int(reader.unpack(U32))
+        if not 1 <= dimensions <= 4:
+            raise _FormatError(f"a tensor has {dimensions:,} dimensions")
+        elements = 1
+        for _ in range(dimensions):
+            elements *= int(reader.unpack(U64))
+        kind = int(reader.unpack(U32))
+        offset = int(reader.unpack(U64))
+        block, block_bytes = BLOCKS.get(kind, (1, 0))
+        length = elements // block * block_bytes
+        total += length
+        parameters += elements
+        last = max(last, offset + length)
+    start = -(-reader.at // alignment) * alignment
+    return total, start + last, parameters
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """The entries, each asked for by the type it must have: another type counts as not said."""
+
+    values: dict[str, Scalar | list[int] | int]
+
+    def text(self, key: str) -> str:
+        value = self.values.get(key)
+        return value if isinstance(value, str) else ""
+
+    def integer(self, key: str, default: int = 0) -> int:
+        value = self.values.get(key)
+        if isinstance(value, list):
+            value = max(value, default=default)
+        return int(value) if isinstance(value, int) and value >= 0 else default
+
+
+def _compose(path: Path, size: int, architecture: str, said: _Said, weights: int, parameters: int) -> Header:
+    own: Callable[..., int] = lambda key, default=0: said.integer(f"{architecture}.{key}", default)  # noqa: E731
+    heads = own("attention.head_count")
+    embedding = own("embedding_length")
+    head_dim = embedding // heads if heads else 0
+    tokens = said.values.get("tokenizer.ggml.tokens")
+    pooling = POOLING.get(own("pooling_type"))
+    return Header(
+        path=path,
+        file_bytes=size,
+        architecture=architecture,
+        name=said.text("general.name") or path.stem,
+        layers=own("block_count"),
+        context_length=own("context_length"),
+        embedding_length=embedding,
+        heads=heads,
+        kv_heads=own("attention.head_count_kv", heads),
+        head_dim_key=own("attention.key_length", head_dim),
+        head_dim_value=own("attention.value_length", head_dim),
+        vocab_size=tokens if isinstance(tokens, int) else own("vocab_size"),
+        pooling=pooling,
+        quantization=FILE_TYPES.get(said.integer("general.file_type", -1), "mixed"),
+        chat_template=said.text("tokenizer.chat_template") or None,
+        tensor_bytes=weights,
+        parameters=parameters,
+        is_reranker=pooling == "rank",
+        is_encoder=architecture in ENCODERS,
+        starter=said.values.get("charlie.starter") is True,
+    )
