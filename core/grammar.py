@@ -163,13 +163,14 @@ class _Writer:
     def string(self, size: int) -> str:
         # One rule per number of bytes left. Counting characters instead would let a character of four bytes
         # cost four tokens; two-byte characters count three, as a byte-level model may write them overlong.
+        # No class is negated: bytes beyond Unicode, which the grammar reads as one character, would match it.
         for left in range(size + 1):
             name = f"s{left}"
             if name in self.rules:
                 continue
             parts = ['""']
             if left >= 1:
-                parts.append(rf'[^"\\\x00-\x1F\x7F-\U0010FFFF] s{left - 1}')
+                parts.append(rf"[\x20-\x21\x23-\x5B\x5D-\x7E] s{left - 1}")
             if left >= 2:
                 parts.append(rf'"\\" ["\\/bfnrt] s{left - 2}')
             if left >= 3:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -152,11 +153,12 @@ def save_program(
     text = json.dumps(saved.model_dump(), ensure_ascii=False, indent=2) + "\n"
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         part.write_text(text, encoding="utf-8")
         part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # There may be no folder to hold it.
+            part.unlink()
         raise CharlieError(
             f"The program cannot be written to {path}: {error.strerror}.", "Choose another file with --out."
         ) from error

@@ -125,7 +125,8 @@ def _optimize(task: Task, options: Options, file: Path | None) -> None:
     if len(rows) < 4:
         raise CharlieError("At least 4 examples are needed.", "Give --examples a higher number.")
 
-    arguments = {} if file is None else {"instruct": {"file": file}}
+    # A configured file that is relative lies in the models folder; an argument lies where the user is.
+    arguments = {} if file is None else {"instruct": {"file": file.expanduser().absolute()}}
     settings = load_settings(**arguments)
     paths = find_paths()
     from core.model_files import resolve
