@@ -1,0 +1,122 @@
+"""The few calls of llama.cpp's C interface that the three kinds of models share. Loads llama_cpp when first used."""
+
+from __future__ import annotations
+
+import ctypes
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from core.errors import CancelledError, CharlieError
+from core.text import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    import numpy as np
+    from llama_cpp import Llama
+    from numpy.typing import NDArray
+
+ABORTED = 2
+"""What llama_decode returns when the abort callback stopped it; llama.h."""
+
+
+def never() -> bool:
+    """The default of `cancelled`: nobody asks to stop."""
+    return False
+
+
+def vocab_of(llama: Llama) -> Any:
+    import llama_cpp
+
+    return llama_cpp.llama_model_get_vocab(llama.model)
+
+
+def tokenize(llama: Llama, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
+    """Tokens of a text; lone surrogates are replaced. Only with `parse_special` can text become control tokens."""
+    import llama_cpp
+
+    data = clean(text).encode()
+    vocab = vocab_of(llama)
+    room = len(data) + 16
+    tokens = (llama_cpp.llama_token * room)()
+    count = llama_cpp.llama_tokenize(vocab, data, len(data), tokens, room, add_special, parse_special)
+    if count < 0:
+        room = -count
+        tokens = (llama_cpp.llama_token * room)()
+        count = llama_cpp.llama_tokenize(vocab, data, len(data), tokens, room, add_special, parse_special)
+    return tokens[:count]
+
+
+def pieces(llama: Llama) -> Callable[[int], bytes]:
+    """A function from one token to its bytes, control tokens to none."""
+    import llama_cpp
+
+    vocab, to_piece = vocab_of(llama), llama_cpp.llama_token_to_piece
+    buffer = ctypes.create_string_buffer(1024)
+
+    def piece(token: int) -> bytes:
+        return buffer.raw[: max(0, to_piece(vocab, token, buffer, len(buffer), 0, False))]
+
+    return piece
+
+
+@contextmanager
+def aborting(llama: Llama, cancelled: Callable[[], bool]) -> Iterator[None]:
+    """Within the block, a running llama_decode asks `cancelled` and stops within milliseconds."""
+    import llama_cpp
+
+    callback = llama_cpp.ggml_abort_callback(lambda _: cancelled())
+    llama_cpp.llama_set_abort_callback(llama.ctx, callback, None)
+    try:
+        yield
+    finally:
+        llama_cpp.llama_set_abort_callback(llama.ctx, llama_cpp.ggml_abort_callback(0), None)
+
+
+def clear_memory(llama: Llama) -> None:
+    """Forget every sequence; encoders have no memory to forget."""
+    import llama_cpp
+
+    if memory := llama_cpp.llama_get_memory(llama.ctx):
+        llama_cpp.llama_memory_clear(memory, True)
+
+
+def decode_sequences(
+    llama: Llama, sequences: Sequence[Sequence[int]], width: int, cancelled: Callable[[], bool]
+) -> NDArray[np.float32]:
+    """Decode token sequences in one batch and return their pooled outputs [sequences, width].
+
+    Raises CancelledError, and CharlieError when llama.cpp cannot decode them.
+    """
+    import llama_cpp
+    import numpy as np
+
+    total = sum(len(tokens) for tokens in sequences)
+    batch = llama_cpp.llama_batch_init(total, 0, 1)
+    try:
+        at = 0
+        for sequence_id, tokens in enumerate(sequences):
+            for position, token in enumerate(tokens):
+                batch.token[at] = token
+                batch.pos[at] = position
+                batch.n_seq_id[at] = 1
+                batch.seq_id[at][0] = sequence_id
+                batch.logits[at] = 1
+                at += 1
+        batch.n_tokens = total
+        clear_memory(llama)
+        with aborting(llama, cancelled):
+            status = llama_cpp.llama_decode(llama.ctx, batch)
+    finally:
+        llama_cpp.llama_batch_free(batch)
+    if status == ABORTED:
+        raise CancelledError
+    if status != 0:
+        raise CharlieError(
+            f"The model stopped in the middle of its work (llama_decode returned {status}).", "Try it again."
+        )
+    rows = np.empty((len(sequences), width), np.float32)
+    for sequence_id in range(len(sequences)):
+        pointer = llama_cpp.llama_get_embeddings_seq(llama.ctx, sequence_id)
+        rows[sequence_id] = np.ctypeslib.as_array(pointer, shape=(width,))
+    return rows

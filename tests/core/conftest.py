@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from core import starter
+from core.engine import EmbeddingModel, InstructModel, RerankerModel, load_embedding, load_instruct, load_reranker
+from core.gguf import read_header
+from core.model_files import ModelSpec
+from core.settings import Role
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(scope="session")
+def starters(tmp_path_factory: pytest.TempPathFactory) -> dict[Role, Path]:
+    """The three starter files, built once."""
+    return starter.ensure(tmp_path_factory.mktemp("starter"))
+
+
+def spec_of(path: Path, role: Role, context_length: int | None = None, batch: int = 512) -> ModelSpec:
+    header = read_header(path)
+    return ModelSpec(
+        role=role,
+        path=path,
+        name=header.name,
+        header=header,
+        starter=header.starter,
+        context_length=context_length or header.context_length,
+        gpu_layers=-1,
+        threads=2,
+        batch=batch,
+        pooling=header.pooling,
+    )
+
+
+@pytest.fixture(scope="session")
+def instruct(starters: dict[Role, Path]) -> Iterator[InstructModel]:
+    model = load_instruct(spec_of(starters[Role.INSTRUCT], Role.INSTRUCT, context_length=1024))
+    yield model
+    model.close()
+
+
+@pytest.fixture(scope="session")
+def embedding(starters: dict[Role, Path]) -> Iterator[EmbeddingModel]:
+    model = load_embedding(spec_of(starters[Role.EMBEDDING], Role.EMBEDDING))
+    yield model
+    model.close()
+
+
+@pytest.fixture(scope="session")
+def reranker(starters: dict[Role, Path]) -> Iterator[RerankerModel]:
+    model = load_reranker(spec_of(starters[Role.RERANKER], Role.RERANKER))
+    yield model
+    model.close()
