@@ -1,0 +1,91 @@
+"""The turns of one conversation. Follows the end while the end is in view, and mounts only the latest turns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.widgets import Static
+
+from app.widgets.reply import Reply
+from app.widgets.turn import Mine, Turn
+from core.library import StoredMessage
+
+MOUNTED = 50
+"""Turns that are mounted at first, and more each time the top is reached."""
+INVITATION = "Say something, and Charlie answers.\nNothing of it leaves this machine."
+
+
+def turn_of(message: StoredMessage) -> Turn:
+    return Mine(message) if message.role == "user" else Reply.of(message)
+
+
+class Transcript(VerticalScroll, can_focus=False):
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  # Textual's name
+        super().__init__(id=id)
+        self._earlier: list[StoredMessage] = []
+        self._loading = False
+
+    def compose(self) -> ComposeResult:
+        yield Static(Content(INVITATION), id="invitation")
+        yield Static(id="earlier")
+
+    def on_mount(self) -> None:
+        self.anchor()
+
+    @property
+    def turns(self) -> list[Turn]:
+        """The turns that are mounted, oldest first."""
+        return [child for child in self.children if isinstance(child, Turn)]
+
+    @property
+    def replies(self) -> list[Reply]:
+        return [turn for turn in self.turns if isinstance(turn, Reply)]
+
+    def reply(self, job_id: str) -> Reply | None:
+        return next((reply for reply in self.replies if reply.turn_id == job_id), None)
+
+    async def show(self, turns: Sequence[StoredMessage | Reply]) -> None:
+        """Replace everything by these turns, oldest first, and go to their end."""
+        latest = turns[-MOUNTED:]
+        self._earlier = [turn for turn in turns[:-MOUNTED] if isinstance(turn, StoredMessage)]
+        with self.app.batch_update():
+            await self.remove_children(Turn)
+            await self.mount_all([turn if isinstance(turn, Reply) else turn_of(turn) for turn in latest])
+        self._tell()
+        self.anchor()
+
+    async def add(self, *turns: Turn) -> None:
+        await self.mount_all(turns)
+        self._tell()
+
+    async def take_out(self, turns: Sequence[Turn]) -> None:
+        for turn in turns:
+            await turn.remove()
+        self._tell()
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        super().watch_scroll_y(old_value, new_value)
+        if new_value <= 0 < old_value and self._earlier and not self._loading:
+            self._loading = True
+            self.run_worker(self._load_earlier(), group="earlier")
+
+    async def _load_earlier(self) -> None:
+        first = self.turns[0]
+        above = first.virtual_region.y
+        latest, self._earlier = self._earlier[-MOUNTED:], self._earlier[:-MOUNTED]
+        await self.mount_all([turn_of(message) for message in latest], before=first)
+        self._tell()
+
+        def stay() -> None:
+            self.scroll_to(y=first.virtual_region.y - above, animate=False, immediate=True)
+            self._loading = False
+
+        self.call_after_refresh(stay)
+
+    def _tell(self) -> None:
+        self.set_class(not self.turns, "-empty")
+        self.set_class(bool(self._earlier), "-more")
+        self.query_one("#earlier", Static).update(Content(f"↑ {len(self._earlier):,} earlier turns"))
