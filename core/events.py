@@ -203,6 +203,10 @@ class Bus:
     def snapshot(self) -> Snapshot:
         return decode_snapshot(self.redis.get(SNAPSHOT))
 
+    def amend(self, snapshot: Snapshot) -> None:
+        """Replace the snapshot without an event: the phase is the same, something about it is known better."""
+        self.redis.set(SNAPSHOT, encode(snapshot))
+
     def publish(self, event: Event, snapshot: Snapshot | None = None) -> None:
         """Send one event; with a snapshot, both are written in one MULTI, so nobody sees one without the other."""
         match event:

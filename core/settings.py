@@ -150,6 +150,29 @@ def load_settings(**arguments: Any) -> Settings:
         raise _explain(error, arguments, paths) from error
 
 
+class SettingsFile:
+    """The settings, read again when the file has changed: `charlie models use` counts from the next job on."""
+
+    def __init__(self) -> None:
+        self._file = find_paths().config_file
+        self._stamp = self._now()
+        self._settings = load_settings()
+
+    def current(self) -> Settings:
+        """Raises SettingsError when the file has become unusable."""
+        if (now := self._now()) != self._stamp:
+            self._settings = load_settings()
+            self._stamp = now
+        return self._settings
+
+    def _now(self) -> tuple[int, int] | None:
+        try:
+            stat = self._file.stat()
+        except OSError:
+            return None
+        return stat.st_mtime_ns, stat.st_size
+
+
 def _refuse_unknown_variables() -> None:
     for name in os.environ:
         if not name.startswith(ENV_PREFIX) or name == "CHARLIE_HOME":

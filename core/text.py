@@ -26,5 +26,5 @@ def one_line(text: str, width: int) -> str:
 
 
 def new_id() -> str:
-    """An id that sorts by the time it was made (milliseconds, then random)."""
-    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(4)}"
+    """An id that sorts by the time it was made (microseconds, then random)."""
+    return f"{time.time_ns() // 1000:014x}{secrets.token_hex(4)}"

@@ -1,0 +1,55 @@
+"""The state graph, drawn from the same table as the machine."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from core.errors import CharlieError
+from states.lifecycle import Phase, declared
+
+TITLE = "Charlie: the lifecycle of the model"
+
+
+def mermaid(live: Phase | None = None) -> str:
+    """A mermaid state diagram; the state `live` is marked."""
+    return _source("mermaid", live)
+
+
+def dot(live: Phase | None = None) -> str:
+    """A Graphviz digraph; the state `live` is marked."""
+    return _source("graphviz", live)
+
+
+def render(live: Phase | None, image: Literal["svg", "png"]) -> bytes:
+    """The graph as a picture.
+
+    Raises CharlieError when Graphviz is not installed.
+    """
+    import graphviz
+
+    try:
+        picture: bytes = graphviz.Source(dot(live)).pipe(format=image)
+    except graphviz.ExecutableNotFound as error:
+        raise CharlieError(
+            f"Graphviz is needed to draw {image}, and its `dot` was not found.",
+            "Install the package graphviz of your system, or ask for --format mermaid or dot.",
+        ) from error
+    return picture
+
+
+def _source(engine: Literal["mermaid", "graphviz"], live: Phase | None) -> str:
+    from transitions.extensions import GraphMachine
+
+    machine = GraphMachine(
+        states=Phase,
+        transitions=declared(),
+        initial=Phase.EMPTY,
+        auto_transitions=False,
+        show_conditions=True,
+        graph_engine=engine,
+    )
+    graph = machine.model_graphs[id(machine)]
+    graph.reset_styling()
+    if live is not None:
+        graph.set_node_style(live, "active")
+    return str(graph.get_graph(title=TITLE if engine == "graphviz" else f"title: {TITLE}").source)

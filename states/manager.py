@@ -1,0 +1,285 @@
+"""ModelManager: the machine that decides which model is in memory. A lease is the only way to a model."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+import redis
+from transitions import EventData, Machine
+
+from core import engine
+from core.errors import CancelledError, CharlieError
+from core.events import LoadProgress, Memory, Snapshot, StateChanged
+from core.memory import Footprint, footprint, read_memory
+from core.model_files import ModelSpec, resolve
+from core.settings import Role, Settings, SettingsFile
+from states.lifecycle import Phase, declared
+from states.room import await_return, fits, refuse
+
+if TYPE_CHECKING:
+    from core.embedder import EmbeddingModel
+    from core.events import Bus
+    from core.instruct import InstructModel
+    from core.paths import Paths
+    from core.reranker import RerankerModel
+
+log = logging.getLogger(__name__)
+
+PROGRESS_SECONDS = 0.05
+
+
+def never() -> bool:
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The registry's record of a loaded model, with the readings before and after its load."""
+
+    spec: ModelSpec
+    model: engine.Model
+    before: Memory
+    after: Memory
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A resolved spec, and the settings and the file (time, bytes) that it was resolved from."""
+
+    configured: object
+    stamp: tuple[int, int]
+    spec: ModelSpec
+
+
+class ModelManager:
+    """Loads, holds and unloads the one heavy model. Only the worker's one thread may call it.
+
+    The registry holds at most one model: everything else conflicts with it and is unloaded first. Slow work
+    stands between two triggers, never in a callback of the machine.
+    """
+
+    state: Phase
+    trigger: Callable[..., bool]
+
+    def __init__(self, settings: SettingsFile, paths: Paths, bus: Bus) -> None:
+        self._settings = settings
+        self._paths = paths
+        self._bus = bus
+        self._registry: dict[Role, Loaded] = {}
+        self._known: dict[Role, Known] = {}
+        self._leases = 0
+        self._outbox: list[tuple[StateChanged, Snapshot]] = []
+        self._entered = time.monotonic()
+        self.snapshot = Snapshot(seq=bus.snapshot().seq)
+        self.last_used = time.monotonic()
+        self.load_seconds = 0.0
+        """How long the last lease waited for its model to become warm; 0 when it was."""
+        Machine(
+            model=self,
+            states=Phase,
+            transitions=declared(),
+            initial=Phase.EMPTY,
+            auto_transitions=False,
+            send_event=True,
+            after_state_change=self._record,
+        )
+
+    @property
+    def settings(self) -> Settings:
+        """The settings as they are in the file now. Raises SettingsError."""
+        return self._settings.current()
+
+    def is_warm(self, role: Role) -> bool:
+        """Whether a lease of this role would begin at once. Raises what `lease` raises for a file."""
+        loaded = self._registry.get(role)
+        return loaded is not None and loaded.spec == self._wanted(role)
+
+    @overload
+    def lease(
+        self, role: Literal[Role.INSTRUCT], cancelled: Callable[[], bool] = never
+    ) -> AbstractContextManager[InstructModel]: ...
+    @overload
+    def lease(
+        self, role: Literal[Role.EMBEDDING], cancelled: Callable[[], bool] = never
+    ) -> AbstractContextManager[EmbeddingModel]: ...
+    @overload
+    def lease(
+        self, role: Literal[Role.RERANKER], cancelled: Callable[[], bool] = never
+    ) -> AbstractContextManager[RerankerModel]: ...
+    @overload
+    def lease(self, role: Role, cancelled: Callable[[], bool] = never) -> AbstractContextManager[engine.Model]: ...
+    def lease(self, role: Role, cancelled: Callable[[], bool] = never) -> AbstractContextManager[Any]:
+        """Warm the role (no-op, load, or unload then load) and hold its model; what is leased is never unloaded.
+
+        Raises ModelFileError, SettingsError, MemoryRefusedError, LoadFailedError, CancelledError.
+        """
+        return self._lease(role, cancelled)
+
+    @contextmanager
+    def _lease(self, role: Role, cancelled: Callable[[], bool]) -> Iterator[engine.Model]:
+        began = time.monotonic()
+        self.load_seconds = 0.0
+        if not self.is_warm(role):
+            self._swap(self._wanted(role), cancelled)
+            self.load_seconds = time.monotonic() - began
+        self._leases += 1
+        try:
+            yield self._registry[role].model
+        finally:
+            self._leases -= 1
+            self.last_used = time.monotonic()
+
+    def unload(self, reason: str) -> bool:
+        """Unload what is warm; False when nothing was. Raises CharlieError while it is leased."""
+        if self.state is not Phase.WARM:
+            return False
+        (loaded,) = self._registry.values()
+        before = read_memory()
+        if not self._fire("unload", loaded.spec, reason):
+            raise CharlieError("The model is in use.", "Wait for the reply, or stop it first.")
+        failure = ""
+        try:
+            loaded.model.close()
+        except Exception as error:
+            log.exception("Closing %s failed; it is given up.", loaded.spec.name)
+            failure = f"closing it failed: {error}"
+        spec, taken = loaded.spec, (loaded.before, loaded.after)
+        del loaded
+        self._registry.clear()
+        gc.collect()
+        after = await_return(before, *taken)
+        self._fire("unload_failed" if failure else "unloaded", spec, failure or reason, before, after)
+        return True
+
+    def set_keep_alive(self, until: float | None) -> None:
+        """Say until when (seconds since the epoch) the warm model is kept if nobody uses it."""
+        if self.state is Phase.WARM:
+            self.snapshot = replace(self.snapshot, keep_alive_until=until)
+            self._bus.amend(self.snapshot)
+
+    def _swap(self, spec: ModelSpec, cancelled: Callable[[], bool]) -> None:
+        need = footprint(
+            spec.header, context_length=spec.context_length, gpu_layers=spec.gpu_layers, batch=spec.batch
+        )
+        for loaded in self._registry.values():
+            given_back = max(loaded.after.process_rss - loaded.before.process_rss, 0)
+            now = read_memory()
+            if not fits(need, now, self.settings.memory, given_back):
+                # It cannot fit even alone, so what is warm stays warm.
+                raise refuse(spec, need, now, self.settings.memory)
+        self.unload(f"{spec.role} is wanted")
+        self._load(spec, need, cancelled)
+
+    def _load(self, spec: ModelSpec, need: Footprint, cancelled: Callable[[], bool]) -> None:
+        before = read_memory()
+        if not self._fire("load", spec, "", before, need=need):
+            raise refuse(spec, need, before, self.settings.memory)
+        try:
+            if cancelled():
+                raise CancelledError  # noqa: TRY301  # it ends the load like any other failure
+            model = engine.load(spec, on_progress=self._progress(spec), cancelled=cancelled)
+        except BaseException as error:
+            gc.collect()
+            self._fire("load_failed", spec, str(error), before, read_memory())
+            raise
+        loaded = Loaded(spec, model, before, read_memory())
+        self._registry[spec.role] = loaded
+        self._fire("loaded", spec, "", before, loaded.after)
+
+    def _progress(self, spec: ModelSpec) -> Callable[[float], None]:
+        sent = 0.0
+
+        def progress(fraction: float) -> None:
+            nonlocal sent
+            if time.monotonic() - sent > PROGRESS_SECONDS:
+                sent = time.monotonic()
+                self._bus.publish(LoadProgress(spec.role.value, spec.name, fraction))
+
+        return progress
+
+    def _wanted(self, role: Role) -> ModelSpec:
+        configured = self.settings.role(role)
+        known = self._known.get(role)
+        if known and known.configured == configured and known.stamp == _stamp(known.spec):
+            return known.spec
+        spec = resolve(self.settings, self._paths, role)
+        self._known[role] = Known(configured, _stamp(spec), spec)
+        return spec
+
+    # The machine's guards and its one callback.
+
+    def fits(self, event: EventData) -> bool:
+        return fits(event.kwargs["need"], event.kwargs["before"], self.settings.memory)
+
+    def not_leased(self, _: EventData) -> bool:
+        return self._leases == 0
+
+    def _record(self, event: EventData) -> None:
+        """Number the transition and put it in the outbox; nothing here can fail, so the machine cannot stick."""
+        spec: ModelSpec = event.kwargs["spec"]
+        phase = Phase[event.transition.dest]
+        now = time.monotonic()
+        change = StateChanged(
+            seq=self.snapshot.seq + 1,
+            source=Phase[event.transition.source].value,
+            to=phase.value,
+            trigger=event.event.name,
+            role=spec.role.value,
+            model=spec.name,
+            reason=event.kwargs["reason"],
+            elapsed_ms=round((now - self._entered) * 1000, 3),
+            starter=spec.starter,
+            before=event.kwargs["before"],
+            after=event.kwargs["after"],
+        )
+        self._entered = now
+        shown = phase is not Phase.EMPTY
+        self.snapshot = Snapshot(
+            seq=change.seq,
+            phase=phase.value,
+            role=spec.role.value if shown else None,
+            model=spec.name if shown else None,
+            starter=shown and spec.starter,
+            reason=change.reason,
+            since=change.at,
+            worker_pid=self.snapshot.worker_pid,
+        )
+        self._outbox.append((change, self.snapshot))
+
+    def _fire(
+        self,
+        trigger: str,
+        spec: ModelSpec,
+        reason: str,
+        before: Memory | None = None,
+        after: Memory | None = None,
+        need: Footprint | None = None,
+    ) -> bool:
+        """Fire a trigger and publish the transition. Raises MachineError, with nothing changed, if it is not legal."""
+        fired = self.trigger(trigger, spec=spec, reason=reason, before=before, after=after, need=need)
+        self.publish()
+        return fired
+
+    def publish(self) -> None:
+        """Send the transitions that were not sent yet, in order; those that cannot be sent wait for the next call."""
+        while self._outbox:
+            try:
+                self._bus.publish(*self._outbox[0])
+            except redis.RedisError:
+                log.exception("A transition could not be published yet.")
+                return
+            self._outbox.pop(0)
+
+
+def _stamp(spec: ModelSpec) -> tuple[int, int]:
+    try:
+        stat = spec.path.stat()
+    except OSError:
+        return 0, 0
+    return stat.st_mtime_ns, stat.st_size
