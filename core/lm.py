@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import codecs
-import ctypes
 import hashlib
 import json
 import random
@@ -16,12 +15,15 @@ import re
 import threading
 from contextlib import closing
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakKeyDictionary
 
 from core.errors import CancelledError, CharlieError
 from core.grammar import GrammarError, bounded_grammar
+from core.native import aborting, never, pieces, vocab_of
+from core.prompt import ChatPrompt, Message
 from core.settings import Sampling
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from dspy import lm15
     from llama_cpp import Llama
 
-    from core.engine import InstructModel
+    from core.instruct import InstructModel
 
 PARAMETERS = frozenset(
     {
@@ -47,6 +49,9 @@ PARAMETERS = frozenset(
         "stream",
     }
 )
+
+EVERYTHING = 1 << 40
+"""More tokens than any prompt has."""
 
 _locks: WeakKeyDictionary[Llama, threading.Lock] = WeakKeyDictionary()
 _locks_lock = threading.Lock()
@@ -71,7 +76,7 @@ def make_lm(
     model: InstructModel,
     *,
     sampling: Sampling | None = None,
-    cancelled: Callable[[], bool] | None = None,
+    cancelled: Callable[[], bool] = never,
     cache: bool = True,
 ) -> dspy.LM:
     """A `dspy.LM` over a loaded model; it borrows the model and never closes it.
@@ -104,7 +109,7 @@ class LlamaEngine:
     supports_response_schema = True
     supported_params = PARAMETERS
 
-    def __init__(self, llama: Llama, sampling: Sampling, cancelled: Callable[[], bool] | None = None) -> None:
+    def __init__(self, llama: Llama, sampling: Sampling, cancelled: Callable[[], bool] = never) -> None:
         self._llama = llama
         self._sampling = sampling
         self._cancelled = cancelled
@@ -112,7 +117,7 @@ class LlamaEngine:
         # Every call has a seed of its own, or all rollouts of one prompt would be the same; the row of seeds
         # is the same in every run when the settings fix one.
         self._seeds = random.Random(sampling.seed if sampling.seed >= 0 else None)  # noqa: S311
-        self._formatter = _chat_formatter(llama)
+        self._prompt = ChatPrompt(llama, llama.metadata.get("tokenizer.chat_template"))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> LlamaEngine:
         return self
@@ -153,29 +158,30 @@ class LlamaEngine:
         """Start, text as it is made, end. The model is locked until the generator is done or closed."""
         from dspy import lm15
         from dspy.clients.engines.base import validate_request
+        from llama_cpp import llama_vocab_is_eog
 
         validate_request(request)
         yield lm15.StreamStartEvent(model=request.model)
         with self._lock:
             tokens, limit, grammar = self._plan(request)
-            pieces = _Pieces(self._llama, request.config.stop)
+            text = _Text(self._llama, request.config.stop)
             finish_reason = "length"
             used = 0
             with closing(self._generate(request.config, tokens, grammar, stop)) as generated:
                 for token in generated:
-                    if pieces.is_end(token):
+                    if llama_vocab_is_eog(vocab_of(self._llama), token):
                         finish_reason = "stop"
                         break
                     used += 1
-                    if text := pieces.push(token):
-                        yield lm15.StreamDeltaEvent(lm15.TextDelta(text))
-                    if pieces.stopped:
+                    if piece := text.add(token):
+                        yield lm15.StreamDeltaEvent(lm15.TextDelta(piece))
+                    if text.stopped:
                         finish_reason = "stop"
                         break
                     if used >= limit:
                         break
         # The last delta may be empty: a stream without any text has no message.
-        yield lm15.StreamDeltaEvent(lm15.TextDelta(pieces.finish()))
+        yield lm15.StreamDeltaEvent(lm15.TextDelta(text.finish()))
         usage = lm15.Usage(input_tokens=len(tokens), output_tokens=used)
         yield lm15.StreamEndEvent(finish_reason=finish_reason, usage=usage)
 
@@ -197,7 +203,7 @@ class LlamaEngine:
         """The prompt's tokens, the most tokens of the answer, and the grammar's text."""
         from dspy import lm15
 
-        tokens = self._llama.tokenize(self._render(request).encode(), add_bos=False, special=True)
+        tokens = self._tokens(request)
         asked = request.config.max_tokens or self._sampling.max_tokens
         room = self._llama.n_ctx() - len(tokens)
         if room < 1:
@@ -215,7 +221,7 @@ class LlamaEngine:
             kind = lm15.ContextLengthError if limit < asked else lm15.InvalidRequestError
             raise kind(str(error)) from error
 
-    def _render(self, request: lm15.Request) -> str:
+    def _tokens(self, request: lm15.Request) -> list[int]:
         from dspy import lm15
 
         if request.tools:
@@ -224,58 +230,53 @@ class LlamaEngine:
         if request.system:
             system = request.system
             text = system if isinstance(system, str) else "".join(part.text for part in system)
-            messages.append({"role": "system", "content": text})
+            messages.append(Message("system", text))
         for message in request.messages:
             if not all(isinstance(part, lm15.TextPart) for part in message.parts):
                 raise lm15.UnsupportedFeatureError("Only text can be sent to this model")
-            role = "system" if message.role == "developer" else message.role
-            messages.append({"role": role, "content": "".join(part.text for part in message.parts)})
-        try:
-            return str(self._formatter(messages=messages).prompt)
-        except ValueError:
-            # Some templates refuse a system message: it then opens the first message of the user.
-            system_text = "\n\n".join(m["content"] for m in messages if m["role"] == "system")
-            rest = [m for m in messages if m["role"] != "system"]
-            if not system_text or not rest:
-                raise
-            rest[0] = {"role": rest[0]["role"], "content": f"{system_text}\n\n{rest[0]['content']}"}
-            return str(self._formatter(messages=rest).prompt)
+            role: Literal["system", "user", "assistant"] = "system"
+            if message.role in ("user", "assistant"):
+                role = message.role
+            messages.append(Message(role, "".join(part.text for part in message.parts)))
+        # DSPy wants an error for what does not fit, and nothing left out.
+        return self._prompt.fit(messages, EVERYTHING).tokens
 
     def _generate(
         self, config: lm15.Config, tokens: list[int], grammar: str | None, stop: threading.Event
     ) -> Generator[int]:
-        from llama_cpp import LLAMA_DEFAULT_SEED
         from llama_cpp.llama_grammar import LlamaGrammar
 
         extras = self._sampling
-        temperature = extras.temperature if config.temperature is None else config.temperature
         self._llama.set_seed(self._seeds.getrandbits(31) if config.seed is None else config.seed % 2**32)
-        try:
-            generated = self._llama.generate(
-                tokens,
-                temp=temperature,
-                top_k=config.top_k or extras.top_k,
-                top_p=extras.top_p if config.top_p is None else config.top_p,
-                min_p=extras.min_p,
-                repeat_penalty=extras.repeat_penalty,
-                frequency_penalty=config.frequency_penalty or 0.0,
-                presence_penalty=config.presence_penalty or 0.0,
-                grammar=None if grammar is None else LlamaGrammar.from_string(grammar),
-            )
-            with closing(generated):
-                for token in generated:
-                    self._check(stop)
-                    yield token
-        except RuntimeError:
-            # An abort callback stops llama_decode in the middle of the prefill.
-            self._check(stop)
-            raise
-        finally:
-            self._llama.set_seed(LLAMA_DEFAULT_SEED)
+        generated = self._llama.generate(
+            tokens,
+            temp=extras.temperature if config.temperature is None else config.temperature,
+            top_k=config.top_k or extras.top_k,
+            top_p=extras.top_p if config.top_p is None else config.top_p,
+            min_p=extras.min_p,
+            repeat_penalty=extras.repeat_penalty,
+            frequency_penalty=config.frequency_penalty or 0.0,
+            presence_penalty=config.presence_penalty or 0.0,
+            grammar=None if grammar is None else LlamaGrammar.from_string(grammar),
+        )
+        with closing(generated):
+            try:
+                # Only the prefill is long enough to be stopped in the middle.
+                with aborting(self._llama, lambda: self._stopped(stop)):
+                    token = next(generated)
+            except RuntimeError as error:
+                if self._stopped(stop):
+                    raise CancelledError from error
+                raise
+            for following in chain([token], generated):
+                if self._stopped(stop):
+                    raise CancelledError
+                yield following
 
-    def _check(self, stop: threading.Event) -> None:
-        if stop.is_set() or (self._cancelled is not None and self._cancelled()):
-            raise CancelledError
+    def _stopped(self, stop: threading.Event) -> bool:
+        if self._cancelled():
+            stop.set()
+        return stop.is_set()
 
 
 class AsyncLlamaEngine:
@@ -328,36 +329,24 @@ class AsyncLlamaEngine:
         raise CharlieError("A saved program cannot bring a model with it.", "Load it without its LM.")
 
 
-class _Pieces:
+class _Text:
     """Tokens to text in linear time: an incremental decoder, and stop sequences over its end."""
 
     def __init__(self, llama: Llama, stops: tuple[str, ...]) -> None:
-        import llama_cpp
-
-        self._vocab = llama_cpp.llama_model_get_vocab(llama.model)
-        self._buffer = ctypes.create_string_buffer(512)
+        self._piece = pieces(llama)
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._stops = stops
         self._held = max((len(stop) for stop in stops), default=1) - 1
         self._pending = ""
         self.stopped = False
 
-    def is_end(self, token: int) -> bool:
-        import llama_cpp
-
-        return bool(llama_cpp.llama_vocab_is_eog(self._vocab, token))
-
-    def push(self, token: int) -> str:
+    def add(self, token: int) -> str:
         """The text that is certain after this token; it may be empty."""
-        import llama_cpp
-
-        size = llama_cpp.llama_token_to_piece(self._vocab, token, self._buffer, len(self._buffer), 0, False)
-        self._pending += self._decoder.decode(self._buffer.raw[: max(0, size)])
+        self._pending += self._decoder.decode(self._piece(token))
         found = [at for stop in self._stops if (at := self._pending.find(stop)) >= 0]
         if found:
             self.stopped = True
-            text, self._pending = self._pending[: min(found)], ""
-            return text
+            return self._pending[: min(found)]
         keep = len(self._pending) - self._held
         if keep <= 0:
             return ""
@@ -367,19 +356,6 @@ class _Pieces:
     def finish(self) -> str:
         """What was held back; nothing after a stop sequence."""
         return "" if self.stopped else self._pending + self._decoder.decode(b"", final=True)
-
-
-def _chat_formatter(llama: Llama) -> Any:
-    import llama_cpp
-    from llama_cpp.llama_chat_format import CHATML_CHAT_TEMPLATE, Jinja2ChatFormatter
-
-    vocab = llama_cpp.llama_model_get_vocab(llama.model)
-
-    def text_of(token: int) -> str:
-        return llama_cpp.llama_vocab_get_text(vocab, token).decode() if token >= 0 else ""
-
-    template = llama.metadata.get("tokenizer.chat_template", CHATML_CHAT_TEMPLATE)
-    return Jinja2ChatFormatter(template, text_of(llama.token_eos()), text_of(llama.token_bos()))
 
 
 @lru_cache(maxsize=8)

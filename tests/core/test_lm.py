@@ -193,7 +193,7 @@ def test_cancelling_ends_the_call_and_frees_the_model(model: InstructModel) -> N
     with pytest.raises(dspy.LMError) as stopped:
         lm("hello")
     assert isinstance(stopped.value.__cause__, CancelledError)
-    assert asked == 3
+    assert asked >= 3
     assert lm("hello")[0]
 
 
