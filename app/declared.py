@@ -1,0 +1,77 @@
+"""The keys of a screen as they are declared in its bindings; help and palette are made from this list."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from textual.actions import parse
+from textual.binding import Binding
+from textual.dom import DOMNode
+from textual.screen import Screen
+
+
+@dataclass(frozen=True)
+class Declared:
+    """One action: its keys as shown, what it does, and the node that does it."""
+
+    keys: tuple[str, ...]
+    title: str
+    help: str
+    action: str
+    node: DOMNode
+    enabled: bool
+
+
+def declared(screen: Screen[Any], keymap: Mapping[str, str]) -> list[Declared]:
+    """The actions of the screen, then of its widgets, then of the app; those of the focused widget are among them.
+
+    Of Textual's own widgets only the focused one's keys are listed, else the list would be of cursor keys.
+    """
+    found: dict[tuple[DOMNode, str], Declared] = {}
+    for node in (screen, *_widgets(screen), screen.app):
+        for binding in _bindings(node):
+            if not binding.description:
+                continue
+            key = (node, binding.action)
+            keys = tuple(
+                screen.app.get_key_display(binding.with_key(each.strip()))
+                for each in keymap.get(binding.id or "", binding.key).split(",")
+            )
+            if old := found.get(key):
+                keys = old.keys + keys
+            found[key] = Declared(
+                keys, binding.description, binding.tooltip, binding.action, node, _enabled(node, binding)
+            )
+    return list(found.values())
+
+
+def _widgets(screen: Screen[Any]) -> Iterator[DOMNode]:
+    """Each kind of widget once, the focused one of its kind first."""
+    kinds: set[type[DOMNode]] = set()
+    focused = [screen.focused] if screen.focused is not None else []
+    for node in (*focused, *screen.walk_children()):
+        if type(node) in kinds:
+            continue
+        if node in focused or type(node).__module__.startswith("app."):
+            kinds.add(type(node))
+            yield node
+
+
+def _bindings(node: DOMNode) -> Iterator[Binding]:
+    """What the classes of a node declare; of Textual's own classes, only what a plain widget's class adds."""
+    seen: set[str] = set()
+    for kind in type(node).__mro__:
+        own = kind.__module__.startswith("app.")
+        if not own and kind is not type(node):
+            continue
+        for binding in Binding.make_bindings(kind.__dict__.get("BINDINGS", ())):
+            if binding.key not in seen and not binding.system:
+                seen.add(binding.key)
+                yield binding
+
+
+def _enabled(node: DOMNode, binding: Binding) -> bool:
+    _, name, parameters = parse(binding.action)
+    return node.check_action(name, parameters) is True

@@ -1,0 +1,97 @@
+"""What the interface knows of the machine, as one value that grows only by events."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+from core.events import (
+    Event,
+    JobChanged,
+    JobProgress,
+    LoadProgress,
+    Memory,
+    MemoryRead,
+    QueueChanged,
+    Snapshot,
+    StateChanged,
+    WorkerLost,
+    WorkerUp,
+)
+
+ENDED = frozenset({"done", "failed", "cancelled", "interrupted"})
+
+
+@dataclass(frozen=True, slots=True)
+class MachineView:
+    """The state of the machine as of the last event seen."""
+
+    snapshot: Snapshot = Snapshot()
+    memory: Memory | None = None
+    depth: int = 0
+    running: str | None = None
+    tokens_per_second: float | None = None
+    """The last measured; kept after the generation that it is of."""
+    generating: bool = False
+    fraction: float = 0.0
+    """How far the load is, 0 to 1; only of meaning while loading."""
+    lost: WorkerLost | None = None
+    last: StateChanged | None = None
+
+    def began(self, snapshot: Snapshot) -> MachineView:
+        """The bus was reached anew: the snapshot counts, not what was seen before."""
+        return replace(self, snapshot=snapshot, lost=self.lost if snapshot.worker_lost else None)
+
+    def counted(self, waiting: int, running: str | None) -> MachineView:
+        """The queue was counted, as nothing else says how long it is when one attaches."""
+        return replace(self, depth=waiting, running=running)
+
+    def seen(self, event: Event) -> MachineView:
+        """The view after one event; what the snapshot already contains changes nothing."""
+        match event:
+            case StateChanged():
+                return self._changed(event)
+            case WorkerUp():
+                if event.at < self.snapshot.since:
+                    return self
+                return replace(self, snapshot=self._emptied(event.at, pid=event.pid), lost=None)
+            case WorkerLost():
+                if event.at < self.snapshot.since:
+                    return self
+                emptied = self._emptied(event.at, reason=event.reason, lost=True)
+                return replace(self, snapshot=emptied, lost=event, running=None, generating=False)
+            case JobChanged():
+                ended = event.state in ENDED and event.id == self.running
+                return replace(self, generating=False) if ended else self
+            case LoadProgress():
+                return replace(self, fraction=event.fraction)
+            case JobProgress():
+                decoding = event.stage == "decode"
+                rate = event.tokens_per_second if decoding and event.tokens_per_second else self.tokens_per_second
+                return replace(self, generating=decoding, tokens_per_second=rate)
+            case QueueChanged():
+                generating = self.generating and event.running == self.running
+                return replace(self, depth=event.depth, running=event.running, generating=generating)
+            case MemoryRead():
+                return replace(self, memory=event.memory)
+        assert_never(event)
+
+    def _changed(self, event: StateChanged) -> MachineView:
+        if event.seq <= self.snapshot.seq:
+            return self
+        snapshot = Snapshot(
+            seq=event.seq,
+            phase=event.to,
+            role=event.role,
+            model=event.model,
+            starter=event.starter,
+            reason=event.reason,
+            since=event.at,
+            worker_pid=self.snapshot.worker_pid,
+        )
+        return replace(
+            self, snapshot=snapshot, memory=event.after or self.memory, fraction=0.0, lost=None, last=event
+        )
+
+    def _emptied(self, at: float, *, reason: str = "", pid: int | None = None, lost: bool = False) -> Snapshot:
+        return Snapshot(seq=self.snapshot.seq, since=at, reason=reason, worker_pid=pid, worker_lost=lost)

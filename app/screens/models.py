@@ -1,0 +1,160 @@
+"""Models: which file has which role, what fits, what is loaded, and how it came to that."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from redis import RedisError
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Container, Vertical, VerticalScroll
+from textual.content import Content
+from textual.screen import Screen
+from textual.widgets import Footer, OptionList, Static
+
+from app.bridge import Began, Happened
+from app.model_facts import Broken, Known, read_facts
+from app.widgets.figures import size
+from app.widgets.history import KEPT, History
+from app.widgets.memory_gauge import MemoryGauge
+from app.widgets.model_table import ModelTable
+from app.widgets.state_graph import StateGraph
+from app.widgets.status_bar import StatusBar
+from core.errors import CharlieError
+from core.events import JobChanged, StateChanged, WorkerLost, WorkerUp
+from core.text import one_line
+
+if TYPE_CHECKING:
+    from app.client import Client
+    from app.model_facts import Facts
+    from app.tui import CharlieApp
+    from tasks.jobs import Job
+
+STARTER = Content.assemble(
+    ("starter model: random weights, a placeholder.", "$text-warning"),
+    (" Choose a real one: charlie models use ROLE FILE, or charlie models pull ROLE", "$text-muted"),
+)
+
+
+class ModelsScreen(Screen[None]):
+    """The roles, the memory, the state graph and its history."""
+
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (130, "-wide")]  # noqa: RUF012  # as Textual declares it
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("w", "warm", "Warm", id="models.warm", tooltip="Load the selected role's model"),
+        Binding("u", "unload", "Unload", id="models.unload", tooltip="Unload the model and give its memory back"),
+        Binding("r", "refresh", "Refresh", id="models.refresh", tooltip="Read the model files again"),
+    ]
+
+    def compose(self) -> ComposeResult:
+        with VerticalScroll(id="models-body", can_focus=False):
+            yield ModelTable(id="roles")
+            yield Static(STARTER, id="starter")
+            yield Static(id="details")
+            yield Static(id="failure")
+            yield MemoryGauge(id="gauge")
+            with Container(id="machine"):
+                yield StateGraph()
+                with Vertical(id="past"):
+                    yield History(id="history")
+        yield StatusBar()
+        yield Footer()
+
+    @property
+    def client(self) -> Client:
+        return cast("CharlieApp", self.app).client
+
+    def on_mount(self) -> None:
+        self.query_one("#starter").display = False
+        self.query_one("#failure").display = False
+        self.query_one(ModelTable).focus()
+        self.run_worker(self._read_history(), group="history", exclusive=True)
+
+    def on_screen_resume(self) -> None:
+        self.action_refresh()
+
+    def action_refresh(self) -> None:
+        self.run_worker(self._read_files(), group="files", exclusive=True)
+
+    async def _read_files(self) -> None:
+        facts = await asyncio.to_thread(read_facts, self.client.paths)
+        self.query_one(ModelTable).tell(facts)
+        self.query_one("#starter").display = any(isinstance(each, Known) and each.spec.starter for each in facts)
+        self._show_details()
+
+    async def _read_history(self) -> None:
+        try:
+            past = await asyncio.to_thread(self.client.bus.transitions, KEPT)
+        except RedisError as error:
+            self._complain(f"The history cannot be read: {error}.")
+            return
+        self.query_one(History).fill(past)
+
+    def on_began(self, _: Began) -> None:
+        self.run_worker(self._read_history(), group="history", exclusive=True)
+
+    def on_happened(self, message: Happened) -> None:
+        event = message.event
+        if isinstance(event, StateChanged | WorkerUp | WorkerLost):
+            self.query_one(History).add(event)
+        elif isinstance(event, JobChanged):
+            self.query_one(ModelTable).job(event)
+            if event.job == "unload":
+                self._complain(f"{event.error} {event.hint}" if event.state == "failed" else "")
+
+    @on(OptionList.OptionHighlighted)
+    def _show_details(self) -> None:
+        table = self.query_one(ModelTable)
+        self.query_one("#details", Static).update(details(table.facts(table.selected)))
+
+    @on(OptionList.OptionSelected)
+    def action_warm(self) -> None:
+        role = self.query_one(ModelTable).selected
+        self._ask(lambda: self.client.warm(role))
+
+    def action_unload(self) -> None:
+        self._ask(self.client.unload)
+
+    def _ask(self, call: Callable[[], Job]) -> None:
+        async def asked() -> None:
+            try:
+                await asyncio.to_thread(call)
+            except (CharlieError, RedisError) as error:
+                self._complain(str(error))
+            else:
+                self._complain("")
+
+        self.run_worker(asked(), group="ask")
+
+    def _complain(self, text: str) -> None:
+        failure = self.query_one("#failure", Static)
+        failure.update(Content.styled(one_line(text, 400), "$text-error"))
+        failure.display = bool(text)
+
+
+def details(facts: Facts | None) -> Content:
+    """What the header of the selected model says, and what its footprint is made of."""
+    match facts:
+        case None | Broken():
+            return Content("")
+        case Known(spec=spec, needs=needs):
+            header = spec.header
+            shape = [
+                one_line(header.name, 40),
+                f"{header.parameters:,} weights",
+                f"{header.embedding_length:,} wide",
+                f"{header.heads} heads ({header.kv_heads} KV)",
+                f"vocabulary {header.vocab_size:,}",
+            ]
+            if header.pooling:
+                shape.append(f"pooling {header.pooling}")
+            parts = [
+                f"weights {size(needs.weights)}",
+                f"KV cache {size(needs.kv_cache)}",
+                f"compute {size(needs.compute)}",
+                f"overhead {size(needs.overhead)}",
+            ]
+            return Content.styled(f"{' · '.join(shape)}\n{' + '.join(parts)} = {size(needs.total)}", "$text-muted")

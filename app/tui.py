@@ -1,0 +1,171 @@
+"""The application: modes, keys, the palette, and the way from events to what is shown."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from redis import RedisError
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.reactive import reactive
+from textual.screen import Screen
+from textual.worker import get_current_worker
+
+from app.bridge import Began, Happened, follow
+from app.declared import declared
+from app.model_state import MachineView
+from app.screens.chat import ChatScreen
+from app.screens.help import HelpScreen
+from app.screens.journal import JournalScreen
+from app.screens.log import LogScreen
+from app.screens.models import ModelsScreen
+from core.errors import CharlieError
+from core.settings import Role
+
+if TYPE_CHECKING:
+    from app.client import Client
+
+log = logging.getLogger(__name__)
+
+TICK_SECONDS = 0.25
+MODES = ("chat", "journal", "models", "log")
+
+
+class CharlieApp(App[None]):
+    """The interface over a `Client`. `tick` mends the runtime; it is called on the main thread, some times a second."""
+
+    TITLE = "Charlie"
+    CSS_PATH = "charlie.tcss"
+    MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
+        "chat": ChatScreen,
+        "journal": JournalScreen,
+        "models": ModelsScreen,
+        "log": LogScreen,
+    }
+    DEFAULT_MODE = "chat"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("f1", "help", "Help", id="app.help", tooltip="Every key of this screen, and what the symbols mean"),
+        Binding("f2", "mode('chat')", "Chat", id="app.chat", tooltip="Talk with the model"),
+        Binding("f3", "mode('journal')", "Journal", id="app.journal", tooltip="Write, search and ask the journal"),
+        Binding("f4", "mode('models')", "Models", id="app.models", tooltip="Models, memory and the state graph"),
+        Binding("f5", "mode('log')", "Log", id="app.log", tooltip="What the processes have logged"),
+        Binding(
+            "ctrl+q", "quit", "Quit", id="app.quit", show=False, priority=True, tooltip="Unload, save and leave"
+        ),
+    ]
+
+    view: reactive[MachineView] = reactive(MachineView(), init=False)
+
+    def __init__(self, client: Client, tick: Callable[[], None] | None = None) -> None:
+        super().__init__()
+        self.client = client
+        self._tick = tick
+        self._complaint = ""
+
+    def on_mount(self) -> None:
+        self._dress()
+        self.set_keymap(self.client.settings.interface.keys)
+        self._obey_signals()
+        self.run_worker(self._follow, thread=True, name="bridge")
+        if self._tick is not None:
+            self.set_interval(TICK_SECONDS, partial(self._mend, self._tick))
+
+    def _dress(self) -> None:
+        theme = self.client.settings.interface.theme
+        if theme in self.available_themes:
+            self.theme = theme
+            return
+        names = ", ".join(sorted(self.available_themes))
+        self.notify(f"There is no theme {theme!r}. There are: {names}.", severity="warning", markup=False)
+
+    def _obey_signals(self) -> None:
+        """Leave in order when asked to end, or when the terminal is closed."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, partial(self.exit, return_code=128 + number))
+
+    def _follow(self) -> None:
+        worker = get_current_worker()
+        follow(self.client.bus, self.post_message, lambda: worker.is_cancelled)
+
+    def _mend(self, tick: Callable[[], None]) -> None:
+        """A runtime that cannot be mended is told once, and tried again."""
+        try:
+            tick()
+        except (CharlieError, RedisError, OSError) as error:
+            if str(error) != self._complaint:
+                self._complaint = str(error)
+                log.error("The runtime could not be mended: %s", error)
+                self.notify(str(error), severity="error", markup=False)
+        else:
+            self._complaint = ""
+
+    def on_began(self, message: Began) -> None:
+        self.view = self.view.began(message.snapshot)
+        self._pass_on(lambda: Began(message.snapshot))
+        self.run_worker(self._count_queue(), exclusive=True, group="count")
+
+    async def _count_queue(self) -> None:
+        """The snapshot does not say how long the queue is."""
+        try:
+            queue = await asyncio.to_thread(self.client.queue)
+        except RedisError as error:
+            log.warning("The queue could not be read: %s", error)
+            return
+        running = next((each.job.id for each in queue if each.position == 0), None)
+        waiting = sum(each.position > 0 for each in queue)
+        self.view = self.view.counted(waiting, running)
+
+    def on_happened(self, message: Happened) -> None:
+        self.view = self.view.seen(message.event)
+        self._pass_on(lambda: Happened(message.event))
+
+    def _pass_on(self, copy: Callable[[], Happened | Began]) -> None:
+        for screen in self._base_screens():
+            screen.post_message(copy())
+
+    def _base_screens(self) -> Iterator[Screen[Any]]:
+        for mode in MODES:
+            try:
+                yield self.get_screen_stack(mode)[0]
+            except KeyError:  # that mode has not been visited yet
+                continue
+
+    def action_mode(self, mode: str) -> None:
+        if isinstance(self.screen, HelpScreen):
+            self.pop_screen()
+        self.switch_mode(mode)
+
+    def action_help(self) -> None:
+        if isinstance(self.screen, HelpScreen):
+            self.pop_screen()
+        else:
+            self.push_screen(HelpScreen(declared(self.screen, self.client.settings.interface.keys)))
+
+    async def action_warm(self, role: str) -> None:
+        await asyncio.to_thread(self.client.warm, Role(role))
+
+    async def action_unload(self) -> None:
+        await asyncio.to_thread(self.client.unload)
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """Every declared action, then warming and unloading, then Textual's own that are of use here."""
+        names: set[str] = set()
+        for each in declared(screen, self.client.settings.interface.keys):
+            if each.title not in names and each.enabled:
+                names.add(each.title)
+                yield SystemCommand(each.title, each.help, partial(self.run_action, each.action, each.node))
+        for role in Role:
+            yield SystemCommand(
+                f"Warm {role}", f"Load the {role} model, unloading another", partial(self.action_warm, role)
+            )
+        if "Unload" not in names:
+            yield SystemCommand("Unload", "Unload the model and give its memory back", self.action_unload)
+        for command in super().get_system_commands(screen):
+            if command.title in ("Theme", "Screenshot"):
+                yield command

@@ -1,0 +1,81 @@
+"""The transitions as they happened, newest first."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable
+from typing import assert_never
+
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.widgets import Static
+
+from app.widgets.figures import duration
+from app.widgets.phases import LOOKS, LOST
+from core.events import StateChanged, WorkerLost, WorkerUp
+from core.text import one_line
+
+KEPT = 200
+LONGEST_REASON = 200
+Kept = StateChanged | WorkerUp | WorkerLost
+
+
+def line(event: Kept) -> Content:
+    """Time, from and to, how long it took, role and reason."""
+    at = time.strftime("%H:%M:%S", time.localtime(event.at))
+    match event:
+        case StateChanged():
+            source, to = LOOKS[event.source], LOOKS[event.to]
+            change = Content.assemble((f"{source.word:>9}", "$text-muted"), " → ", (f"{to.word:<9}", to.style))
+            took = f"{duration(event.elapsed_ms):>8}"
+            about, reason = event.role or "", event.reason
+        case WorkerUp():
+            change, took, about = Content(f"{'worker started':<21}"), " " * 8, ""
+            reason = f"process {event.pid}"
+        case WorkerLost():
+            change, took, about = Content.styled(f"{LOST.symbol + ' worker lost':<21}", LOST.style), " " * 8, ""
+            reason = f"{event.reason}, attempt {event.attempt} of {event.attempts}"
+        case _:
+            assert_never(event)
+    return Content.assemble(
+        (at, "$text-muted"), "  ", change, "  ", (took, ""), "  ", f"{about:<9}", "  ",
+        (one_line(reason, LONGEST_REASON), "$text-muted"),
+    )  # fmt: skip
+
+
+class History(VerticalScroll):
+    """Keeps the last transitions. What is being read stays where it is while new lines come in above."""
+
+    DEFAULT_CSS = """
+    History { height: 1fr; }
+    History > Static { height: auto; text-wrap: nowrap; text-overflow: ellipsis; }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  # Textual's name
+        super().__init__(id=id)
+        self._events: deque[Kept] = deque(maxlen=KEPT)
+
+    def compose(self) -> ComposeResult:
+        yield Static(Content.styled("no transition yet", "$text-muted"))
+
+    def fill(self, past: Iterable[Kept]) -> None:
+        """Show what was read, newest first, under what has come in live since it was read."""
+        read = list(past)
+        later = [event for event in self._events if event not in read and read and event.at >= read[0].at]
+        self._events = deque([*later, *read][:KEPT], maxlen=KEPT)
+        self._draw()
+
+    def add(self, event: Kept) -> None:
+        """Put a new one on top; one that is there already is not doubled."""
+        if event in self._events:
+            return
+        self._events.appendleft(event)
+        self._draw()
+        if self.scroll_offset.y > 0:
+            self.scroll_to(y=self.scroll_offset.y + 1, animate=False)
+
+    def _draw(self) -> None:
+        if self._events:
+            self.query_one(Static).update(Content("\n").join([line(event) for event in self._events]))
