@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
 from functools import cache
 from typing import TYPE_CHECKING, Any, assert_never
 
@@ -136,7 +135,7 @@ def _load(spec: ModelSpec, on_progress: Callable[[float], None], cancelled: Call
     except (ValueError, RuntimeError, MemoryError, AssertionError) as error:
         if cancelled():
             raise CancelledError from error
-        reason = log.errors[-1] if log.errors else str(error)
+        reason = log.errors[0] if log.errors else str(error)
         raise LoadFailedError(
             f"The model {spec.path.name} could not be loaded: {reason.rstrip('.')}.",
             "Charlie's llama.cpp may not know this model yet, or memory ran out; try a smaller or another file.",
@@ -169,10 +168,10 @@ def _reporting_llama(on_progress: Callable[[float], None], cancelled: Callable[[
 
 
 class _Log:
-    """Passes llama.cpp's log on to Python's, and keeps the last errors for the message of a failed load."""
+    """Passes llama.cpp's log on to Python's, and keeps the first errors for the message of a failed load."""
 
     def __init__(self) -> None:
-        self.errors: deque[str] = deque(maxlen=4)
+        self.errors: list[str] = []
         self.callback: Any = None
 
     def write(self, level: int, text: bytes, _: object) -> None:
@@ -181,7 +180,8 @@ class _Log:
             return
         logger.log(SOURCE_LEVELS.get(level, logging.DEBUG), "%s", line)
         if level == ERROR:
-            self.errors.append(line.partition(": ")[2] or line)
+            # The function's name comes first, then what it says.
+            self.errors.append((line.partition(": ")[2] or line).removeprefix("error loading model: "))
 
 
 @cache

@@ -67,7 +67,8 @@ def resolve(settings: Settings, paths: Paths, role: Role) -> ModelSpec:
         starter=header.starter,
         context_length=configured.context_length or min(own, DEFAULT_CONTEXT),
         gpu_layers=configured.gpu_layers,
-        threads=configured.threads or os.cpu_count() or 1,
+        # A starter's layers are so small that a second thread would only wait for the first.
+        threads=configured.threads or (1 if header.starter else os.cpu_count() or 1),
         batch=configured.batch,
         pooling=pooling or header.pooling,
     )

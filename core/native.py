@@ -55,7 +55,8 @@ def pieces(llama: Llama) -> Callable[[int], bytes]:
     buffer = ctypes.create_string_buffer(1024)
 
     def piece(token: int) -> bytes:
-        return buffer.raw[: max(0, to_piece(vocab, token, buffer, len(buffer), 0, False))]
+        length = to_piece(vocab, token, buffer, len(buffer), 0, False)
+        return buffer.raw[: max(0, length)]
 
     return piece
 

@@ -31,7 +31,7 @@ def spec_of(path: Path, role: Role, context_length: int | None = None, batch: in
         starter=header.starter,
         context_length=context_length or header.context_length,
         gpu_layers=-1,
-        threads=2,
+        threads=1,
         batch=batch,
         pooling=header.pooling,
     )

@@ -7,10 +7,10 @@ from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
 import pytest
-from core.gguf import read_header
 
 from core import starter
 from core.errors import CharlieError
+from core.gguf import read_header
 from core.settings import Role
 
 if TYPE_CHECKING:

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import itertools
+import random
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from core.embedder import EmbeddingModel, model_id
+from core.errors import CancelledError
+from core.settings import Role
+from tests.core.conftest import spec_of
+from tests.core.test_starter import entries
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_three_words_find_their_entry(embedding: EmbeddingModel) -> None:
+    from core.starter.words import FUNCTION
+
+    texts = entries(200, seed=5)
+    stored = embedding.embed([" ".join(words) for words in texts])
+    source = random.Random(6)
+    queries = [" ".join(source.sample([word for word in words if word not in FUNCTION], 3)) for words in texts]
+    near = stored @ embedding.embed(queries).T
+    ranks = (near > np.diag(near)).sum(axis=0)
+    assert (ranks < 3).mean() >= 0.9
+
+
+def test_unit_vectors_in_order_whatever_the_batches(embedding: EmbeddingModel) -> None:
+    texts = [" ".join(words) for words in entries(40, seed=7)]
+    together = embedding.embed(texts)
+    assert together.shape == (40, embedding.dimension)
+    assert together.dtype == np.float32
+    assert np.allclose(np.linalg.norm(together, axis=1), 1, atol=1e-5)
+    alone = np.vstack([embedding.embed([text]) for text in texts])
+    assert np.allclose(together, alone, atol=1e-3)
+    assert embedding.embed([]).shape == (0, embedding.dimension)
+
+
+def test_inflections_are_near(embedding: EmbeddingModel) -> None:
+    walked, walk, bread = embedding.embed(["We walked by the river", "river walk", "bread and butter"])
+    assert walked @ walk > 0.8 > 0.2 > walked @ bread
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", " ", "\x00", "\ud800 lone", "\u202eabc\u200f", "\x1b[31mred", "日本語 🦊", "x" * 1_000_000, "word " * 20_000],
+    ids=range(9),
+)
+def test_any_text_has_a_vector(embedding: EmbeddingModel, text: str) -> None:
+    vectors = embedding.embed([text, "a walk"])
+    assert np.isfinite(vectors).all()
+    assert np.allclose(vectors[1], embedding.embed(["a walk"])[0], atol=1e-3)
+
+
+def test_cancelled_and_usable_afterwards(embedding: EmbeddingModel) -> None:
+    texts = [" ".join(words) for words in entries(100, seed=8)]
+    before = embedding.embed(["a walk"])
+    for polls_before in (0, 1, 3):
+        polls = itertools.count()
+        with pytest.raises(CancelledError):
+            embedding.embed(texts, cancelled=lambda p=polls, n=polls_before: next(p) >= n)  # type: ignore[misc]
+    assert np.array_equal(embedding.embed(["a walk"]), before)
+
+
+def test_tokens_are_counted_with_their_frame(embedding: EmbeddingModel) -> None:
+    assert embedding.count_tokens("") == 2
+    assert embedding.count_tokens("river walk") == 4
+
+
+def test_the_id_is_the_files(starters: dict[Role, Path], embedding: EmbeddingModel, tmp_path: Path) -> None:
+    copy = tmp_path / starters[Role.EMBEDDING].name
+    copy.write_bytes(starters[Role.EMBEDDING].read_bytes())
+    assert model_id(spec_of(copy, Role.EMBEDDING)) == embedding.id
+    data = bytearray(copy.read_bytes())
+    data[200_000] ^= 1
+    copy.write_bytes(data)
+    assert model_id(spec_of(copy, Role.EMBEDDING)) != embedding.id

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+import pytest
+
+from core.errors import CancelledError
+
+if TYPE_CHECKING:
+    from core.reranker import RerankerModel
+
+
+def test_more_shared_words_score_higher(reranker: RerankerModel) -> None:
+    query = "elephant river saffron"
+    passages = [
+        "dinner with mother at noon",
+        "the elephant slept",
+        "the elephant drank from the river",
+        "the elephant ate saffron by the river",
+        "elephant elephant elephant elephant",
+    ]
+    none, one, two, three, same = reranker.score(query, passages)
+    assert 0 <= none < one < two < three <= 1
+    assert same < two
+    assert none < 0.1
+    assert three > 0.9
+
+
+def test_the_score_of_a_passage_is_its_own(reranker: RerankerModel) -> None:
+    passages = ["a walk by the river", "bread", "river " * 300, "the sea and the wind"]
+    together = reranker.score("river walk", passages)
+    alone = [reranker.score("river walk", [passage])[0] for passage in passages]
+    assert together == pytest.approx(alone, abs=1e-3)
+    assert reranker.score("river walk", []) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["", "\x00", "\ud800", "🦊 日本", "x" * 1_000_000, "word " * 20_000, "\x1b[31m"], ids=range(7)
+)
+def test_any_text_has_a_score(reranker: RerankerModel, text: str) -> None:
+    assert all(0 <= score <= 1 for score in reranker.score(text, [text, "a walk", ""]))
+
+
+def test_cancelled_and_usable_afterwards(reranker: RerankerModel) -> None:
+    before = reranker.score("walk", ["a walk"])
+    for polls_before in (0, 2):
+        polls = itertools.count()
+        with pytest.raises(CancelledError):
+            reranker.score("walk", ["a walk"] * 400, cancelled=lambda p=polls, n=polls_before: next(p) >= n)  # type: ignore[misc]
+    assert reranker.score("walk", ["a walk"]) == before
