@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 DATA = Path(__file__).parent / "data"
 INTERRUPTED = 130
+PROPOSAL_CHARACTERS = 8_000
+"""MIPROv2's longest prompt on our data, twice over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,41 +141,17 @@ def _optimize(task: Task, options: Options, file: Path | None) -> None:
         print(f"Would write {options.out}.", file=sys.stderr)
         return
 
-    import dspy
-
     from core.engine import load_instruct
-    from core.lm import make_lm, model_id
+    from core.lm import model_id
     from core.programs import save_program
 
     examples = [task.example(row) for row in rows]
     split = Split(examples[2 * quarter :], examples[:quarter], examples[quarter : 2 * quarter])
-    dspy.configure_cache(enable_disk_cache=False, enable_memory_cache=True, restrict_pickle=True)
+    paths.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+    log = paths.logs / f"optimize_{task.name}.log"
     model = load_instruct(spec)
     try:
-        sampling = Sampling(temperature=0, max_tokens=options.max_tokens, seed=options.seed)
-        lm = make_lm(model, sampling=sampling)
-        paths.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
-        log = paths.logs / f"optimize_{task.name}.log"
-        program = task.program()
-        answers = 2 * len(split.test) + task.answers(split, options.budget)
-        with (
-            _progress(log, answers) as (bar, callback),
-            dspy.context(
-                lm=lm,
-                adapter=dspy.JSONAdapter(),
-                num_threads=1,
-                # An answer that does not parse is a wrong answer and never ends the run.
-                max_errors=sys.maxsize,
-                callbacks=[callback],
-            ),
-        ):
-            bar.set_description("before")
-            before = _score(task, program, split.test)
-            bar.set_description("optimizing")
-            best = task.compile(program, split, options, model)
-            bar.set_description("after")
-            bar.total = bar.n + len(split.test)
-            after = _score(task, best, split.test)
+        best, before, after = _before_and_after(task, options, split, model, log)
         save_program(
             options.out,
             best,
@@ -189,6 +167,52 @@ def _optimize(task: Task, options: Options, file: Path | None) -> None:
     print(f"Wrote {options.out}; what DSPy said is in {log}.", file=sys.stderr)
 
 
+def _before_and_after(
+    task: Task, options: Options, split: Split, model: InstructModel, log: Path
+) -> tuple[dspy.Module, float, float]:
+    """The optimized program, and the score on the test examples before and after.
+
+    Raises CharlieError when the model cannot answer at all.
+    """
+    import dspy
+
+    from core.lm import make_lm
+
+    dspy.configure_cache(enable_disk_cache=False, enable_memory_cache=True, restrict_pickle=True)
+    sampling = Sampling(temperature=0, max_tokens=options.max_tokens, seed=options.seed)
+    answers = 2 * len(split.test) + task.answers(split, options.budget)
+    program = task.program()
+    with (
+        _progress(log, answers) as (bar, failures),
+        dspy.context(
+            lm=make_lm(model, sampling=sampling),
+            adapter=dspy.JSONAdapter(),
+            num_threads=1,
+            # An answer that does not parse is a wrong answer and never ends the run.
+            max_errors=sys.maxsize,
+            callbacks=[failures],
+        ),
+    ):
+        try:
+            bar.set_description("before")
+            before = _score(task, program, split.test)
+            if len(failures.found) == len(split.test):
+                raise failures.found[-1]
+            bar.set_description("optimizing")
+            best = task.compile(program, split, options, model)
+            bar.set_description("after")
+            bar.total = bar.n + len(split.test)
+            after = _score(task, best, split.test)
+        except dspy.LMError as error:
+            raise CharlieError(
+                f"The model cannot answer: {str(error).splitlines()[0]}.",
+                "Another --max-tokens, or a longer context, may help.",
+            ) from error
+    if failures.found:
+        print(f"{len(failures.found)} answers failed, the last: {failures.found[-1]}", file=sys.stderr)
+    return best, before, after
+
+
 def _score(task: Task, program: dspy.Module, examples: list[Any]) -> float:
     import dspy
 
@@ -198,12 +222,17 @@ def _score(task: Task, program: dspy.Module, examples: list[Any]) -> float:
 
 @contextmanager
 def _progress(log: Path, total: int) -> Iterator[tuple[tqdm[Any], Any]]:
-    """A bar on stderr that counts the model's answers; DSPy's own bars, prints and log go to the file."""
+    """A bar on stderr that counts the model's answers, and what failed; all that DSPy prints goes to the file."""
     from dspy.utils.callback import BaseCallback
 
-    class CountAnswers(BaseCallback):  # type: ignore[misc]  # dspy is untyped
-        def on_lm_end(self, *_: Any, **__: Any) -> None:
+    class Failures(BaseCallback):  # type: ignore[misc]  # dspy is untyped
+        def __init__(self) -> None:
+            self.found: list[Exception] = []
+
+        def on_lm_end(self, call_id: str, outputs: Any, exception: Exception | None = None) -> None:  # noqa: ARG002
             bar.update()
+            if exception is not None:
+                self.found.append(exception)
 
     with (
         tqdm(total=total, file=sys.stderr, unit=" answers") as bar,
@@ -211,11 +240,11 @@ def _progress(log: Path, total: int) -> Iterator[tuple[tqdm[Any], Any]]:
         redirect_stdout(file),
         redirect_stderr(file),
     ):
-        yield bar, CountAnswers()
+        yield bar, Failures()
 
 
 def room_for_proposals(model: InstructModel) -> bool:
     """Whether the context holds the long prompts in which MIPROv2 shows the program and the data."""
     sample = b"The proposer writes about the program, its data and its examples. "
     per_character = len(model.llama.tokenize(sample, add_bos=False)) / len(sample)
-    return bool(model.llama.n_ctx() > math.ceil(16_000 * per_character))
+    return bool(model.llama.n_ctx() > math.ceil(PROPOSAL_CHARACTERS * per_character))

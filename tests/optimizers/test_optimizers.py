@@ -103,6 +103,15 @@ def test_a_file_that_is_no_model_is_one_sentence(environment: dict[str, str], tm
     assert "Traceback" not in done.stderr
 
 
+def test_answers_that_cannot_fit_are_one_sentence(environment: dict[str, str], tmp_path: Path) -> None:
+    arguments = ["--examples", "8", "--max-tokens", "4", "--out", "recall.json"]
+    done = run(["-m", "optimizers.optimize_recall", *arguments], environment, tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "only 3 are allowed" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "recall.json").exists()
+
+
 @pytest.mark.parametrize("wrong", [["--budget", "0"], ["--seed", "-1"], ["--nothing"]])
 def test_usage_is_exit_status_2(environment: dict[str, str], tmp_path: Path, wrong: list[str]) -> None:
     done = run(["-m", "optimizers.optimize_mood", *wrong], environment, tmp_path)
