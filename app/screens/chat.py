@@ -36,10 +36,13 @@ if TYPE_CHECKING:
 
 UNANSWERED = "The last message has no reply · ^R asks for one"
 
+WIDTHS: list[tuple[int, str]] | None = [(0, "-narrow"), (100, "-wide")]
+"""Below 100 columns the conversations lie over the content."""
+
 
 class ChatScreen(Screen[None]):
     CSS_PATH = "../chat.tcss"
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-narrow"), (100, "-wide")]
+    HORIZONTAL_BREAKPOINTS = WIDTHS
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "stop", "Stop", id="chat.stop", tooltip="Stop the reply; unanswered text comes back"),
         Binding("ctrl+r", "again", "Again", id="chat.again", tooltip="Have the last message answered again"),

@@ -20,6 +20,8 @@ from core.text import one_line
 
 UNTITLED = "New conversation"
 WIDTH = 60
+INDENT = "\u00a0\u00a0"
+"""Spaces that a line does not lose at its beginning."""
 
 
 class ConversationList(Vertical):
@@ -104,5 +106,5 @@ class ConversationList(Vertical):
     def _label(self, conversation: Conversation) -> Content:
         title = one_line(conversation.title, WIDTH) or UNTITLED
         if conversation.id == self._open:
-            return Content.assemble(("▸ ", "bold $accent"), (title, "bold"))
-        return Content(f"  {title}")
+            return Content.assemble(("▸\u00a0", "bold $accent"), (title, "bold"))
+        return Content(f"{INDENT}{title}")

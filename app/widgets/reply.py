@@ -39,6 +39,8 @@ def numbers(stats: dict[str, Any]) -> str:
         parts.append(f"{stats['reused_tokens']:,} reused")
     if stats.get("finish_reason") == "length":
         parts.append("cut at the token limit")
+    if stats.get("truncated"):
+        parts.append("the message was shortened to fit the context")
     return " · ".join(parts)
 
 

@@ -79,7 +79,7 @@ class Mine(Turn):
     """What the person wrote, as it was written: no Markdown, no markup."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("e", "edit", "Edit", id="turn.edit", tooltip="Begin a branch of the conversation with this turn changed"),
+        Binding("e", "edit", "Edit", id="turn.edit", tooltip="Change it, in a branch of the conversation"),
     ]
 
     @dataclass
@@ -97,9 +97,8 @@ class Mine(Turn):
         yield self.header
         shown = printable(self.text[:LONGEST_SHOWN])
         yield Static(Content(shown), classes="words")
-        if more := len(self.text) - LONGEST_SHOWN:
-            if more > 0:
-                yield Static(Content(f"… and {more:,} more characters"), classes="foot")
+        if (more := len(self.text) - LONGEST_SHOWN) > 0:
+            yield Static(Content(f"… and {more:,} more characters"), classes="foot")
 
     def action_edit(self) -> None:
         self.post_message(self.Edited(self))

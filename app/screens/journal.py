@@ -1,0 +1,341 @@
+"""Journal: the entries, the editor, and one field that filters, searches by meaning and asks."""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import to_thread
+from typing import TYPE_CHECKING, ClassVar, assert_never, cast
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.screen import Screen
+from textual.widgets import ContentSwitcher, Footer, Input
+
+from app.bridge import Began, Happened
+from app.widgets.answer import Answer
+from app.widgets.dialogs import ConfirmDialog
+from app.widgets.entry_editor import EntryEditor
+from app.widgets.entry_list import EntryList
+from app.widgets.following import Following
+from app.widgets.job_line import JobLine
+from app.widgets.notice import FAILURES, Notice
+from app.widgets.search_results import SearchResults
+from app.widgets.status_bar import StatusBar
+from core.events import JobChanged, QueueChanged
+from core.library import Entry, EntryState
+from core.text import one_line
+from tasks.jobs import Ended, Hits, Job, JobKind, JobState, Text
+
+if TYPE_CHECKING:
+    from app.client import Client
+    from app.tui import CharlieApp
+
+FIELD = "Filter… · Enter searches by meaning · ? asks your journal"
+
+
+class JournalScreen(Screen[None]):
+    CSS_PATH = "../journal.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "back", "Stop, back", id="journal.back", tooltip="Stop a search or an answer, else go back"),
+        Binding("ctrl+n", "new", "New", id="journal.new", tooltip="Begin a new entry"),
+        Binding("ctrl+f", "field", "Search", id="journal.search", tooltip="Go to the field that searches and asks"),
+        Binding("ctrl+b", "list", "Entries", id="journal.list", tooltip="Go to the list of entries"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._following: Following | None = None
+        self._stale: dict[str, JobState] = {}
+        self._changing = asyncio.Lock()
+        """Held while another entry is opened, so that no two openings mix."""
+
+    def compose(self) -> ComposeResult:
+        yield Input(placeholder=FIELD, compact=True, id="journal-field")
+        with Horizontal(id="journal"):
+            yield EntryList(id="entries")
+            with Vertical(id="page"):
+                with ContentSwitcher(initial="editor"):
+                    yield EntryEditor(id="editor")
+                    yield SearchResults(id="results")
+                    yield Answer(id="answer")
+                yield Notice(id="journal-notice")
+        yield StatusBar()
+        yield Footer()
+
+    @property
+    def client(self) -> Client:
+        return cast("CharlieApp", self.app).client
+
+    @property
+    def field(self) -> Input:
+        return self.query_one("#journal-field", Input)
+
+    @property
+    def entry_list(self) -> EntryList:
+        return self.query_one(EntryList)
+
+    @property
+    def editor(self) -> EntryEditor:
+        return self.query_one(EntryEditor)
+
+    @property
+    def results(self) -> SearchResults:
+        return self.query_one(SearchResults)
+
+    @property
+    def answer(self) -> Answer:
+        return self.query_one(Answer)
+
+    @property
+    def notice(self) -> Notice:
+        return self.query_one("#journal-notice", Notice)
+
+    @property
+    def shown(self) -> str:
+        """The id of what is on the right: editor, results or answer."""
+        return self.query_one(ContentSwitcher).current or "editor"
+
+    def on_mount(self) -> None:
+        self.editor.area.focus()
+        self.reload()
+
+    async def on_unmount(self) -> None:
+        if self._following is not None:
+            self._following.stop()
+            await to_thread(self._following.join)
+
+    @work(group="leave")
+    async def on_screen_suspend(self) -> None:
+        await self.editor.leave()
+
+    # What happens elsewhere.
+
+    @on(Began)
+    def began(self) -> None:
+        self.reload()
+
+    @on(Happened)
+    def happened(self, message: Happened) -> None:
+        event = message.event
+        lines = self.query(JobLine)
+        for line in lines:
+            line.happened(event)
+        if isinstance(event, JobChanged | QueueChanged) and any(line.state is JobState.QUEUED for line in lines):
+            self.refresh_places()
+        if isinstance(event, JobChanged) and event.job == JobKind.INGEST:
+            self._stale[event.subject] = JobState(event.state)
+            self.refresh_entries()
+
+    @on(Following.Came)
+    async def came(self, message: Following.Came) -> None:
+        following = message.following
+        asked = self.shown == "answer"
+        for output in following.take():
+            if following is not self._following:
+                return
+            match output:
+                case Text(text):
+                    await self.answer.write(text)
+                case Hits() if asked:
+                    self.answer.found(output)
+                case Hits():
+                    self.results.show(output)
+                case Ended():
+                    self._following = None
+                    await (self.answer if asked else self.results).finish(output)
+                case _:
+                    assert_never(output)
+
+    @work(group="reload", exclusive=True)
+    async def reload(self) -> None:
+        try:
+            entries = await to_thread(self.client.library.entries)
+        except FAILURES as error:
+            self.notice.fail(error)
+            return
+        self.entry_list.show(entries)
+
+    @work(group="entries")
+    async def refresh_entries(self) -> None:
+        """Show the entries whose ingestion went on as they are now."""
+        stale, self._stale = self._stale, {}
+        if not stale:
+            return
+        try:
+            entries = await to_thread(self.client.library.entries_of, list(stale))
+        except FAILURES as error:
+            self.notice.fail(error)
+            return
+        for entry in entries:
+            self.entry_list.put(entry)
+            self.editor.update_state(entry)
+
+    @work(group="places", exclusive=True)
+    async def refresh_places(self) -> None:
+        try:
+            queue = await to_thread(self.client.queue)
+        except FAILURES as error:
+            self.notice.fail(error)
+            return
+        for line in self.query(JobLine):
+            line.place(queue)
+
+    # The entries.
+
+    @on(EntryEditor.Saved)
+    def saved(self, message: EntryEditor.Saved) -> None:
+        self.entry_list.put(message.entry)
+        if self.editor.entry_id == message.entry.id:
+            self.entry_list.mark_open(message.entry.id)
+
+    @on(EntryList.Opened)
+    @on(SearchResults.Opened)
+    @on(Answer.Opened)
+    def opened(self, message: EntryList.Opened | SearchResults.Opened | Answer.Opened) -> None:
+        self.open_entry(message.entry)
+
+    @work(group="open")
+    async def open_entry(self, id_: str | None) -> None:
+        """Leave the entry that is being written, and go to another; it stays when it cannot be saved."""
+        async with self._changing:
+            if id_ is None or id_ != self.editor.entry_id:
+                if not await self.editor.leave():
+                    self._show("editor")
+                    return
+                try:
+                    entry = None if id_ is None else await to_thread(self.client.library.entry, id_)
+                except FAILURES as error:
+                    self.notice.fail(error)
+                    return
+                self.editor.show(entry)
+                self.entry_list.mark_open(id_)
+            self.notice.clear()
+            self._show("editor")
+            self.editor.area.focus()
+
+    @on(EntryList.Asked)
+    def asked(self, message: EntryList.Asked) -> None:
+        match message.what, message.entry:
+            case "new", _:
+                self.action_new()
+            case "delete", entry if entry is not None:
+                self.delete(entry)
+            case "retry", entry if entry is not None:
+                self.retry(entry)
+
+    def action_new(self) -> None:
+        self.open_entry(None)
+
+    @work
+    async def delete(self, entry: Entry) -> None:
+        question = f"Delete “{one_line(entry.title, 40)}”? It cannot be brought back."
+        if not await self.app.push_screen_wait(ConfirmDialog(question, "Delete")):
+            return
+        async with self._changing:
+            try:
+                await to_thread(self._delete, entry.id)
+            except FAILURES as error:
+                self.notice.fail(error)
+                return
+            if self.editor.entry_id == entry.id:
+                self.editor.show(None)
+                self.entry_list.mark_open(None)
+            self.entry_list.remove_entry(entry.id)
+
+    def _delete(self, id_: str) -> None:
+        for queued in self.client.queue():
+            if queued.job.kind is JobKind.INGEST and queued.job.subject == id_:
+                self.client.cancel(queued.job.id)
+        self.client.library.delete_entry(id_)
+
+    @work
+    async def retry(self, entry: Entry) -> None:
+        """Have an entry read in again."""
+        if entry.state is EntryState.READING:
+            return
+        try:
+            await to_thread(self.client.ingest, entry)
+        except FAILURES as error:
+            self.notice.fail(error)
+            return
+        self.notice.say("It waits to be read in")
+
+    # The field.
+
+    @on(Input.Changed, "#journal-field")
+    def narrow(self, event: Input.Changed) -> None:
+        self.entry_list.narrow("" if event.value.startswith("?") else event.value)
+
+    @on(Input.Submitted, "#journal-field")
+    def submitted(self, event: Input.Submitted) -> None:
+        text = event.value.strip()
+        if text:
+            self.find(text)
+        else:
+            self._show("editor")
+
+    @work(group="find", exclusive=True)
+    async def find(self, text: str) -> None:
+        """Search by meaning, or ask when a question mark stands in front."""
+        question = text.removeprefix("?").strip() if text.startswith("?") else None
+        await self.editor.leave()
+        try:
+            await self._give_up()
+            if question is None:
+                job = await to_thread(self.client.search, text)
+            else:
+                job = await to_thread(self.client.ask, question)
+        except FAILURES as error:
+            self.notice.fail(error)
+            return
+        self.notice.clear()
+        await self._wait_for(job, text, question)
+        self.refresh_places()
+
+    async def _wait_for(self, job: Job, text: str, question: str | None) -> None:
+        if question is None:
+            self._show("results")
+            await self.results.begin(text, job)
+            self.results.query_one("OptionList").focus()
+        else:
+            self._show("answer")
+            await self.answer.begin(question, job)
+            self.answer.focus()
+        self._following = Following(self.client, job.id, self)
+
+    async def _give_up(self) -> None:
+        """Stop what is still being found."""
+        following, self._following = self._following, None
+        if following is not None:
+            following.stop()
+            await to_thread(self.client.cancel, following.job_id)
+
+    def action_field(self) -> None:
+        self.field.focus()
+
+    def action_list(self) -> None:
+        self.entry_list.query_one("OptionList").focus()
+
+    def action_back(self) -> None:
+        """Stop what is being found; else from the field, the results or the answer to the entry; else to the list."""
+        if self._following is not None:
+            self.stop(self._following.job_id)
+        elif self.shown != "editor":
+            self._show("editor")
+            self.field.focus()
+        elif self.field.has_focus and self.field.value:
+            self.field.clear()
+        else:
+            self.action_list()
+
+    @work
+    async def stop(self, job_id: str) -> None:
+        try:
+            await to_thread(self.client.cancel, job_id)
+        except FAILURES as error:
+            self.notice.fail(error)
+
+    def _show(self, what: str) -> None:
+        self.query_one(ContentSwitcher).current = what

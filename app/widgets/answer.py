@@ -1,0 +1,157 @@
+"""An answer from the journal, and the entries that it cites."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Markdown, OptionList, Static
+from textual.widgets.markdown import MarkdownStream
+from textual.widgets.option_list import Option
+
+from app.widgets.job_line import JobLine
+from app.widgets.reply import numbers
+from core.text import one_line, printable
+from tasks.jobs import Ended, Hits, Job, JobState
+
+_CITATION = re.compile(r"\[(\d+)\](?!\()")
+
+
+def linked(text: str, known: set[int]) -> str:
+    """Markdown in which each citation of a known number is a link to `entry:NUMBER`."""
+
+    def link(match: re.Match[str]) -> str:
+        number = int(match[1])
+        return f"[\\[{number}\\]](entry:{number})" if number in known else match[0]
+
+    return _CITATION.sub(link, text)
+
+
+class Answer(VerticalScroll, can_focus=True):
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(
+            Binding(
+                str(number), f"cited({number})", "Open cited", show=False, id=f"answer.cited.{number}",
+                tooltip="Open the cited entry with that number",
+            )
+            for number in range(1, 10)
+        ),
+        Binding("y,c", "copy", "Copy", id="answer.copy", tooltip="Copy the answer"),
+    ]  # fmt: skip
+
+    @dataclass
+    class Opened(Message):
+        entry: str
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  # Textual's name
+        super().__init__(id=id)
+        self.text = ""
+        self._entries: dict[int, str] = {}
+        self._stream: MarkdownStream | None = None
+
+    def compose(self) -> ComposeResult:
+        yield Static(classes="heading")
+        yield Markdown(open_links=False)
+        yield Static(classes="foot")
+        yield OptionList(compact=True)
+
+    def on_mount(self) -> None:
+        self.anchor()
+
+    async def begin(self, question: str, job: Job) -> None:
+        """Wait for the answer of `job`."""
+        await self._drop_stream()
+        self.text = ""
+        self._entries = {}
+        self.query_one(".heading", Static).update(Content(one_line(question, 200)))
+        self.query_one(".foot", Static).display = False
+        self.query_one(OptionList).display = False
+        self.query_one(OptionList).clear_options()
+        await self.query(JobLine).remove()
+        await self.query_one(Markdown).update("")
+        await self.mount(JobLine(job.id, job.state), after=self.query_one(Markdown))
+        self.anchor()
+
+    def found(self, hits: Hits) -> None:
+        """The entries that the answer will be made from."""
+        count = len({hit.entry for hit in hits.hits})
+        foot = self.query_one(".foot", Static)
+        foot.remove_class("-failed")
+        foot.display = True
+        foot.update(Content(f"from {count} {'entry' if count == 1 else 'entries'}"))
+
+    async def write(self, text: str) -> None:
+        self.text += text
+        if self._stream is None:
+            self._stream = Markdown.get_stream(self.query_one(Markdown))
+        await self._stream.write(printable(text))
+
+    async def finish(self, ended: Ended) -> None:
+        result = ended.result or {}
+        self.text = str(result.get("text", "")) or self.text
+        citations: list[dict[str, Any]] = result.get("citations", [])
+        self._entries = {int(citation["number"]): str(citation["entry"]) for citation in citations}
+        await self._drop_stream()
+        await self.query(JobLine).remove()
+        await self.query_one(Markdown).update(linked(printable(self.text), set(self._entries)))
+        self._close(ended, result)
+        options = self.query_one(OptionList)
+        options.set_options([Option(_label(citation), str(citation["number"])) for citation in citations])
+        options.display = bool(citations)
+        if citations:
+            options.highlighted = 0
+            if self.has_focus:
+                options.focus(scroll_visible=False)
+
+    def _close(self, ended: Ended, result: dict[str, Any]) -> None:
+        foot = self.query_one(".foot", Static)
+        match ended.state:
+            case JobState.DONE:
+                starter = "starter model" if result.get("starter") else ""
+                parts = [starter, numbers(result), printable(str(result.get("note") or ""))]
+                said = " · ".join(part for part in parts if part)
+            case JobState.CANCELLED:
+                said = "stopped"
+            case _:
+                said = f"{printable(ended.error)} {printable(ended.hint)} Enter in the field asks again.".strip()
+        foot.set_class(ended.state in {JobState.FAILED, JobState.INTERRUPTED}, "-failed")
+        foot.display = bool(said)
+        foot.update(Content(said))
+
+    async def _drop_stream(self) -> None:
+        if self._stream is not None:
+            await self._stream.stop()
+            self._stream = None
+
+    def action_cited(self, number: int) -> None:
+        if entry := self._entries.get(number):
+            self.post_message(self.Opened(entry))
+
+    def action_copy(self) -> None:
+        self.app.copy_to_clipboard(printable(self.text))
+
+    @on(OptionList.OptionSelected)
+    def choose(self, event: OptionList.OptionSelected) -> None:
+        event.stop()
+        self.action_cited(int(event.option_id or 0))
+
+    @on(Markdown.LinkClicked)
+    def link(self, event: Markdown.LinkClicked) -> None:
+        """Only citations lead anywhere: what a model wrote is never opened."""
+        event.stop()
+        if event.href.startswith("entry:"):
+            self.action_cited(int(event.href.removeprefix("entry:")))
+
+
+def _label(citation: dict[str, Any]) -> Content:
+    title = one_line(str(citation["title"]), 80)
+    if not citation.get("cited", True):
+        return Content.styled(f"[{citation['number']}] {title}", "$text-muted")
+    return Content.assemble((f"[{citation['number']}]", "bold $accent"), " ", title)

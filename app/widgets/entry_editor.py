@@ -1,0 +1,221 @@
+"""Where an entry is written. It is saved as one types, and read in once the typing has paused."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from asyncio import to_thread
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from textual import events, on, work
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Static, TextArea
+
+from app.widgets.entry_list import LOOKS
+from app.widgets.notice import FAILURES, Notice
+from app.widgets.turn import moment
+from core.errors import NotFoundError
+from core.library import Entry, EntryState
+from core.text import printable
+
+if TYPE_CHECKING:
+    from textual.timer import Timer
+
+    from app.client import Client
+    from app.tui import CharlieApp
+
+log = logging.getLogger(__name__)
+
+SAVE_SECONDS = 1.0
+INGEST_SECONDS = 3.0
+LONGEST_LINE = 4_000
+"""Characters of one line; wrapping a longer one at every key would freeze the typing, so it is broken at a space."""
+_LONG = re.compile(rf"(.{{1,{LONGEST_LINE}}})(?:\s|$)|(.{{{LONGEST_LINE}}})")
+
+
+def break_long_lines(text: str) -> str:
+    """Lines of more than LONGEST_LINE characters are broken at a space, or anywhere where there is none."""
+    if all(len(line) <= LONGEST_LINE for line in text.split("\n")):
+        return text
+    lines = []
+    for line in text.split("\n"):
+        pieces = [first or second for first, second in _LONG.findall(line)] if len(line) > LONGEST_LINE else [line]
+        lines += pieces
+    return "\n".join(lines)
+
+
+class Editor(TextArea):
+    """A text area that takes any paste."""
+
+    async def _on_paste(self, event: events.Paste) -> None:
+        event.prevent_default()
+        event.stop()
+        self.insert(break_long_lines(printable(event.text)))
+
+
+@dataclass
+class Draft:
+    """What is being written: the entry as last saved (None: not yet), and the text as it stands."""
+
+    entry: Entry | None
+    text: str
+    dirty: bool = False
+
+
+class EntryEditor(Vertical):
+    @dataclass
+    class Saved(Message):
+        """The database has the entry."""
+
+        entry: Entry
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  # Textual's name
+        super().__init__(id=id)
+        self.draft = Draft(None, "")
+        self._submitted: dict[str, int] = {}
+        self._saving = asyncio.Lock()
+        self._save_timer: Timer | None = None
+        self._ingest_timer: Timer | None = None
+
+    def compose(self) -> ComposeResult:
+        yield Static(id="entry-head")
+        yield Editor(compact=True, highlight_cursor_line=False, placeholder="How was today?")
+        yield Notice(id="entry-notice")
+
+    def on_mount(self) -> None:
+        self._tell()
+
+    async def on_unmount(self) -> None:
+        """The interface ends: nothing is left to show a failure on, so it is logged."""
+        self._stop_timers()
+        async with self._saving:
+            draft = self.draft
+            try:
+                entry = await to_thread(self._write, draft.entry, draft.text) if draft.dirty else draft.entry
+                if entry is not None and self._wants_ingest(entry):
+                    await to_thread(self.client.ingest, entry)
+            except FAILURES:
+                log.exception("The journal entry that was open could not be saved")
+
+    @property
+    def client(self) -> Client:
+        return cast("CharlieApp", self.app).client
+
+    @property
+    def area(self) -> Editor:
+        return self.query_one(Editor)
+
+    @property
+    def entry_id(self) -> str | None:
+        return self.draft.entry.id if self.draft.entry else None
+
+    def show(self, entry: Entry | None) -> None:
+        """Begin with an entry, or with an empty one. What was written before must have been left."""
+        self._stop_timers()
+        self.draft = Draft(entry, break_long_lines(printable(entry.text)) if entry else "")
+        self.area.load_text(self.draft.text)
+        self.query_one(Notice).clear()
+        self._tell()
+
+    def update_state(self, entry: Entry) -> None:
+        """The ingestion of the shown entry went on."""
+        mine = self.draft.entry
+        if mine is not None and mine.id == entry.id and mine.revision == entry.revision:
+            self.draft.entry = entry
+            self._tell()
+
+    async def leave(self) -> bool:
+        """Save and read in what was written; False when it could not be saved and must stay here."""
+        self._stop_timers()
+        if not await self.save():
+            return False
+        await self.submit()
+        return True
+
+    async def save(self) -> bool:
+        """Write the text if it has changed; True when the database has it."""
+        async with self._saving:
+            draft = self.draft
+            if not draft.dirty:
+                return True
+            draft.dirty = False
+            try:
+                entry = await to_thread(self._write, draft.entry, draft.text)
+            except FAILURES as error:
+                draft.dirty = True
+                self.query_one(Notice).fail(error)
+                self._save_timer = self.set_timer(SAVE_SECONDS * 5, self.save_soon)
+                return False
+            if entry is None:
+                return True
+            draft.entry = entry
+            self.query_one(Notice).clear()
+            self._tell()
+            self.post_message(self.Saved(entry))
+            return True
+
+    async def submit(self) -> None:
+        """Have the saved text read in, once for each revision."""
+        entry = self.draft.entry
+        if entry is None or not self._wants_ingest(entry):
+            return
+        self._submitted[entry.id] = entry.revision
+        try:
+            await to_thread(self.client.ingest, entry)
+        except FAILURES as error:
+            del self._submitted[entry.id]
+            self.query_one(Notice).fail(error)
+
+    def _wants_ingest(self, entry: Entry) -> bool:
+        asked = self._submitted.get(entry.id) == entry.revision
+        return entry.state is EntryState.SAVED and bool(entry.text.strip()) and not asked
+
+    @on(TextArea.Changed)
+    def changed(self, event: TextArea.Changed) -> None:
+        event.stop()
+        text = self.area.text
+        if text == self.draft.text:
+            return
+        self.draft.text = text
+        self.draft.dirty = True
+        self._stop_timers()
+        self._save_timer = self.set_timer(SAVE_SECONDS, self.save_soon)
+        self._ingest_timer = self.set_timer(INGEST_SECONDS, self.submit_soon)
+        self._tell()
+
+    @work(group="save")
+    async def save_soon(self) -> None:
+        await self.save()
+
+    @work(group="save")
+    async def submit_soon(self) -> None:
+        if await self.save():
+            await self.submit()
+
+    def _write(self, entry: Entry | None, text: str) -> Entry | None:
+        if entry is None:
+            return self.client.library.new_entry(text) if text.strip() else None
+        try:
+            return self.client.library.write_entry(entry.id, text)
+        except NotFoundError:  # deleted elsewhere while it was being written here
+            return self.client.library.new_entry(text)
+
+    def _stop_timers(self) -> None:
+        for timer in (self._save_timer, self._ingest_timer):
+            if timer is not None:
+                timer.stop()
+
+    def _tell(self) -> None:
+        entry = self.draft.entry
+        head = self.query_one("#entry-head", Static)
+        if entry is None:
+            head.update(Content.assemble(("New entry", "bold"), " · not saved yet" if self.draft.dirty else ""))
+            return
+        symbol, style, words = LOOKS[entry.state]
+        state = Content("not saved yet") if self.draft.dirty else Content.assemble((symbol, style), f" {words}")
+        head.update(Content.assemble((moment(entry.created), "bold"), " · ", state))
