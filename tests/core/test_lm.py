@@ -18,7 +18,6 @@ from dspy import lm15
 
 from core.engine import InstructModel, load_instruct
 from core.errors import CancelledError
-from core.grammar import GrammarError, bounded_grammar
 from core.lm import lock_of, make_lm, model_id
 from core.model_files import resolve
 from core.paths import find_paths
@@ -282,19 +281,6 @@ def test_a_saved_program_never_brings_a_model(model: InstructModel, tmp_path: Pa
     assert str(model.spec.path) not in (tmp_path / "program.json").read_text()
     with pytest.raises(Exception, match="cannot bring a model"):
         dspy.Predict("question -> answer").load(tmp_path / "program.json", allow_unsafe_lm_state=True)
-
-
-@pytest.mark.parametrize(
-    "schema",
-    [
-        {"$ref": "#/$defs/Tree", "$defs": {"Tree": {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/Tree"}]}}},
-        {"type": "date"},
-        {"$ref": "elsewhere"},
-    ],
-)
-def test_a_schema_without_bounds_is_refused(schema: dict[str, Any]) -> None:
-    with pytest.raises(GrammarError):
-        bounded_grammar(schema, 100)
 
 
 @pytest.mark.parametrize("budget", [2, 20, 300])
