@@ -217,24 +217,35 @@ def _header(path: Path, size: int, reader: _Reader) -> Header:
         key = reader.string()
         values[key] = reader.value()
     said = _Said(values)
-    weights, end, parameters = _tensors(reader, tensors, said.integer("general.alignment", 32))
-    if end > size:
-        raise _FormatError(f"it is cut off: {size:,} of {end:,} bytes are there")
+    found = _tensors(reader, tensors, said.integer("general.alignment", 32))
+    if found.end > size:
+        raise _FormatError(f"it is cut off: {size:,} of {found.end:,} bytes are there")
     if tensors == 0:
         raise _FormatError("it holds no tensors")
     architecture = said.text("general.architecture")
     if not architecture:
         raise _FormatError("it does not say its architecture")
-    return _compose(path, size, architecture, said, weights, parameters)
+    return _compose(path, size, architecture, said, found)
 
 
-def _tensors(reader: _Reader, count: int, alignment: int) -> tuple[int, int, int]:
-    """Bytes of all tensors, where the last one ends in the file, and the number of weights."""
+@dataclass(frozen=True, slots=True)
+class _Tensors:
+    """All tensors together: their bytes, where the last one ends in the file, and how many weights they hold."""
+
+    bytes: int
+    end: int
+    parameters: int
+    classifier: bool
+    """Whether there is a head that scores; not every reranker's header names its pooling."""
+
+
+def _tensors(reader: _Reader, count: int, alignment: int) -> _Tensors:
     if alignment <= 0 or alignment > 1 << 20:
         raise _FormatError(f"its alignment of {alignment:,} bytes makes no sense")
     total = last = parameters = 0
+    classifier = False
     for _ in range(count):
-        reader.string()
+        classifier = reader.string().startswith("cls.") or classifier
         dimensions = int(reader.unpack(U32))
         if not 1 <= dimensions <= 4:
             raise _FormatError(f"a tensor has {dimensions:,} dimensions")
@@ -249,7 +260,7 @@ def _tensors(reader: _Reader, count: int, alignment: int) -> tuple[int, int, int
         parameters += elements
         last = max(last, offset + length)
     start = -(-reader.at // alignment) * alignment
-    return total, start + last, parameters
+    return _Tensors(total, start + last, parameters, classifier)
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +280,7 @@ class _Said:
         return int(value) if isinstance(value, int) and value >= 0 else default
 
 
-def _compose(path: Path, size: int, architecture: str, said: _Said, weights: int, parameters: int) -> Header:
+def _compose(path: Path, size: int, architecture: str, said: _Said, found: _Tensors) -> Header:
     own: Callable[..., int] = lambda key, default=0: said.integer(f"{architecture}.{key}", default)  # noqa: E731
     heads = own("attention.head_count")
     embedding = own("embedding_length")
@@ -292,9 +303,9 @@ def _compose(path: Path, size: int, architecture: str, said: _Said, weights: int
         pooling=pooling,
         quantization=FILE_TYPES.get(said.integer("general.file_type", -1), "mixed"),
         chat_template=said.text("tokenizer.chat_template") or None,
-        tensor_bytes=weights,
-        parameters=parameters,
-        is_reranker=pooling == "rank",
+        tensor_bytes=found.bytes,
+        parameters=found.parameters,
+        is_reranker=pooling == "rank" or found.classifier,
         is_encoder=architecture in ENCODERS,
         starter=said.values.get("charlie.starter") is True,
     )

@@ -10,16 +10,34 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, assert_never
 
 from core import starter
-from core.errors import ModelFileError, SettingsError
+from core.downloads import RECOMMENDED, fetch
+from core.errors import CharlieError, ModelFileError, SettingsError
 from core.gguf import Header, read_header
-from core.settings import EmbeddingSettings, Role, Settings
+from core.settings import EmbeddingSettings, Role, RoleSettings, Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from core.paths import Paths
 
+__all__ = [
+    "DEFAULT_CONTEXT",
+    "RECOMMENDED",
+    "ModelSpec",
+    "available",
+    "check_role",
+    "describe",
+    "locate",
+    "pull",
+    "resolve",
+    "set_file",
+    "use",
+]
+
 DEFAULT_CONTEXT = 4096
+DEFAULT_ENCODER_CONTEXT = 1024
+"""An encoder's memory grows with the square of its context, and entries are split anyway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,20 +76,26 @@ def resolve(settings: Settings, paths: Paths, role: Role) -> ModelSpec:
             f"that {path.name} was made for.",
             f"Set it to {own} or less, or take it out.",
         )
-    pooling = configured.pooling if isinstance(configured, EmbeddingSettings) else None
+    usual = DEFAULT_CONTEXT if role is Role.INSTRUCT else DEFAULT_ENCODER_CONTEXT
     return ModelSpec(
         role=role,
         path=path,
         name=header.name,
         header=header,
         starter=header.starter,
-        context_length=configured.context_length or min(own, DEFAULT_CONTEXT),
+        context_length=configured.context_length or min(own, usual),
         gpu_layers=configured.gpu_layers,
         # A starter's layers are so small that a second thread would only wait for the first.
         threads=configured.threads or (1 if header.starter else os.cpu_count() or 1),
         batch=configured.batch,
-        pooling=pooling or header.pooling,
+        pooling=_pooling(configured, header),
     )
+
+
+def _pooling(configured: RoleSettings, header: Header) -> str | None:
+    if header.is_reranker:
+        return "rank"
+    return (configured.pooling if isinstance(configured, EmbeddingSettings) else None) or header.pooling
 
 
 def locate(paths: Paths, file: Path) -> Path:
@@ -138,6 +162,27 @@ def use(paths: Paths, role: Role, file: Path) -> Header:
             f"The file {config} cannot be written: {error.strerror or error}.", "Make it writable."
         ) from error
     return header
+
+
+def pull(
+    paths: Paths,
+    role: Role,
+    repo: str | None = None,
+    file: str | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Download a model into the models folder, going on where an earlier download ended, and configure it.
+
+    Without a repository the recommended model is taken. `on_progress(done, total)` counts bytes. Raises
+    CharlieError when the download fails, ModelFileError when the file cannot have the role.
+    """
+    if repo is None:
+        repo, file = RECOMMENDED[role].repo, RECOMMENDED[role].file
+    if file is None:
+        raise CharlieError(f"The file of {repo} is not named.", "Add `--file NAME.gguf`.")
+    path = fetch(paths.models, repo, file, on_progress)
+    use(paths, role, path)
+    return path
 
 
 def set_file(text: str, role: Role, file: str) -> str:

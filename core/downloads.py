@@ -1,0 +1,107 @@
+"""Downloads of models from a hub, each going on where an earlier one ended; and which models are recommended."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from core.errors import CharlieError
+from core.settings import Role
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True, slots=True)
+class Recommended:
+    """A model that suits most machines. Bytes are rounded: the hub says the exact size."""
+
+    repo: str
+    file: str
+    file_bytes: int
+    ram_bytes: int
+    """With the default context, on the CPU."""
+
+
+RECOMMENDED: Final[dict[Role, Recommended]] = {
+    Role.INSTRUCT: Recommended("Qwen/Qwen3-4B-GGUF", "Qwen3-4B-Q4_K_M.gguf", 2_500_000_000, 3_600_000_000),
+    Role.EMBEDDING: Recommended(
+        "Qwen/Qwen3-Embedding-0.6B-GGUF", "Qwen3-Embedding-0.6B-Q8_0.gguf", 640_000_000, 900_000_000
+    ),
+    Role.RERANKER: Recommended(
+        "gpustack/bge-reranker-v2-m3-GGUF", "bge-reranker-v2-m3-Q8_0.gguf", 640_000_000, 800_000_000
+    ),
+}
+
+
+def fetch(folder: Path, repo: str, file: str, on_progress: Callable[[int, int], None] | None = None) -> Path:
+    """Download one file of a repository into `folder`; what is there already is not fetched again.
+
+    The hub is HF_ENDPOINT, where that is set. Raises CharlieError, with what was wrong, when it fails.
+    """
+    import httpx
+    from huggingface_hub import errors, hf_hub_download
+
+    try:
+        path = hf_hub_download(
+            repo,
+            file,
+            local_dir=folder,
+            endpoint=os.environ.get("HF_ENDPOINT"),
+            tqdm_class=_bar(on_progress or _no_report),
+        )
+    except (errors.RepositoryNotFoundError, errors.GatedRepoError) as error:
+        raise CharlieError(
+            f"The repository {repo} is not there, or not open to everybody.", "Check its name."
+        ) from error
+    except errors.EntryNotFoundError as error:
+        raise (
+            _unreachable(repo, file)
+            if isinstance(error, errors.LocalEntryNotFoundError)
+            else CharlieError(f"The repository {repo} has no file {file}.", "Check the name of the file.")
+        ) from error
+    except errors.HFValidationError as error:
+        raise CharlieError(f"{repo!r} is not the name of a repository.", "Name it OWNER/NAME.") from error
+    except (errors.HfHubHTTPError, httpx.HTTPError) as error:
+        raise _unreachable(repo, file) from error
+    except OSError as error:
+        raise CharlieError(
+            f"The download of {file} failed: {error.strerror or error}.",
+            "See that there is room on the disk, and start it again: it goes on from where it was.",
+        ) from error
+    return Path(path)
+
+
+def _unreachable(repo: str, file: str) -> CharlieError:
+    return CharlieError(
+        f"The download of {file} from {repo} was cut off.",
+        "Check the connection, and start it again: it goes on from where it was.",
+    )
+
+
+def _no_report(done: int, total: int) -> None:  # noqa: ARG001
+    return
+
+
+def _bar(on_progress: Callable[[int, int], None]) -> Any:
+    """A progress bar that draws nothing and reports instead."""
+    from tqdm import tqdm
+
+    class ReportingBar(tqdm[Any]):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            kwargs.pop("name", None)
+            kwargs["disable"] = True
+            super().__init__(*args, **kwargs)
+            # A bar that is disabled keeps no count.
+            self.done = int(kwargs.get("initial") or 0)
+            self.whole = int(kwargs.get("total") or 0)
+            on_progress(self.done, self.whole)
+
+        def update(self, n: float | None = 1) -> bool | None:
+            self.done += int(n or 0)
+            on_progress(self.done, self.whole)
+            return None
+
+    return ReportingBar
