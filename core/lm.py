@@ -6,7 +6,6 @@ grammar and the lock. DSPy is imported inside the functions: only the worker and
 
 from __future__ import annotations
 
-import asyncio
 import codecs
 import hashlib
 import json
@@ -22,12 +21,13 @@ from weakref import WeakKeyDictionary
 
 from core.errors import CancelledError, CharlieError
 from core.grammar import GrammarError, bounded_grammar
+from core.lm_async import AsyncLlamaEngine
 from core.native import aborting, never, pieces, vocab_of
 from core.prompt import ChatPrompt, Message
 from core.settings import Sampling
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     import dspy
     from dspy import lm15
@@ -277,56 +277,6 @@ class LlamaEngine:
         if self._cancelled():
             stop.set()
         return stop.is_set()
-
-
-class AsyncLlamaEngine:
-    """The same engine for `async` programs: its work is done in a thread, which a cancelled call stops."""
-
-    def __init__(self, engine: LlamaEngine) -> None:
-        self._engine = engine
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> AsyncLlamaEngine:
-        return self
-
-    async def complete(self, request: lm15.Request) -> lm15.Response:
-        stop = threading.Event()
-        try:
-            return await asyncio.to_thread(self._engine.collect, request, stop)
-        finally:
-            stop.set()
-
-    async def stream(self, request: lm15.Request) -> AsyncIterator[lm15.StreamEvent]:
-        stop = threading.Event()
-        queue: asyncio.Queue[lm15.StreamEvent | None] = asyncio.Queue()
-        loop = asyncio.get_running_loop()
-
-        def produce() -> None:
-            try:
-                with closing(self._engine.events(request, stop)) as events:
-                    for event in events:
-                        loop.call_soon_threadsafe(queue.put_nowait, event)
-            finally:
-                loop.call_soon_threadsafe(queue.put_nowait, None)
-
-        producer = asyncio.create_task(asyncio.to_thread(produce))
-        try:
-            while (event := await queue.get()) is not None:
-                yield event
-            await producer
-        finally:
-            stop.set()
-            # Over when the thread is: the model is free again for the next call.
-            await asyncio.gather(producer, return_exceptions=True)
-
-    async def aclose(self) -> None:
-        """Nothing: whoever loaded the model closes it."""
-
-    def dump_state(self) -> dict[str, Any]:
-        return {}
-
-    @classmethod
-    def load_state(cls, _state: dict[str, Any]) -> AsyncLlamaEngine:
-        raise CharlieError("A saved program cannot bring a model with it.", "Load it without its LM.")
 
 
 class _Text:
