@@ -87,7 +87,7 @@ class Client:
     def ask(self, question: str, limit: int = 5, **sampling: Any) -> Job:
         """A question to the journal, answered from the `limit` best entries. Raises CharlieError when empty."""
         _check(question, "question")
-        return self.submit(JobKind.ASK, {"question": clean(question), "limit": limit, "sampling": sampling})
+        return self.submit(JobKind.ASK, {"query": clean(question), "limit": limit, "sampling": sampling})
 
     def warm(self, role: Role) -> Job:
         return self.submit(JobKind.WARM, {"role": role.value}, role.value)

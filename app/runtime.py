@@ -50,6 +50,8 @@ class Runtime:
         self._started = 0.0
         self._lost = 0
         self._next_start = 0.0
+        self.gave_up = False
+        """The worker ended too often in a row, and is not started again."""
 
     @property
     def owner(self) -> bool:
@@ -110,7 +112,9 @@ class Runtime:
             self._client.redis.ping()
         except redis.RedisError as error:
             url = self._client.settings.database.url
-            raise DatabaseError(f"No database answers at {url}: {error}.", "Check database.url.") from error
+            raise DatabaseError(
+                f"No database answers at {url}: {str(error).rstrip('.')}.", "Check database.url."
+            ) from error
 
     def _attached(self) -> bool:
         """True when the owner's database answers."""
@@ -150,7 +154,7 @@ class Runtime:
         """The worker reads end of file on its standard input when this process ends, however it ends."""
         with (self._paths.logs / "worker.log").open("ab") as out:
             self._worker = subprocess.Popen(
-                [sys.executable, "-m", "tasks.worker"],
+                [sys.executable, "-m", "tasks.worker", "--tethered"],
                 stdin=subprocess.PIPE,
                 stdout=out,
                 stderr=out,
@@ -170,9 +174,9 @@ class Runtime:
         lost = WorkerLost(worker.pid, reason, self._lost, RESTARTS)
         seq = self._client.snapshot().seq
         self._client.bus.publish(lost, Snapshot(seq=seq, since=lost.at, reason=reason, worker_lost=True))
-        log.warning("The worker ended (%s); start %d of %d follows.", reason, self._lost, RESTARTS)
+        log.warning("The worker ended (%s), %d of %d times.", reason, self._lost, RESTARTS)
         if self._lost > RESTARTS:
-            self._wants_worker = False
+            self._wants_worker, self.gave_up = False, True
             return
         self._next_start = time.monotonic() + (0 if self._lost == 1 else 0.25 * 2**self._lost)
 

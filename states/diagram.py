@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from core.errors import CharlieError
 from states.lifecycle import Phase, declared
@@ -52,4 +52,5 @@ def _source(engine: Literal["mermaid", "graphviz"], live: Phase | None) -> str:
     graph.reset_styling()
     if live is not None:
         graph.set_node_style(live, "active")
-    return str(graph.get_graph(title=TITLE if engine == "graphviz" else f"title: {TITLE}").source)
+    drawn: Any = graph.get_graph(title=TITLE if engine == "graphviz" else f"title: {TITLE}")
+    return str(drawn.source)

@@ -11,16 +11,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import redis
+from core.memory import Footprint, footprint
 from transitions import EventData, Machine
 
 from core import engine
 from core.errors import CancelledError, CharlieError
-from core.events import LoadProgress, Memory, Snapshot, StateChanged
-from core.memory import Footprint, footprint, read_memory
+from core.events import LoadProgress, Memory, Snapshot, StateChanged, WorkerUp
 from core.model_files import ModelSpec, resolve
 from core.settings import Role, Settings, SettingsFile
 from states.lifecycle import Phase, declared
-from states.room import await_return, fits, refuse
+from states.room import await_return, fits, read_memory, refuse
 
 if TYPE_CHECKING:
     from core.embedder import EmbeddingModel
@@ -157,6 +157,17 @@ class ModelManager:
         self._fire("unload_failed" if failure else "unloaded", spec, failure or reason, before, after)
         return True
 
+    def arrive(self, up: WorkerUp) -> None:
+        """Announce the worker that this manager lives in, with nothing loaded."""
+        self.snapshot = replace(self.snapshot, worker_pid=up.pid, since=up.at)
+        self._bus.publish(up, self.snapshot)
+
+    def leave(self) -> None:
+        """Unload, and take the worker's name off the snapshot: nobody serves from now on."""
+        self.unload("the worker ends")
+        self.snapshot = replace(self.snapshot, worker_pid=None)
+        self._bus.amend(self.snapshot)
+
     def set_keep_alive(self, until: float | None) -> None:
         """Say until when (seconds since the epoch) the warm model is kept if nobody uses it."""
         if self.state is Phase.WARM:
@@ -164,9 +175,7 @@ class ModelManager:
             self._bus.amend(self.snapshot)
 
     def _swap(self, spec: ModelSpec, cancelled: Callable[[], bool]) -> None:
-        need = footprint(
-            spec.header, context_length=spec.context_length, gpu_layers=spec.gpu_layers, batch=spec.batch
-        )
+        need = footprint(spec.header, context_length=spec.context_length, gpu_layers=spec.gpu_layers, batch=spec.batch)
         for loaded in self._registry.values():
             given_back = max(loaded.after.process_rss - loaded.before.process_rss, 0)
             now = read_memory()
@@ -223,11 +232,14 @@ class ModelManager:
     def _record(self, event: EventData) -> None:
         """Number the transition and put it in the outbox; nothing here can fail, so the machine cannot stick."""
         spec: ModelSpec = event.kwargs["spec"]
-        phase = Phase[event.transition.dest]
+        taken = event.transition
+        if taken is None:
+            raise AssertionError("a state changes by a transition")
+        phase = Phase[str(taken.dest)]
         now = time.monotonic()
         change = StateChanged(
             seq=self.snapshot.seq + 1,
-            source=Phase[event.transition.source].value,
+            source=Phase[taken.source].value,
             to=phase.value,
             trigger=event.event.name,
             role=spec.role.value,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from core.events import Device, Memory
+from core.memory import Footprint, read_devices, read_ram
+
 from core.errors import MemoryRefusedError
-from core.memory import Footprint, read_memory
 
 if TYPE_CHECKING:
-    from core.events import Memory
     from core.model_files import ModelSpec
     from core.settings import MemorySettings
 
@@ -19,6 +20,13 @@ BACK_SHARE = 0.75
 NOISE = 32 * 1024**2
 """Bytes; a model that took less than this cannot be told from the allocator's own reserves."""
 GIB = 1024**3
+
+
+def read_memory() -> Memory:
+    """RAM and VRAM now. Loads llama.cpp, whose devices it reads."""
+    ram = read_ram()
+    devices = tuple(Device(device.name, device.total, device.free) for device in read_devices())
+    return Memory(ram.total, ram.available, ram.process_rss, devices)
 
 
 def fits(need: Footprint, now: Memory, reserve: MemorySettings, given_back: int = 0) -> bool:

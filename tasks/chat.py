@@ -1,0 +1,39 @@
+"""The chat task: a conversation's last message answered, and the reply stored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from core.errors import CancelledError, CharlieError
+from core.instruct import Message
+from core.library import MessageState, StoredMessage
+from core.settings import Role
+from tasks.jobs import Job
+from tasks.tools import Tools, cancelled
+
+
+def chat_response(tools: Tools, job: Job) -> dict[str, Any]:
+    """Answer the last turn that was there when the job was made; the reply is stored under the job's id.
+
+    A reply that is stopped is stored as far as it came, then CancelledError is raised.
+    """
+    conversation = job.args["conversation"]
+    # Ids sort by time: a message written after this job was made is answered by a job of its own.
+    turns = [turn for turn in tools.library.messages(conversation) if turn.id < job.id]
+    if not turns:
+        raise CharlieError("There is nothing to answer yet.", "Write a message first.")
+    sampling = tools.sampling(job)
+    system = Message("system", tools.manager.settings.instruct.system_prompt)
+    with tools.manager.lease(Role.INSTRUCT, tools.stop.is_set) as model:
+        tools.begin(job)
+        text, stats = tools.reply(job, model, [system, *(Message(turn.role, turn.text) for turn in turns)], sampling)
+    stopped = cancelled(stats)
+    if text or not stopped:
+        state = MessageState.COMPLETE
+        if stopped:
+            state = MessageState.INTERRUPTED if tools.leaving.is_set() else MessageState.CANCELLED
+        kept = {key: value for key, value in stats.items() if key != "text"}
+        tools.library.put_message(conversation, StoredMessage(job.id, "assistant", text, state=state, stats=kept))
+    if stopped:
+        raise CancelledError
+    return {**stats, "conversation": conversation, "message": job.id}

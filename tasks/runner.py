@@ -1,0 +1,183 @@
+"""Runs one job after the other: marks it, does it, says how it ended, and sees to idle eviction."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, assert_never
+
+import redis
+
+from core.errors import CancelledError, CharlieError
+from core.events import QueueChanged
+from core.library import EntryState, MessageState, StoredMessage
+from tasks import chat, journal, models
+from tasks.jobs import TAKEN, Ended, Job, JobKind, JobState
+from tasks.queue import Queue, job_ids, make_queue, schedule_eviction
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tasks.tools import Tools
+
+log = logging.getLogger(__name__)
+
+DEADLY = 3
+"""A job that was running when the worker died this often is not run again by itself."""
+SLACK_SECONDS = 0.5
+"""Huey looks at its schedule once a second; an eviction that comes this early counts as due."""
+
+
+class Runner:
+    """The worker's end of the queue. `run` and `evict` are called by Huey's one thread."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+        self._current: str | None = None
+        self.queue: Queue = make_queue(tools.raw.connection_pool, self.run, self.evict)
+
+    def run(self, job_id: str) -> None:
+        """Do a job that is still wanted.
+
+        A lost database ends the process; what was taken is recovered at the next start.
+        """
+        try:
+            job = self._tools.jobs.advance(job_id, JobState.WAITING, {JobState.QUEUED}, started=time.time())
+            if job is not None:
+                self._run(job)
+        except redis.RedisError:
+            log.exception("The database is lost; the worker ends.")
+            os._exit(os.EX_TEMPFAIL)
+
+    def _run(self, job: Job) -> None:
+        tools = self._tools
+        self._publish_queue(job.id)
+        with self._stoppable(job.id):
+            ended = self._attempt(job)
+        tools.jobs.end(job.id, ended)
+        if ended.state is JobState.DONE:
+            tools.jobs.measure(job.kind, time.time() - job.started)
+        self._publish_queue(None)
+        self._plan_eviction()
+
+    def _attempt(self, job: Job) -> Ended:
+        try:
+            return Ended(JobState.DONE, self._do(job))
+        except CancelledError:
+            return Ended(JobState.INTERRUPTED if self._tools.leaving.is_set() else JobState.CANCELLED)
+        except CharlieError as error:
+            return Ended(JobState.FAILED, error=error.message, hint=error.hint)
+        except redis.RedisError:
+            raise
+        except Exception as error:
+            log.exception("The job %s (%s) failed.", job.id, job.kind)
+            return Ended(
+                JobState.FAILED,
+                error=f"Something unexpected went wrong ({type(error).__name__}: {error}).",
+                hint="The Log screen has the details.",
+            )
+
+    def _do(self, job: Job) -> dict[str, Any]:
+        match job.kind:
+            case JobKind.CHAT:
+                return chat.chat_response(self._tools, job)
+            case JobKind.INGEST:
+                return journal.ingest_entry(self._tools, job)
+            case JobKind.SEARCH:
+                return journal.search_journal(self._tools, job)
+            case JobKind.ASK:
+                return journal.ask_journal(self._tools, job)
+            case JobKind.WARM:
+                return models.warm(self._tools, job)
+            case JobKind.UNLOAD:
+                return models.unload(self._tools, job)
+        assert_never(job.kind)
+
+    # Stopping a job. These two may be called from other threads: they only set flags.
+
+    def cancel(self, job_id: str) -> None:
+        """Stop the job if it is the one that runs."""
+        if job_id == self._current:
+            self._tools.stop.set()
+
+    def leave(self) -> None:
+        """Have the running job end as interrupted, because the worker is to end."""
+        self._tools.leaving.set()
+        self._tools.stop.set()
+
+    @contextmanager
+    def _stoppable(self, job_id: str) -> Iterator[None]:
+        self._current = job_id
+        if self._tools.jobs.asked_to_stop(job_id):
+            self._tools.stop.set()
+        try:
+            yield
+        finally:
+            self._current = None
+            if not self._tools.leaving.is_set():
+                self._tools.stop.clear()
+
+    # Idle eviction.
+
+    def evict(self) -> None:
+        """Unload what nobody has used for `keep_alive` seconds; what was used since is looked at again later."""
+        try:
+            keep_alive = self._tools.manager.settings.keep_alive
+            idle = time.monotonic() - self._tools.manager.last_used
+            if keep_alive >= 0 and idle >= keep_alive - SLACK_SECONDS:
+                self._tools.manager.unload(f"idle for {idle:.0f} s")
+            else:
+                self._plan_eviction()
+        except redis.RedisError:
+            log.exception("The database is lost; the worker ends.")
+            os._exit(os.EX_TEMPFAIL)
+
+    def _plan_eviction(self) -> None:
+        manager = self._tools.manager
+        keep_alive = manager.settings.keep_alive
+        if keep_alive < 0:
+            manager.set_keep_alive(None)
+            return
+        rest = keep_alive - (time.monotonic() - manager.last_used)
+        if rest <= 0 and self.queue.storage.queue_size() == 0:
+            manager.unload("keep_alive is 0")
+            return
+        due = datetime.now(UTC) + timedelta(seconds=max(rest, 0))
+        manager.set_keep_alive(due.timestamp())
+        schedule_eviction(self.queue, due.replace(tzinfo=None))
+
+    # What a worker that died left behind.
+
+    def recover(self) -> None:
+        """Before serving: an ingestion that was cut off is run again, anything else is marked as interrupted."""
+        storage = self.queue.storage
+        for message in storage.unacknowledged():
+            ids = job_ids(self.queue, [message])
+            job = self._tools.jobs.find(ids[0]) if ids else None
+            if job is None or job.state.ended:
+                storage.acknowledge(message)
+            elif job.kind is JobKind.INGEST and job.attempts + 1 < DEADLY:
+                self._tools.jobs.advance(job.id, JobState.QUEUED, {*TAKEN, JobState.QUEUED}, attempts=job.attempts + 1)
+                storage.put_back(message)
+            else:
+                self._interrupt(job)
+                storage.acknowledge(message)
+
+    def _interrupt(self, job: Job) -> None:
+        tools = self._tools
+        text = tools.jobs.written(job.id)
+        if job.kind is JobKind.CHAT and text:
+            message = StoredMessage(job.id, "assistant", text, state=MessageState.INTERRUPTED)
+            tools.library.put_message(job.subject, message)
+        error = "The worker ended while it worked on this."
+        if job.kind is JobKind.INGEST:
+            entry = tools.library.entry(job.subject)
+            tools.library.mark_entry(entry.id, entry.revision, EntryState.FAILED, error)
+        ended = Ended(JobState.INTERRUPTED, error=error, hint="Ask for it again.")
+        tools.jobs.end(job.id, ended, {*TAKEN, JobState.QUEUED})
+
+    def _publish_queue(self, running: str | None) -> None:
+        self._tools.bus.publish(QueueChanged(self.queue.storage.queue_size(), running))

@@ -1,0 +1,126 @@
+"""What a task works with, and the reply loop that chat and ask share."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from core.database import RedisClient
+from core.errors import CharlieError
+from core.events import Bus, JobProgress
+from core.instruct import Completion, FinishReason, InstructModel, Message
+from core.library import Library
+from core.settings import Sampling
+from tasks.jobs import Job, Jobs, JobState, TextWriter
+
+if TYPE_CHECKING:
+    from core.vectors import VectorStore
+    from states.manager import ModelManager
+
+PROGRESS_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """The worker's hands. `raw` is a client that does not decode.
+
+    `stop` is set when the running job is to end, `leaving` when that is because the worker is to end.
+    """
+
+    manager: ModelManager
+    bus: Bus
+    jobs: Jobs
+    library: Library
+    raw: RedisClient
+    stores: dict[str, VectorStore] = field(default_factory=dict)
+    stop: threading.Event = field(default_factory=threading.Event)
+    leaving: threading.Event = field(default_factory=threading.Event)
+
+    def begin(self, job: Job) -> None:
+        """Say that the job's model is warm and its work begins."""
+        self.jobs.advance(job.id, JobState.RUNNING, {JobState.WAITING})
+
+    def sampling(self, job: Job) -> Sampling:
+        """The settings' sampling with what the job asks for. Raises CharlieError for a value that cannot be used."""
+        usual = self.manager.settings.instruct.sampling
+        try:
+            return Sampling.model_validate({**usual.model_dump(), **job.args.get("sampling", {})})
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            name = ".".join(str(part) for part in first["loc"])
+            raise CharlieError(f"{name} = {first['input']!r} cannot be used: {first['msg']}.") from error
+
+    def reply(
+        self, job: Job, model: InstructModel, messages: Sequence[Message], sampling: Sampling
+    ) -> tuple[str, dict[str, Any]]:
+        """Stream a completion into the job's output; returns its text and what `--json` shows of it."""
+        prompt = model.fit(messages, sampling.max_tokens)
+        writer, text = TextWriter(self.jobs, job.id), []
+        meter = Meter(self.bus, job.id)
+        completion: Completion | None = None
+        for piece in model.stream(prompt, sampling, cancelled=self.stop.is_set, on_prefill=meter.prefill):
+            if isinstance(piece, Completion):
+                completion = piece
+                break
+            text.append(piece)
+            writer.write(piece)
+            meter.decoded()
+        writer.flush()
+        if completion is None:
+            raise AssertionError("a stream ends with its Completion")
+        return "".join(text), {
+            "text": "".join(text),
+            "model": model.spec.name,
+            "prompt_tokens": completion.prompt_tokens,
+            "reused_tokens": completion.reused_tokens,
+            "completion_tokens": completion.completion_tokens,
+            "finish_reason": completion.finish_reason.value,
+            "queue_ms": _milliseconds(job.started - job.enqueued),
+            "load_ms": _milliseconds(self.manager.load_seconds),
+            "ttft_ms": _milliseconds(completion.ttft_s),
+            "tokens_per_second": round(completion.tokens_per_second, 1),
+            "left_out": prompt.left_out,
+            "truncated": prompt.truncated,
+            "starter": model.spec.starter,
+        }
+
+
+class Meter:
+    """Publishes how far a completion is, about ten times a second."""
+
+    def __init__(self, bus: Bus, job: str) -> None:
+        self._bus = bus
+        self._job = job
+        self._sent = time.monotonic()
+        self._began = 0.0
+        self._tokens = 0
+
+    def prefill(self, done: int, total: int) -> None:
+        if self._due():
+            self._bus.publish(JobProgress(self._job, "prefill", done, total))
+
+    def decoded(self) -> None:
+        self._began = self._began or time.monotonic()
+        self._tokens += 1
+        if self._due():
+            rate = self._tokens / max(self._sent - self._began, 1e-6)
+            self._bus.publish(JobProgress(self._job, "decode", self._tokens, 0, round(rate, 1)))
+
+    def _due(self) -> bool:
+        if time.monotonic() - self._sent < PROGRESS_SECONDS:
+            return False
+        self._sent = time.monotonic()
+        return True
+
+
+def cancelled(stats: dict[str, Any]) -> bool:
+    return bool(stats["finish_reason"] == FinishReason.CANCELLED)
+
+
+def _milliseconds(seconds: float) -> float:
+    return round(seconds * 1000, 3)

@@ -1,0 +1,131 @@
+"""The worker process: a Huey consumer of one thread, and the threads that only read or set flags."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import redis
+from huey.consumer import Consumer
+
+from core.database import connect
+from core.errors import CharlieError
+from core.events import Bus, Memory, MemoryRead, WorkerUp
+from core.library import Library
+from core.paths import find_paths
+from core.settings import SettingsFile
+from tasks.jobs import CANCEL, Jobs
+from tasks.runner import Runner
+from tasks.tools import Tools
+
+if TYPE_CHECKING:
+    from core.database import RedisClient
+
+log = logging.getLogger(__name__)
+
+READ_SECONDS = 2.0
+NOTICEABLE = 16 * 1024**2
+"""Bytes; a smaller change of a reading is not worth an event."""
+LEAVE_SECONDS = 8.0
+TETHERED = "--tethered"
+"""With this argument the worker ends when its standard input, a pipe from its owner, closes."""
+
+
+def main() -> None:
+    """Serve until told to end (SIGTERM or SIGINT: the running job is marked interrupted, the model unloaded)."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # These tell of each message and callback; our jobs and transitions are told of by events.
+    for chatty in ("huey", "transitions"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    if TETHERED in sys.argv:
+        threading.Thread(target=_end_with_owner, daemon=True).start()
+    try:
+        _serve()
+    except CharlieError as error:
+        log.error("%s", error)  # noqa: TRY400  # its sentence says all
+        sys.exit(1)
+
+
+def _serve() -> None:
+    from states.manager import ModelManager
+
+    paths, settings = find_paths(), SettingsFile()
+    url = settings.current().database.url
+    text, raw = connect(paths, url), connect(paths, url, decode=False)
+    bus = Bus(text)
+    tools = Tools(ModelManager(settings, paths, bus), bus, Jobs(text), Library(text), raw)
+    runner = Runner(tools)
+    runner.recover()
+    manager = tools.manager
+    runner.queue.on_shutdown(name="unload")(manager.leave)
+    manager.arrive(WorkerUp(os.getpid()))
+    for watch in (_watch_cancels, _watch_memory):
+        threading.Thread(target=watch, args=(text, runner, bus), daemon=True).start()
+    _Consumer(runner).run()
+
+
+class _Consumer(Consumer):  # type: ignore[misc]  # huey has no types
+    """Interrupts the running job when told to end, instead of waiting for it."""
+
+    def __init__(self, runner: Runner) -> None:
+        super().__init__(
+            runner.queue,
+            workers=1,
+            worker_type="thread",
+            periodic=False,
+            graceful_signal="TERM",
+            shutdown_timeout=LEAVE_SECONDS,
+        )
+        self._runner = runner
+
+    def stop(self, graceful: bool = False) -> None:  # noqa: ARG002  # both signals end it in order
+        self._runner.leave()
+        super().stop(graceful=True)
+
+
+def _end_with_owner() -> None:
+    """The pipe closes however the owner ends; what was taken from the queue is recovered at the next start."""
+    os.read(sys.stdin.fileno(), 1)
+    os._exit(0)
+
+
+def _watch_cancels(text: RedisClient, runner: Runner, _: Bus) -> None:
+    while True:
+        try:
+            with text.pubsub(ignore_subscribe_messages=True) as channel:
+                channel.subscribe(CANCEL)
+                while True:
+                    message: Any = channel.get_message(timeout=5.0)
+                    if message is not None:
+                        runner.cancel(message["data"])
+        except redis.RedisError:
+            time.sleep(0.1)
+
+
+def _watch_memory(_: RedisClient, __: Runner, bus: Bus) -> None:
+    from states.room import read_memory
+
+    last = Memory()
+    while True:
+        now = read_memory()
+        if _differ(now, last):
+            last = now
+            try:
+                bus.publish(MemoryRead(now))
+            except redis.RedisError:
+                log.warning("A reading of the memory could not be published.")
+        time.sleep(READ_SECONDS)
+
+
+def _differ(now: Memory, last: Memory) -> bool:
+    pairs = [(now.available, last.available), (now.process_rss, last.process_rss)]
+    pairs += [(new.free, old.free) for new, old in zip(now.devices, last.devices, strict=False)]
+    return len(now.devices) != len(last.devices) or any(abs(new - old) >= NOTICEABLE for new, old in pairs)
+
+
+if __name__ == "__main__":
+    main()
