@@ -102,7 +102,9 @@ def _known(error: Exception) -> CharlieError:
         case CharlieError():
             return error
         case RedisError():
-            return DatabaseError(f"The database does not answer: {error}.", "`charlie doctor` looks for the reason.")
+            return DatabaseError(
+                f"The database does not answer: {str(error).rstrip('.')}.", "`charlie doctor` looks for the reason."
+            )
         case OSError() if error.errno in FULL:
             return CharlieError(f"{error.strerror}.", "Make room, then try again; what was saved is still there.")
         case _:

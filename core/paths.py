@@ -60,9 +60,17 @@ def _unusable(folder: Path, error: OSError) -> CharlieError:
 
 
 def find_paths() -> Paths:
-    """Resolve the folders from the environment, without touching the disk."""
+    """Resolve the folders from the environment, without touching the disk.
+
+    Raises CharlieError when CHARLIE_HOME names the home of a user who does not exist.
+    """
     if home := os.environ.get("CHARLIE_HOME"):
-        root = Path(home).expanduser().absolute()
+        try:
+            root = Path(home).expanduser().absolute()
+        except RuntimeError as error:  # `~somebody` who does not exist
+            raise CharlieError(
+                f"The folder CHARLIE_HOME = {home!r} cannot be found.", "Write its whole path."
+            ) from error
         return Paths(root / "config", root / "data", root / "models", root / "logs", root / "run")
     dirs = PlatformDirs("charlie", appauthor=False)
     data = dirs.user_data_path

@@ -15,6 +15,7 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+from pydantic_settings import SettingsError as UnreadableVariable
 
 from core.errors import SettingsError
 from core.paths import Paths, find_paths
@@ -146,6 +147,8 @@ def load_settings(**arguments: Any) -> Settings:
         raise SettingsError(
             f"The file {paths.config_file} cannot be read: {error}.", "Correct or remove it."
         ) from error
+    except UnreadableVariable as error:  # the cause says what is wrong with the JSON
+        raise SettingsError(f"The environment cannot be read: {error}: {error.__cause__}.", HINT) from error
     except ValidationError as error:
         raise _explain(error, arguments, paths) from error
 
@@ -188,10 +191,12 @@ def _explain(error: ValidationError, arguments: dict[str, Any], paths: Paths) ->
     first = error.errors(include_url=False)[0]
     keys = [str(part) for part in first["loc"]]
     key = ".".join(keys)
-    variable = ENV_PREFIX + "__".join(keys).upper()
+    # A variable may hold a whole section, as JSON.
+    variables = (ENV_PREFIX + "__".join(keys[:length]).upper() for length in range(len(keys), 0, -1))
+    variable = next((name for name in variables if name in os.environ), None)
     if keys and keys[0] in arguments:
         place = "the arguments"
-    elif variable in os.environ:
+    elif variable is not None:
         place = f"the environment variable {variable}"
     else:
         place = str(paths.config_file)

@@ -75,8 +75,10 @@ class Session:
         outputs = self._outputs(job)
         try:
             ended = self._deliver(outputs, on_output)
-        except (KeyboardInterrupt, BrokenPipeError):
+        except (KeyboardInterrupt, BrokenPipeError) as reason:
             self.client.cancel(job.id)
+            if isinstance(reason, KeyboardInterrupt):
+                talk("Cancelling …")
             self._deliver(self._outputs(job), lambda _: None)
             raise
         return _result(ended)
