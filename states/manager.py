@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import redis
-from core.memory import Footprint, footprint
 from transitions import EventData, Machine
 
 from core import engine
 from core.errors import CancelledError, CharlieError
 from core.events import LoadProgress, Memory, Snapshot, StateChanged, WorkerUp
+from core.memory import Footprint, footprint
 from core.model_files import ModelSpec, resolve
 from core.settings import Role, Settings, SettingsFile
 from states.lifecycle import Phase, declared

@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from core.errors import MemoryRefusedError
 from core.events import Device, Memory
 from core.memory import Footprint, read_devices, read_ram
-
-from core.errors import MemoryRefusedError
 
 if TYPE_CHECKING:
     from core.model_files import ModelSpec

@@ -8,7 +8,6 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
-from core.split import split
 
 from core.embedder import EmbeddingModel
 from core.errors import CancelledError, CharlieError, NotFoundError
@@ -16,6 +15,7 @@ from core.events import JobProgress
 from core.instruct import InstructModel, Message
 from core.library import Entry, EntryState
 from core.settings import Role
+from core.split import split
 from core.vectors import VectorStore
 from tasks.jobs import Hit, Hits, Job
 from tasks.tools import Tools, cancelled
