@@ -27,18 +27,24 @@ class Level(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of one file; `at` is its time (seconds), which it has from the line before if it says none."""
+    """One line of one file. `at` is its time (seconds), which it has from the line before if it says none.
+
+    `message` is what follows the time in `text`, or all of it.
+    """
 
     source: Source
     level: Level
     at: float
     text: str
+    message: str
 
 
 _WORD = re.compile(r"\b(DEBUG|INFO|WARNING|ERROR|CRITICAL)\b")
 _TIME = re.compile(r"^\D?(\d{4})-(\d\d)-(\d\d)[ T](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,6}))?")
 _REDIS = re.compile(r"^\d+:[A-Z] (\d\d \w{3} \d{4} \d\d:\d\d:\d\d)\.(\d{3}) ([.\-*#]) ")
-_REDIS_LEVELS = {".": Level.DEBUG, "-": Level.DEBUG, "*": Level.INFO, "#": Level.WARNING}
+_REDIS_LEVELS = {".": Level.DEBUG, "-": Level.DEBUG, "*": Level.INFO, "#": Level.INFO}
+"""Redis has one mark, #, for what is worth a look: both "ready to exit" and an error."""
+_TROUBLE = re.compile(r"warning|error|fail|can't|unable|bad |corrupt|out of memory", re.IGNORECASE)
 _WORDS = {
     "DEBUG": Level.DEBUG,
     "INFO": Level.INFO,
@@ -50,18 +56,21 @@ _WORDS = {
 
 def parse(source: Source, text: str, before: Line | None) -> Line:
     """A line with its level and time; what says neither (a traceback) goes with the line before."""
-    level, at = (before.level, before.at) if before else (Level.INFO, 0.0)
+    text = text[:LONGEST_LINE]
+    level, at, start = (before.level, before.at, 0) if before else (Level.INFO, 0.0, 0)
     if match := _REDIS.match(text):
         at = time.mktime(time.strptime(match[1], "%d %b %Y %H:%M:%S")) + int(match[2]) / 1000
-        level = _REDIS_LEVELS[match[3]]
+        level, start = _REDIS_LEVELS[match[3]], match.end()
+        if match[3] == "#" and _TROUBLE.search(text, start):
+            level = Level.WARNING
     elif match := _TIME.match(text):
-        parts = [int(part) for part in match.groups()[:6]]
-        at = time.mktime((*parts, 0, 0, -1)) + float(f"0.{match[7] or 0}")  # type: ignore[arg-type]
+        parts = (*(int(part) for part in match.groups()[:6]), 0, 0, -1)
+        at = time.mktime(time.struct_time(parts)) + float(f"0.{match[7] or 0}")
         word = _WORD.search(text, match.end(), match.end() + 60)
-        level = _WORDS[word[1]] if word else Level.INFO
+        level, start = _WORDS[word[1]] if word else Level.INFO, match.end()
     elif match := _WORD.match(text):
         level = _WORDS[match[1]]
-    return Line(source, level, at, printable(text[:LONGEST_LINE]))
+    return Line(source, level, at, printable(text), printable(text[start:]).strip() or printable(text))
 
 
 @dataclass(slots=True)

@@ -12,16 +12,17 @@ if TYPE_CHECKING:
     from core.memory import Footprint
     from core.model_files import ModelSpec
     from core.paths import Paths
-    from core.settings import Settings
+    from core.settings import MemorySettings, Settings
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A model that can be read, and the estimate of what it takes to load it."""
+    """A model that can be read, the estimate of what it takes to load it, and what must be left free then."""
 
     role: Role
     spec: ModelSpec
     needs: Footprint
+    reserve: MemorySettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,5 @@ def _read(settings: Settings, paths: Paths, role: Role) -> Facts:
         spec = resolve(settings, paths, role)
     except CharlieError as error:
         return Broken(role, error)
-    needs = footprint(
-        spec.header, context_length=spec.context_length, gpu_layers=spec.gpu_layers, batch=spec.batch
-    )
-    return Known(role, spec, needs)
+    needs = footprint(spec.header, context_length=spec.context_length, gpu_layers=spec.gpu_layers, batch=spec.batch)
+    return Known(role, spec, needs, settings.memory)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 from core.events import (
@@ -26,7 +26,7 @@ ENDED = frozenset({"done", "failed", "cancelled", "interrupted"})
 class MachineView:
     """The state of the machine as of the last event seen."""
 
-    snapshot: Snapshot = Snapshot()
+    snapshot: Snapshot = field(default_factory=Snapshot)
     memory: Memory | None = None
     depth: int = 0
     running: str | None = None
@@ -51,15 +51,8 @@ class MachineView:
         match event:
             case StateChanged():
                 return self._changed(event)
-            case WorkerUp():
-                if event.at < self.snapshot.since:
-                    return self
-                return replace(self, snapshot=self._emptied(event.at, pid=event.pid), lost=None)
-            case WorkerLost():
-                if event.at < self.snapshot.since:
-                    return self
-                emptied = self._emptied(event.at, reason=event.reason, lost=True)
-                return replace(self, snapshot=emptied, lost=event, running=None, generating=False)
+            case WorkerUp() | WorkerLost():
+                return self._emptied(event) if event.at >= self.snapshot.since else self
             case JobChanged():
                 ended = event.state in ENDED and event.id == self.running
                 return replace(self, generating=False) if ended else self
@@ -89,9 +82,16 @@ class MachineView:
             since=event.at,
             worker_pid=self.snapshot.worker_pid,
         )
-        return replace(
-            self, snapshot=snapshot, memory=event.after or self.memory, fraction=0.0, lost=None, last=event
-        )
+        return replace(self, snapshot=snapshot, memory=event.after or self.memory, fraction=0.0, lost=None, last=event)
 
-    def _emptied(self, at: float, *, reason: str = "", pid: int | None = None, lost: bool = False) -> Snapshot:
-        return Snapshot(seq=self.snapshot.seq, since=at, reason=reason, worker_pid=pid, worker_lost=lost)
+    def _emptied(self, event: WorkerUp | WorkerLost) -> MachineView:
+        """A worker that begins or ends has nothing loaded."""
+        lost = event if isinstance(event, WorkerLost) else None
+        snapshot = Snapshot(
+            seq=self.snapshot.seq,
+            since=event.at,
+            reason=lost.reason if lost else "",
+            worker_pid=None if lost else event.pid,
+            worker_lost=lost is not None,
+        )
+        return replace(self, snapshot=snapshot, lost=lost, running=None, generating=False)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from redis import RedisError
+from textual import work
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.reactive import reactive
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.25
+FUNCTION_KEY = re.compile(r"f\d+")
 MODES = ("chat", "journal", "models", "log")
 
 
@@ -54,9 +57,7 @@ class CharlieApp(App[None]):
         Binding("f3", "mode('journal')", "Journal", id="app.journal", tooltip="Write, search and ask the journal"),
         Binding("f4", "mode('models')", "Models", id="app.models", tooltip="Models, memory and the state graph"),
         Binding("f5", "mode('log')", "Log", id="app.log", tooltip="What the processes have logged"),
-        Binding(
-            "ctrl+q", "quit", "Quit", id="app.quit", show=False, priority=True, tooltip="Unload, save and leave"
-        ),
+        Binding("ctrl+q", "quit", "Quit", id="app.quit", show=False, priority=True, tooltip="Unload, save and leave"),
     ]
 
     view: reactive[MachineView] = reactive(MachineView(), init=False)
@@ -66,6 +67,13 @@ class CharlieApp(App[None]):
         self.client = client
         self._tick = tick
         self._complaint = ""
+
+    def get_key_display(self, binding: Binding) -> str:
+        """Keys as they are printed on keyboards."""
+        shown = super().get_key_display(binding)
+        return {"esc": "Esc", "⏎": "Enter"}.get(
+            shown, shown.upper() if shown[:1] == "f" and shown[1:].isdigit() else shown
+        )
 
     def on_mount(self) -> None:
         self._dress()
@@ -100,7 +108,7 @@ class CharlieApp(App[None]):
         except (CharlieError, RedisError, OSError) as error:
             if str(error) != self._complaint:
                 self._complaint = str(error)
-                log.error("The runtime could not be mended: %s", error)
+                log.warning("The runtime could not be mended: %s", error)
                 self.notify(str(error), severity="error", markup=False)
         else:
             self._complaint = ""
@@ -108,8 +116,9 @@ class CharlieApp(App[None]):
     def on_began(self, message: Began) -> None:
         self.view = self.view.began(message.snapshot)
         self._pass_on(lambda: Began(message.snapshot))
-        self.run_worker(self._count_queue(), exclusive=True, group="count")
+        self._count_queue()
 
+    @work(exclusive=True, group="count")
     async def _count_queue(self) -> None:
         """The snapshot does not say how long the queue is."""
         try:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import ClassVar
 
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
+from textual.containers import Grid, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Static
@@ -16,17 +16,21 @@ from textual.widgets import Static
 from app.declared import Declared
 from app.widgets.phases import LOOKS, LOST
 
-KEYS_WIDTH = 18
-TITLE_WIDTH = 18
 
-
-def keys_text(found: Iterable[Declared]) -> Content:
-    """The keys, under a heading for each screen or widget that has them."""
-    lines: list[Content] = []
+def cells(found: Iterable[Declared]) -> Iterator[Static]:
+    """The cells of a table of three columns, under a heading for each screen or widget that has keys."""
     for heading, group in groupby(found, key=_heading):
-        lines += [Content(""), Content.styled(heading, "bold $text-accent")]
-        lines += [_line(each) for each in group]
-    return Content("\n").join(lines[1:])
+        yield Static(Content(heading), classes="heading")
+        for each in group:
+            off = "" if each.enabled else "off"
+            yield Static(Content("  ".join(each.keys)), classes="keys")
+            yield Static(Content(each.title), classes=off)
+            yield Static(Content(each.help), classes="meaning")
+    yield Static(Content("The status bar"), classes="heading")
+    for look in (*LOOKS.values(), LOST):
+        yield Static(Content.styled(look.symbol, look.style))
+        yield Static(Content.styled(look.word, look.style))
+        yield Static(Content(look.meaning), classes="meaning")
 
 
 def _heading(each: Declared) -> str:
@@ -36,23 +40,6 @@ def _heading(each: Declared) -> str:
         return type(each.node).__name__.removesuffix("Screen")
     words = "".join(f" {c.lower()}" if c.isupper() else c for c in type(each.node).__name__).strip()
     return f"In the {words}"
-
-
-def _line(each: Declared) -> Content:
-    style = "" if each.enabled else "$text-disabled"
-    keys = " ".join(each.keys)
-    return Content.assemble(
-        (f"{keys:<{KEYS_WIDTH}}", "bold"), (f"{each.title:<{TITLE_WIDTH}}", style), (each.help, "$text-muted")
-    )
-
-
-def symbols_text() -> Content:
-    """The phases as the status bar shows them."""
-    lines = [Content.styled("The status bar", "bold $text-accent")]
-    for look in (*LOOKS.values(), LOST):
-        name = f"{look.symbol} {look.word}"
-        lines.append(Content.assemble((f"{name:<{KEYS_WIDTH}}", look.style), (look.meaning, "$text-muted")))
-    return Content("\n").join(lines)
 
 
 class HelpScreen(ModalScreen[None]):
@@ -70,8 +57,7 @@ class HelpScreen(ModalScreen[None]):
         with VerticalScroll(id="help") as box:
             box.border_title = "Keys"
             box.border_subtitle = "Esc closes"
-            yield Static(keys_text(self._found))
-            yield Static(symbols_text(), id="symbols")
+            yield Grid(*cells(self._found))
 
     def on_mount(self) -> None:
         self.query_one("#help").focus()

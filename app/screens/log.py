@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from rich.text import Text
-from textual import on
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
@@ -85,8 +85,9 @@ class LogScreen(Screen[None]):
 
     def _read(self) -> None:
         if not any(worker.group == "read" and worker.is_running for worker in self.workers):
-            self.run_worker(self._read_files(), group="read")
+            self._read_files()
 
+    @work(group="read")
     async def _read_files(self) -> None:
         try:
             lines = await asyncio.to_thread(self._tails.read)
@@ -110,9 +111,10 @@ class LogScreen(Screen[None]):
     def _text(self, line: Line) -> Text:
         """A line as data: nothing in it is read as markup or obeyed by the terminal."""
         colours = self.app.theme_variables
-        text = Text(f"{line.source:<{SOURCE_WIDTH}}  ", style="dim", end="")
+        at = time.strftime("%H:%M:%S", time.localtime(line.at)) if line.at else " " * 8
+        text = Text(f"{at}  {line.source:<{SOURCE_WIDTH}}  ", style="dim", end="")
         style = {Level.DEBUG: "dim", Level.INFO: "", Level.WARNING: colours["warning"], Level.ERROR: colours["error"]}
-        text.append(line.text, style=style[line.level])
+        text.append(line.message, style=style[line.level])
         return text
 
     def _wanted(self, line: Line) -> bool:
@@ -139,7 +141,7 @@ class LogScreen(Screen[None]):
 
     def _say_place(self) -> None:
         if self._view.is_vertical_scroll_end:
-            self._place("following the end", "$text-muted")
+            self._place("following the end", "$foreground-muted")
         else:
             self._place(f"paused · {self._unseen:,} new below", "$text-warning")
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from redis import RedisError
-from textual import on
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical, VerticalScroll
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 STARTER = Content.assemble(
     ("starter model: random weights, a placeholder.", "$text-warning"),
-    (" Choose a real one: charlie models use ROLE FILE, or charlie models pull ROLE", "$text-muted"),
+    ("\ncharlie models use ROLE FILE or charlie models pull ROLE sets a real one.", "$foreground-muted"),
 )
 
 
@@ -71,20 +71,22 @@ class ModelsScreen(Screen[None]):
         self.query_one("#starter").display = False
         self.query_one("#failure").display = False
         self.query_one(ModelTable).focus()
-        self.run_worker(self._read_history(), group="history", exclusive=True)
+        self._read_history()
 
     def on_screen_resume(self) -> None:
         self.action_refresh()
 
     def action_refresh(self) -> None:
-        self.run_worker(self._read_files(), group="files", exclusive=True)
+        self._read_files()
 
+    @work(exclusive=True, group="files")
     async def _read_files(self) -> None:
         facts = await asyncio.to_thread(read_facts, self.client.paths)
         self.query_one(ModelTable).tell(facts)
         self.query_one("#starter").display = any(isinstance(each, Known) and each.spec.starter for each in facts)
         self._show_details()
 
+    @work(exclusive=True, group="history")
     async def _read_history(self) -> None:
         try:
             past = await asyncio.to_thread(self.client.bus.transitions, KEPT)
@@ -94,7 +96,7 @@ class ModelsScreen(Screen[None]):
         self.query_one(History).fill(past)
 
     def on_began(self, _: Began) -> None:
-        self.run_worker(self._read_history(), group="history", exclusive=True)
+        self._read_history()
 
     def on_happened(self, message: Happened) -> None:
         event = message.event
@@ -118,16 +120,14 @@ class ModelsScreen(Screen[None]):
     def action_unload(self) -> None:
         self._ask(self.client.unload)
 
-    def _ask(self, call: Callable[[], Job]) -> None:
-        async def asked() -> None:
-            try:
-                await asyncio.to_thread(call)
-            except (CharlieError, RedisError) as error:
-                self._complain(str(error))
-            else:
-                self._complain("")
-
-        self.run_worker(asked(), group="ask")
+    @work(group="ask")
+    async def _ask(self, call: Callable[[], Job]) -> None:
+        try:
+            await asyncio.to_thread(call)
+        except (CharlieError, RedisError) as error:
+            self._complain(str(error))
+        else:
+            self._complain("")
 
     def _complain(self, text: str) -> None:
         failure = self.query_one("#failure", Static)
@@ -143,7 +143,6 @@ def details(facts: Facts | None) -> Content:
         case Known(spec=spec, needs=needs):
             header = spec.header
             shape = [
-                one_line(header.name, 40),
                 f"{header.parameters:,} weights",
                 f"{header.embedding_length:,} wide",
                 f"{header.heads} heads ({header.kv_heads} KV)",
@@ -151,10 +150,13 @@ def details(facts: Facts | None) -> Content:
             ]
             if header.pooling:
                 shape.append(f"pooling {header.pooling}")
+            shape.append(one_line(header.name, 40))
             parts = [
                 f"weights {size(needs.weights)}",
                 f"KV cache {size(needs.kv_cache)}",
                 f"compute {size(needs.compute)}",
                 f"overhead {size(needs.overhead)}",
             ]
-            return Content.styled(f"{' · '.join(shape)}\n{' + '.join(parts)} = {size(needs.total)}", "$text-muted")
+            return Content.styled(
+                f"{' · '.join(shape)}\n{' + '.join(parts)} = {size(needs.total)}", "$foreground-muted"
+            )

@@ -28,7 +28,7 @@ def line(event: Kept) -> Content:
     match event:
         case StateChanged():
             source, to = LOOKS[event.source], LOOKS[event.to]
-            change = Content.assemble((f"{source.word:>9}", "$text-muted"), " → ", (f"{to.word:<9}", to.style))
+            change = Content.assemble((f"{source.word:>9}", "$foreground-muted"), " → ", (f"{to.word:<9}", to.style))
             took = f"{duration(event.elapsed_ms):>8}"
             about, reason = event.role or "", event.reason
         case WorkerUp():
@@ -40,8 +40,8 @@ def line(event: Kept) -> Content:
         case _:
             assert_never(event)
     return Content.assemble(
-        (at, "$text-muted"), "  ", change, "  ", (took, ""), "  ", f"{about:<9}", "  ",
-        (one_line(reason, LONGEST_REASON), "$text-muted"),
+        (at, "$foreground-muted"), "  ", change, "  ", (took, ""), "  ", f"{about:<9}", "  ",
+        (one_line(reason, LONGEST_REASON), "$foreground-muted"),
     )  # fmt: skip
 
 
@@ -58,7 +58,7 @@ class History(VerticalScroll):
         self._events: deque[Kept] = deque(maxlen=KEPT)
 
     def compose(self) -> ComposeResult:
-        yield Static(Content.styled("no transition yet", "$text-muted"))
+        yield Static(Content.styled("no transition yet", "$foreground-muted"))
 
     def fill(self, past: Iterable[Kept]) -> None:
         """Show what was read, newest first, under what has come in live since it was read."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from core.events import Memory
 
 NARROW = 100
+LABEL_WIDTH = 6
 Part = tuple[str, int, str, str]
 """Name, bytes, the character it is drawn with, and its style."""
 
@@ -23,38 +24,50 @@ Part = tuple[str, int, str, str]
 def gauge(memory: Memory | None, width: int) -> Content:
     """One line for RAM and one for each GPU, each at most `width` cells."""
     if memory is None or not memory.total:
-        return Content.styled("RAM   not read yet: the worker measures it", "$text-muted")
+        return Content.styled("RAM   not read yet: the worker measures it", "$foreground-muted")
     used = memory.total - memory.available
     worker = min(memory.process_rss, used)
-    parts = [
-        ("worker", worker, "▇", "$text-primary"),
-        ("others", used - worker, "▒", "$text-muted"),
-        ("free", memory.available, "▁", "$text-disabled"),
+    bars = [
+        (
+            "RAM",
+            "",
+            [
+                ("worker", worker, "▇", "$text-primary"),
+                ("others", used - worker, "▒", "$foreground-muted"),
+                ("free", memory.available, "▁", "$foreground-disabled"),
+            ],
+        )
     ]
-    lines = [_line("RAM", "", parts, memory.total, width)]
     for number, device in enumerate(memory.devices):
-        parts = [
-            ("used", device.total - device.free, "▇", "$text-primary"),
-            ("free", device.free, "▁", "$text-disabled"),
-        ]
-        name = one_line(device.name, 24) if width >= NARROW else ""
-        lines.append(_line(f"GPU {number}", name, parts, device.total, width))
-    return Content("\n").join(lines)
+        taken = ("used", device.total - device.free, "▇", "$text-primary")
+        free = ("free", device.free, "▁", "$foreground-disabled")
+        bars.append((f"GPU {number}", one_line(device.name, 24) if width >= NARROW else "", [taken, free]))
+    legends = [_legend(parts, name) for _, name, parts in bars]
+    cells = max(10, width - LABEL_WIDTH - 2 - max(legend.cell_length for legend in legends))
+    return Content("\n").join(
+        Content.assemble((f"{label:<{LABEL_WIDTH}}", "bold"), _bar(parts, cells), "  ", legend)
+        for (label, _, parts), legend in zip(bars, legends, strict=True)
+    )
 
 
-def _line(label: str, name: str, parts: list[Part], total: int, width: int) -> Content:
+def _legend(parts: list[Part], name: str) -> Content:
     figures = [f"{what} {gigabytes(amount)}" for what, amount, _, _ in parts]
-    legend = f"{' · '.join(figures)} of {gigabytes(total)} GB"
-    cells = max(10, width - 6 - 2 - len(legend) - (len(name) + 2 if name else 0))
+    total = sum(amount for _, amount, _, _ in parts)
+    return Content.assemble(
+        f"{' · '.join(figures)} of {gigabytes(total)} GB", (f"  {name}" if name else "", "$foreground-muted")
+    )
+
+
+def _bar(parts: list[Part], cells: int) -> Content:
+    """The last part takes what rounding leaves over."""
+    total = sum(amount for _, amount, _, _ in parts)
     drawn: list[tuple[str, str]] = []
     left = cells
-    for number, (_, amount, character, style) in enumerate(parts):
-        share = left if number == len(parts) - 1 else min(left, round(cells * amount / total) or (1 if amount else 0))
+    for number, (_, amount, character, style) in enumerate(parts, start=1):
+        share = left if number == len(parts) else min(left, round(cells * amount / total) or (1 if amount else 0))
         left -= share
         drawn.append((character * share, style))
-    return Content.assemble(
-        (f"{label:<6}", "bold"), *drawn, "  ", (legend, "$foreground"), (f"  {name}" if name else "", "$text-muted")
-    )
+    return Content.assemble(*drawn)
 
 
 class MemoryGauge(Widget):

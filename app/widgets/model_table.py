@@ -14,6 +14,7 @@ from app.widgets.phases import LOOKS
 from core.events import JobChanged
 from core.settings import Role
 from core.text import one_line
+from states.room import fits
 
 if TYPE_CHECKING:
     from app.model_state import MachineView
@@ -24,24 +25,25 @@ NAME_WIDTH = 11
 STATE_WIDTH = 16
 
 
-def row(role: Role, facts: Facts | None, view: MachineView, failure: JobChanged | None) -> Content:
-    """Two lines on one role, and a third where its last warming failed."""
+def row(role: Role, facts: Facts | None, view: MachineView, failure: JobChanged | None, width: int) -> Content:
+    """Two lines of `width` cells on one role, and a third where its last warming failed."""
     match facts:
         case None:
-            file, about = "", [("reading the file …", "$text-muted")]
+            file, about = "", [("reading the file …", "$foreground-muted")]
         case Known():
             file = facts.spec.path.name
-            about = [(_about(facts, view), "$text-muted")]
+            about = [(_about(facts, view, width - NAME_WIDTH), "$foreground-muted")]
         case Broken():
             file = ""
-            about = [(one_line(facts.error.message, LONGEST), "$text-error"), (f" {facts.error.hint}", "$text-muted")]
+            about = [
+                (one_line(facts.error.message, LONGEST), "$text-error"),
+                (f" {facts.error.hint}", "$foreground-muted"),
+            ]
         case _:
             assert_never(facts)
     state, style = _state(role, facts, view)
     lines = [
-        Content.assemble(
-            (f"{role:<{NAME_WIDTH}}", "bold"), (f"{state:<{STATE_WIDTH}}", style), one_line(file, 60)
-        ),
+        Content.assemble((f"{role:<{NAME_WIDTH}}", "bold"), (f"{state:<{STATE_WIDTH}}", style), one_line(file, 60)),
         Content.assemble(" " * NAME_WIDTH, *about),
     ]
     if failure is not None:
@@ -60,34 +62,35 @@ def _state(role: Role, facts: Facts | None, view: MachineView) -> tuple[str, str
         return "✕ unusable", "$text-error"
     if not isinstance(facts, Known) or view.memory is None:
         return "", ""
-    vram = sum(device.free for device in view.memory.devices)
-    fits = facts.needs.ram <= view.memory.available and facts.needs.vram <= vram
-    return ("  fits", "$text-muted") if fits else ("! too large now", "$text-warning")
+    if fits(facts.needs, view.memory, facts.reserve):
+        return "  fits", "$foreground-muted"
+    return "! too large now", "$text-warning"
 
 
-def _about(facts: Known, view: MachineView) -> str:
-    header, spec = facts.spec.header, facts.spec
+def _about(facts: Known, view: MachineView, width: int) -> str:
+    header, needs = facts.spec.header, facts.needs
     parts = [
         one_line(header.architecture, 24),
-        f"{header.layers} layers",
-        f"{spec.context_length:,} of {header.context_length:,} ctx",
+        f"{header.layers} layer" + ("s" if header.layers != 1 else ""),
+        f"{facts.spec.context_length:,} of {header.context_length:,} ctx",
         one_line(header.quantization, 12),
         size(header.file_bytes),
-        f"needs {size(facts.needs.ram)}",
+        f"needs {size(needs.ram)}" + (f" + {size(needs.vram)} VRAM" if needs.vram else ""),
     ]
-    if view.memory is not None:
-        parts[-1] += f" of {gigabytes(view.memory.available)} GB free"
-    if facts.needs.vram:
-        parts.append(f"{size(facts.needs.vram)} VRAM")
-    return " · ".join(parts)
+    text = " · ".join(parts)
+    against = f" of {gigabytes(view.memory.available)} GB free" if view.memory and not needs.vram else ""
+    return text + against if len(text + against) <= width else one_line(text, width)
 
 
 class ModelTable(OptionList):
     """Three rows to choose from."""
 
     DEFAULT_CSS = """
-    ModelTable { height: auto; border: none; padding: 0; background: transparent; }
-    ModelTable:focus { border: none; }
+    ModelTable, ModelTable:focus {
+        height: auto; border: none; padding: 0; background: transparent;
+        .option-list--option { padding: 0 1; }
+        .option-list--option-highlighted { background: $primary 25%; color: $foreground; text-style: none; }
+    }
     """
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  # Textual's name
@@ -121,12 +124,15 @@ class ModelTable(OptionList):
             self._failures.pop(role, None)
         self._draw()
 
+    def on_resize(self) -> None:
+        self._draw()
+
     def _show(self, _: MachineView) -> None:
         self._draw()
 
     def _draw(self) -> None:
-        view = cast("CharlieApp", self.app).view
+        view, width = cast("CharlieApp", self.app).view, self.content_size.width
         for role in Role:
-            prompt = row(role, self._facts.get(role), view, self._failures.get(role))
+            prompt = row(role, self._facts.get(role), view, self._failures.get(role), width)
             if self.get_option(role.value).prompt != prompt:
                 self.replace_option_prompt(role.value, prompt)

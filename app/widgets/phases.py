@@ -21,6 +21,6 @@ LOOKS: dict[PhaseName, Look] = {
     "warm": Look("●", "Warm", "bold $text-success", "a model is loaded and answers at once"),
     "loading": Look("◐", "Loading", "bold $text-warning", "a model is being loaded"),
     "unloading": Look("◌", "Unloading", "bold $text-warning", "a model is being unloaded, its memory comes back"),
-    "empty": Look("○", "Empty", "bold $text-muted", "no model is loaded"),
+    "empty": Look("○", "Empty", "bold $foreground-muted", "no model is loaded"),
 }
 LOST = Look("✕", "Worker lost", "bold $text-error", "the worker's process ended; it is started again")

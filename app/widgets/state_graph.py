@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, cast
 
 from textual.content import Content
@@ -81,7 +82,7 @@ def draw(snapshot: Snapshot, last: Edge | None) -> Content:
     for edge, label in labels().items():
         route = ROUTES[edge]
         marked = edge == last
-        style = "bold $text-accent" if marked else "$text-muted"
+        style = "bold $text-accent" if marked else "$foreground-muted"
         for point, character in _line(route, HEAVY if marked else LIGHT):
             canvas.write(point, character, style)
         on_line = route.label in {point for point, _ in _line(route, LIGHT)}
@@ -101,7 +102,7 @@ def _node(phase: Phase, snapshot: Snapshot) -> tuple[str, str]:
 def _line(route: Route, strokes: dict[str, str]) -> Iterator[tuple[Point, str]]:
     """The cells of a route with their characters, the arrow's head last."""
     corners = route.corners
-    for before, after in zip(corners, corners[1:], strict=False):
+    for before, after in pairwise(corners):
         (x, y), (to_x, to_y) = before, after
         step = ((to_x > x) - (to_x < x), (to_y > y) - (to_y < y))
         while (x, y) != after:

@@ -48,7 +48,7 @@ def _phase(view: MachineView, cells: int) -> Content:
         return phase
     full, rest = bar(view.fraction, cells)
     return Content.assemble(
-        phase, " ", (full, "$text-warning"), (rest, "$text-disabled"), f" {view.fraction:.0%}".rjust(5)
+        phase, " ", (full, "$text-warning"), (rest, "$foreground-disabled"), f" {view.fraction:.0%}".rjust(5)
     )
 
 
@@ -64,18 +64,20 @@ def _subject(view: MachineView, width: int) -> Content:
     """What the phase is about: role and model, or why nothing is loaded."""
     snapshot = view.snapshot
     if snapshot.worker_lost:
-        return Content.styled(one_line(snapshot.reason, LONGEST_REASON), "$text-muted")
+        return Content.styled(one_line(snapshot.reason, LONGEST_REASON), "$foreground-muted")
     if snapshot.phase == "empty":
         reason = snapshot.reason if snapshot.worker_pid is not None else "the worker is not running yet"
-        return Content.styled(one_line(reason, min(LONGEST_REASON, max(20, width - 40))), "$text-muted")
+        return Content.styled(one_line(reason, min(LONGEST_REASON, max(20, width - 40))), "$foreground-muted")
     name = "starter" if snapshot.starter else one_line(snapshot.model or "", min(LONGEST_NAME, max(10, width // 4)))
-    return Content.assemble(snapshot.role or "", (" · ", "$text-muted"), name)
+    return Content.assemble(snapshot.role or "", (" · ", "$foreground-muted"), name)
 
 
 def _rate(view: MachineView) -> Content:
     if view.tokens_per_second is None:
         return Content("")
-    return Content.styled(f"{view.tokens_per_second:.0f} tok/s", "$text-accent" if view.generating else "$text-muted")
+    return Content.styled(
+        f"{view.tokens_per_second:.0f} tok/s", "$text-accent" if view.generating else "$foreground-muted"
+    )
 
 
 def _memory(view: MachineView, cells: int) -> list[Content]:
@@ -94,18 +96,18 @@ def _gauge(label: str, used: int, total: int, cells: int) -> Content:
     full, rest = bar(used / total if total else 0, cells)
     style = "$text-error" if used > 0.95 * total else "$text-warning" if used > 0.85 * total else "$text-primary"
     figures = f" {gigabytes(used)}/{gigabytes(total)} GB"
-    return Content.assemble((label, "$text-muted"), " ", (full, style), (rest, "$text-disabled"), figures)
+    return Content.assemble((label, "$foreground-muted"), " ", (full, style), (rest, "$foreground-disabled"), figures)
 
 
 def _queue(view: MachineView) -> Content:
-    return Content.assemble(("queue ", "$text-muted"), f"{view.depth}")
+    return Content.assemble(("queue ", "$foreground-muted"), f"{view.depth}")
 
 
 class StatusBar(Widget):
     """Follows the app's view of the machine. A click opens the Models screen."""
 
     DEFAULT_CSS = """
-    StatusBar { dock: bottom; height: 1; padding: 0 1; background: $panel; color: $foreground; }
+    StatusBar { height: 1; padding: 0 1; background: $panel; color: $foreground; }
     StatusBar:hover { background: $panel-lighten-1; }
     """
 
