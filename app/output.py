@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Self
@@ -55,6 +56,11 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}"
         count /= 1000
     return f"{count:.1f} GB"
+
+
+def without_password(url: str | None) -> str | None:
+    """A database's address as it may be shown."""
+    return re.sub(r"(//[^/@]*:)[^/@]*@", r"\1***@", url) if url else None
 
 
 class StatusLine:

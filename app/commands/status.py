@@ -61,11 +61,12 @@ def _report(running: Session) -> dict[str, Any]:
 
 
 def _database(client: Client) -> dict[str, Any]:
+    from app.output import without_password
     from core.database import read_address
 
     url = client.settings.database.url
     if url is not None:
-        return {"pid": None, "socket": None, "url": url}
+        return {"pid": None, "socket": None, "url": without_password(url)}
     address = read_address(client.paths)
     return {"pid": address.pid, "socket": address.socket} if address else {"pid": None, "socket": None}
 
