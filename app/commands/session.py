@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, assert_never
 
-from app.output import StatusLine, log_to
+from app.output import StatusLine, log_to, talk
 
 if TYPE_CHECKING:
     from types import FrameType
