@@ -74,4 +74,4 @@ def find_paths() -> Paths:
         return Paths(root / "config", root / "data", root / "models", root / "logs", root / "run")
     dirs = PlatformDirs("charlie", appauthor=False)
     data = dirs.user_data_path
-    return Paths(dirs.user_config_path, data, data / "models", dirs.user_log_path, dirs.user_runtime_path)
+    return Paths(dirs.user_config_path, data, data / "models", dirs.user_log_path, data / "run")

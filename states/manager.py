@@ -135,7 +135,7 @@ class ModelManager:
             self._leases -= 1
             self.last_used = time.monotonic()
 
-    def unload(self, reason: str) -> bool:
+    def unload_model(self, reason: str) -> bool:
         """Unload what is warm; False when nothing was. Raises CharlieError while it is leased."""
         if self.state is not Phase.WARM:
             return False
@@ -164,7 +164,7 @@ class ModelManager:
 
     def leave(self) -> None:
         """Unload, and take the worker's name off the snapshot: nobody serves from now on."""
-        self.unload("the worker ends")
+        self.unload_model("the worker ends")
         self.snapshot = replace(self.snapshot, worker_pid=None)
         self._bus.amend(self.snapshot)
 
@@ -182,7 +182,7 @@ class ModelManager:
             if not fits(need, now, self.settings.memory, given_back):
                 # It cannot fit even alone, so what is warm stays warm.
                 raise refuse(spec, need, now, self.settings.memory)
-        self.unload(f"{spec.role} is wanted")
+        self.unload_model(f"{spec.role} is wanted")
         self._load(spec, need, cancelled)
 
     def _load(self, spec: ModelSpec, need: Footprint, cancelled: Callable[[], bool]) -> None:

@@ -25,4 +25,4 @@ def warm(tools: Tools, job: Job) -> dict[str, Any]:
 def unload(tools: Tools, job: Job) -> dict[str, Any]:
     """Unload the warm model, if there is one."""
     tools.begin(job)
-    return {"unloaded": tools.manager.unload("asked for")}
+    return {"unloaded": tools.manager.unload_model("asked for")}

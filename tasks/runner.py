@@ -128,7 +128,7 @@ class Runner:
             keep_alive = self._tools.manager.settings.keep_alive
             idle = time.monotonic() - self._tools.manager.last_used
             if keep_alive >= 0 and idle >= keep_alive - SLACK_SECONDS:
-                self._tools.manager.unload(f"idle for {idle:.0f} s")
+                self._tools.manager.unload_model(f"idle for {idle:.0f} s")
             else:
                 self._plan_eviction()
         except redis.RedisError:
@@ -143,7 +143,7 @@ class Runner:
             return
         rest = keep_alive - (time.monotonic() - manager.last_used)
         if rest <= 0 and self.queue.storage.queue_size() == 0:
-            manager.unload("keep_alive is 0")
+            manager.unload_model("keep_alive is 0")
             return
         due = datetime.now(UTC) + timedelta(seconds=max(rest, 0))
         manager.set_keep_alive(due.timestamp())

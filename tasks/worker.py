@@ -39,7 +39,7 @@ def main() -> None:
     """Serve until told to end (SIGTERM or SIGINT: the running job is marked interrupted, the model unloaded)."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     # These tell of each message and callback; our jobs and transitions are told of by events.
-    for chatty in ("huey", "transitions"):
+    for chatty in ("huey", "transitions", "gguf"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     if TETHERED in sys.argv:
         threading.Thread(target=_end_with_owner, daemon=True).start()
