@@ -10,8 +10,6 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from core.paths import Paths
     from core.settings import Settings
 
@@ -46,6 +44,7 @@ def doctor() -> None:
     """Look for what is wrong, say how to mend it, and list the settings. Exit status 1 when something fails."""
     import typer
 
+    from app.commands.configured import list_settings
     from app.output import data, talk
     from core.errors import CharlieError
     from core.paths import find_paths
@@ -64,7 +63,7 @@ def doctor() -> None:
         data(_line(finding))
     if settings is not None:
         data("\nSettings")
-        for key, value, source in _settings(settings, paths):
+        for key, value, source in list_settings(settings, paths):
             data(f"  {key} = {'unset' if value is None else value}  ({source})")
     if failed:
         talk("Something is wrong; the lines with `fail` say how to mend it.")
@@ -261,40 +260,3 @@ def _models(settings: Settings, paths: Paths) -> Iterator[Finding]:
             )
         else:
             yield Finding(Level.OK, f"{name} fits: it needs {size(each.needs.ram)}")
-
-
-def _settings(settings: Settings, paths: Paths) -> Iterator[tuple[str, Any, str]]:
-    """Every setting: its key, its value, and where that comes from."""
-    from app.output import without_password
-    from core.settings import ENV_PREFIX
-
-    written = _read_toml(paths.config_file)
-    values = settings.model_dump()
-    values["database"]["url"] = without_password(settings.database.url)
-    for key, value in _flatten(values):
-        variable = ENV_PREFIX + key.replace(".", "__").upper()
-        place = str(paths.config_file) if _has(written, key) else "default"
-        yield key, value, variable if variable in os.environ else place
-
-
-def _read_toml(file: Path) -> dict[str, Any]:
-    import tomllib
-
-    return tomllib.loads(file.read_text()) if file.exists() else {}
-
-
-def _flatten(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, dict) and value:
-            yield from _flatten(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
-
-
-def _has(written: dict[str, Any], key: str) -> bool:
-    at: Any = written
-    for part in key.split("."):
-        if not isinstance(at, dict) or part not in at:
-            return False
-        at = at[part]
-    return True

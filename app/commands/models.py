@@ -147,6 +147,8 @@ def pull(
     from core.paths import find_paths
     from core.settings import Role, load_settings
 
+    if file is not None and repo is None:
+        raise typer.BadParameter("--file names a file of --repo: give both.")
     load_settings()
     paths = find_paths()
     paths.make()
