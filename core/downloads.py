@@ -89,7 +89,7 @@ def _bar(on_progress: Callable[[int, int], None]) -> Any:
     """A progress bar that draws nothing and reports instead."""
     from tqdm import tqdm
 
-    class ReportingBar(tqdm[Any]):
+    class ReportingBar(tqdm):  # type: ignore[type-arg]  # at run time it takes no argument
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             kwargs.pop("name", None)
             kwargs["disable"] = True

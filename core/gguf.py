@@ -103,6 +103,9 @@ def read_header(path: Path) -> Header:
     Raises ModelFileError, in one sentence, for whatever is not a whole GGUF file.
     """
     try:
+        # Opening a pipe would wait for somebody to write into it.
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise _damaged(path, "it is not a file but a pipe or a device")
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             if size == 0:
@@ -167,7 +170,7 @@ class _Reader:
         try:
             for _ in range(count):
                 at += 8 + read(data, at)[0]
-        except struct.error:
+        except (struct.error, OverflowError):
             raise _FormatError("its header is cut off") from None
         if at > end:
             raise _FormatError("its header is cut off")

@@ -73,7 +73,7 @@ def _cgroups(root: Path, membership: Path) -> list[tuple[int, int]]:
     found: list[tuple[int, int]] = []
     for line in _text(membership).splitlines():
         _, controllers, path = line.split(":", 2)
-        if controllers not in ("", "memory"):
+        if controllers and "memory" not in controllers.split(","):
             continue
         base, names = (root, V2) if controllers == "" else (root / "memory", V1)
         group = base / path.lstrip("/")

@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import hashlib
+import threading
+import tomllib
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
+
+import pytest
+
+from core import model_files
+from core.errors import CharlieError, ModelFileError, SettingsError
+from core.paths import find_paths
+from core.settings import InstructSettings, Role, Settings, load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from core.paths import Paths
+
+HALF = 1_000_000
+
+
+@pytest.fixture
+def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
+    monkeypatch.setenv("CHARLIE_HOME", str(tmp_path / "home"))
+    paths = find_paths()
+    paths.make()
+    return paths
+
+
+def test_without_a_file_the_starter_is_built(paths: Paths) -> None:
+    for role, context in ((Role.INSTRUCT, 4096), (Role.EMBEDDING, 512), (Role.RERANKER, 512)):
+        spec = model_files.resolve(load_settings(), paths, role)
+        assert spec.starter
+        assert spec.path.parent == paths.starter
+        assert (spec.role, spec.context_length, spec.name) == (role, context, f"starter-{role}")
+
+
+def test_a_configured_file_is_taken(paths: Paths, starters: dict[Role, Path]) -> None:
+    (paths.models / "mine.gguf").write_bytes(starters[Role.INSTRUCT].read_bytes())
+    settings = Settings(instruct=InstructSettings.model_validate({"file": "mine.gguf", "context_length": 256}))
+    spec = model_files.resolve(settings, paths, Role.INSTRUCT)
+    assert spec.path == paths.models / "mine.gguf"
+    assert spec.context_length == 256
+    assert model_files.available(paths) == [paths.models / "mine.gguf"]
+
+
+def test_a_context_that_the_model_does_not_have(paths: Paths) -> None:
+    settings = Settings(instruct=InstructSettings(context_length=9000))
+    with pytest.raises(SettingsError, match=r"9,000 is more than the 4,096"):
+        model_files.resolve(settings, paths, Role.INSTRUCT)
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_each_file_fits_its_role_alone(paths: Paths, starters: dict[Role, Path], role: Role) -> None:
+    for other, path in starters.items():
+        if other is role:
+            model_files.use(paths, role, path)
+            continue
+        with pytest.raises(ModelFileError, match=rf"holds an? .*the role {role} needs") as caught:
+            model_files.use(paths, role, path)
+        assert f"charlie models use {role} FILE" in caught.value.hint
+
+
+def test_using_a_file_leaves_the_rest_as_it_is(paths: Paths, starters: dict[Role, Path]) -> None:
+    path = starters[Role.INSTRUCT]
+    before = (
+        '# mine\nkeep_alive = 5\n\n[instruct] # chat\ngpu_layers = 0\nfile = "old.gguf"\n'
+        '\n[memory]\nram_reserve = "1GiB"\n'
+    )
+    paths.config_file.write_text(before)
+    model_files.use(paths, Role.INSTRUCT, path)
+    assert paths.config_file.read_text() == before.replace('"old.gguf"', f'"{path}"')
+    model_files.use(paths, Role.EMBEDDING, starters[Role.EMBEDDING])
+    settings = load_settings()
+    assert (settings.instruct.file, settings.embedding.file) == (path, starters[Role.EMBEDDING])
+    assert settings.keep_alive == 5
+
+
+@pytest.mark.parametrize("name", ['a "quoted" \\ name.gguf', "tab\tnew\nline.gguf", "é 🦊.gguf"], ids=range(3))
+def test_any_file_name_is_written_as_toml(name: str) -> None:
+    text = model_files.set_file("", Role.RERANKER, name)
+    assert tomllib.loads(text) == {"reranker": {"file": name}}
+    assert model_files.set_file(text, Role.RERANKER, name) == text
+
+
+def test_a_section_that_cannot_be_changed_by_lines() -> None:
+    with pytest.raises(SettingsError, match="cannot be changed by itself"):
+        model_files.set_file('instruct = { file = "a" }\n', Role.INSTRUCT, "b")
+
+
+def test_a_broken_configuration_is_kept(paths: Paths, starters: dict[Role, Path]) -> None:
+    paths.config_file.write_text("instruct = [\n")
+    with pytest.raises(SettingsError, match="not valid TOML"):
+        model_files.use(paths, Role.INSTRUCT, starters[Role.INSTRUCT])
+    assert paths.config_file.read_text() == "instruct = [\n"
+
+
+class Hub:
+    """Plays the hub on loopback: one repository with one file, whose first download is cut off in the middle."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.etag = hashlib.sha256(data).hexdigest()
+        self.broken = True
+        self.ranges: list[str | None] = []
+
+
+def handler(hub: Hub) -> type[BaseHTTPRequestHandler]:  # noqa: C901  # one class of small methods
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            pass
+
+        def _head(self, status: int, length: int) -> None:
+            self.send_response(status)
+            self.send_header("ETag", f'"{hub.etag}"')
+            self.send_header("X-Repo-Commit", "0" * 40)
+            self.send_header("Content-Length", str(length))
+            self.send_header("Connection", "close")
+
+        def _missing(self) -> bool:
+            if self.path.endswith("/resolve/main/model.gguf") and "/owner/name/" in self.path:
+                return False
+            self.send_response(404)
+            self.send_header("X-Error-Code", "EntryNotFound" if "/owner/name/" in self.path else "RepoNotFound")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return True
+
+        def do_HEAD(self) -> None:
+            if not self._missing():
+                self._head(200, len(hub.data))
+                self.end_headers()
+
+        def do_GET(self) -> None:
+            if self._missing():
+                return
+            wanted = self.headers.get("Range")
+            hub.ranges.append(wanted)
+            if hub.broken and len(hub.ranges) > 1:
+                self.send_response(500)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
+            start = int(wanted.removeprefix("bytes=").split("-")[0]) if wanted else 0
+            self._head(206 if start else 200, len(hub.data) - start)
+            if start:
+                self.send_header("Content-Range", f"bytes {start}-{len(hub.data) - 1}/{len(hub.data)}")
+            self.end_headers()
+            self.wfile.write(hub.data[start : start + HALF] if hub.broken else hub.data[start:])
+            self.wfile.flush()
+            self.close_connection = True
+
+    return Handler
+
+
+@pytest.fixture
+def hub(starters: dict[Role, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    played = Hub(starters[Role.INSTRUCT].read_bytes())
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler(played))
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 100_000)
+    yield played
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_a_download_that_was_cut_goes_on(paths: Paths, hub: Hub) -> None:
+    seen: list[tuple[int, int]] = []
+    with pytest.raises(CharlieError, match="was cut off"):
+        model_files.pull(paths, Role.INSTRUCT, "owner/name", "model.gguf")
+    assert model_files.available(paths) == []
+    hub.broken = False
+    hub.ranges.clear()
+    got = model_files.pull(
+        paths, Role.INSTRUCT, "owner/name", "model.gguf", lambda done, total: seen.append((done, total))
+    )
+    assert got.read_bytes() == hub.data
+    assert hub.ranges == [f"bytes={HALF}-"]
+    assert seen[0] == (HALF, len(hub.data))
+    assert seen[-1] == (len(hub.data), len(hub.data))
+    assert load_settings().instruct.file == got
+    # What is there is not fetched again.
+    model_files.pull(paths, Role.INSTRUCT, "owner/name", "model.gguf")
+    assert len(hub.ranges) == 1
+
+
+@pytest.mark.parametrize(
+    ("repo", "file", "reason"),
+    [
+        ("owner/other", "model.gguf", "is not there, or not open"),
+        ("owner/name", "other.gguf", "has no file other.gguf"),
+        ("not a name", "model.gguf", "is not the name of a repository"),
+        ("owner/name", None, "is not named"),
+    ],
+)
+def test_what_the_hub_does_not_have(paths: Paths, hub: Hub, repo: str, file: str | None, reason: str) -> None:
+    with pytest.raises(CharlieError, match=reason):
+        model_files.pull(paths, Role.INSTRUCT, repo, file)
+
+
+def test_a_downloaded_model_of_another_kind_is_not_configured(paths: Paths, hub: Hub) -> None:
+    hub.broken = False
+    with pytest.raises(ModelFileError, match="needs an embedding model"):
+        model_files.pull(paths, Role.EMBEDDING, "owner/name", "model.gguf")
+    assert not paths.config_file.exists()
+
+
+def test_no_hub(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(CharlieError, match="was cut off"):
+        model_files.pull(paths, Role.INSTRUCT)
