@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.25
+SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 FUNCTION_KEY = re.compile(r"f\d+")
 MODES = ("chat", "journal", "models", "log")
 
@@ -94,8 +95,13 @@ class CharlieApp(App[None]):
     def _obey_signals(self) -> None:
         """Leave in order when asked to end, or when the terminal is closed."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGHUP):
+        for number in SIGNALS:
             loop.add_signal_handler(number, partial(self.exit, return_code=128 + number))
+
+    def on_unmount(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in SIGNALS:
+            loop.remove_signal_handler(number)
 
     def _follow(self) -> None:
         worker = get_current_worker()

@@ -37,9 +37,18 @@ class LogScreen(Screen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("l", "level", "Level", id="log.level", tooltip="Show only lines of the next higher level and up"),
-        Binding("1", "source('worker')", "Worker", id="log.worker", show=False, tooltip="Show or hide the worker's"),
-        Binding("2", "source('database')", "Database", id="log.database", show=False, tooltip="Show or hide these"),
-        Binding("3", "source('app')", "App", id="log.app", show=False, tooltip="Show or hide the interface's"),
+        Binding(
+            "1", "source('worker')", "Worker", id="log.worker", show=False, tooltip="Show or hide the worker's lines"
+        ),
+        Binding(
+            "2",
+            "source('database')",
+            "Database",
+            id="log.database",
+            show=False,
+            tooltip="Show or hide the database's lines",
+        ),
+        Binding("3", "source('app')", "App", id="log.app", show=False, tooltip="Show or hide the interface's lines"),
         Binding("end", "end", "Follow", id="log.follow", tooltip="Go to the end and follow it"),
         Binding("s", "save", "Save", id="log.save", tooltip="Save what is shown to a file"),
     ]

@@ -66,7 +66,8 @@ def _subject(view: MachineView, width: int) -> Content:
     if snapshot.worker_lost:
         return Content.styled(one_line(snapshot.reason, LONGEST_REASON), "$foreground-muted")
     if snapshot.phase == "empty":
-        reason = snapshot.reason if snapshot.worker_pid is not None else "the worker is not running yet"
+        idle = snapshot.reason or "nothing loaded yet"
+        reason = idle if snapshot.worker_pid is not None else "the worker is not running yet"
         return Content.styled(one_line(reason, min(LONGEST_REASON, max(20, width - 40))), "$foreground-muted")
     name = "starter" if snapshot.starter else one_line(snapshot.model or "", min(LONGEST_NAME, max(10, width // 4)))
     return Content.assemble(snapshot.role or "", (" · ", "$foreground-muted"), name)

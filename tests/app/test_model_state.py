@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import pytest
+
+from app.model_state import MachineView
+from core.events import (
+    Event,
+    JobChanged,
+    JobProgress,
+    LoadProgress,
+    Memory,
+    MemoryRead,
+    QueueChanged,
+    Snapshot,
+    StateChanged,
+    WorkerLost,
+    WorkerUp,
+)
+
+LOADING = StateChanged(1, "empty", "loading", "load", "instruct", "qwen", "fits", 5.0, at=10.0)
+WARM = StateChanged(2, "loading", "warm", "loaded", "instruct", "qwen", "", 900.0, at=11.0)
+
+
+def after(*events: Event, start: Snapshot | None = None) -> MachineView:
+    view = MachineView().began(start or Snapshot(worker_pid=7))
+    for event in events:
+        view = view.seen(event)
+    return view
+
+
+def test_transitions_lead_through_the_phases() -> None:
+    view = after(LOADING, LoadProgress("instruct", "qwen", 0.63))
+    assert (view.snapshot.phase, view.snapshot.model, view.fraction) == ("loading", "qwen", 0.63)
+    view = view.seen(WARM)
+    assert (view.snapshot.phase, view.snapshot.seq, view.snapshot.worker_pid, view.last) == ("warm", 2, 7, WARM)
+
+
+def test_what_the_snapshot_contains_changes_nothing() -> None:
+    view = after(start=Snapshot(seq=2, phase="warm", role="instruct", since=11.0, worker_pid=7))
+    assert view.seen(LOADING) == view
+    assert view.seen(WorkerUp(6, at=3.0)) == view
+    assert view.seen(WorkerLost(6, "signal SIGKILL", 1, 5, at=3.0)) == view
+
+
+def test_a_lost_worker_takes_the_model_with_it() -> None:
+    lost = WorkerLost(7, "signal SIGKILL", 2, 5, at=20.0)
+    view = after(LOADING, WARM, QueueChanged(3, "a"), JobProgress("a", "decode", 4, 9, 41.0), lost)
+    assert view.snapshot.worker_lost
+    assert (view.snapshot.phase, view.snapshot.worker_pid, view.lost, view.generating) == ("empty", None, lost, False)
+    view = view.seen(WorkerUp(8, at=21.0))
+    assert (view.snapshot.worker_lost, view.snapshot.worker_pid, view.lost) == (False, 8, None)
+
+
+def test_the_last_rate_is_kept_when_generation_ends() -> None:
+    view = after(QueueChanged(0, "a"), JobProgress("a", "decode", 4, 9, 41.0))
+    assert (view.tokens_per_second, view.generating) == (41.0, True)
+    view = view.seen(JobChanged("a", "chat_response", "done"))
+    assert (view.tokens_per_second, view.generating) == (41.0, False)
+
+
+@pytest.mark.parametrize("stage", ["prefill", "embed", "rerank"])
+def test_other_stages_do_not_count_as_generating(stage: str) -> None:
+    view = after(JobProgress("a", stage, 4, 9, 900.0))  # type: ignore[arg-type]
+    assert (view.tokens_per_second, view.generating) == (None, False)
+
+
+def test_queue_and_memory_are_as_last_read() -> None:
+    memory = Memory(16, 9, 1)
+    view = after(QueueChanged(4, "a"), MemoryRead(memory))
+    assert (view.depth, view.running, view.memory) == (4, "a", memory)
+    assert view.counted(2, None).depth == 2
+
+
+def test_a_reading_taken_with_a_transition_counts() -> None:
+    memory = Memory(16, 5, 4)
+    changed = StateChanged(1, "empty", "loading", "load", "instruct", "qwen", "", 1.0, after=memory, at=1.0)
+    assert after(MemoryRead(Memory(16, 9, 1)), changed).memory == memory
+
+
+def test_a_new_snapshot_replaces_what_was_known() -> None:
+    view = after(LOADING, WARM).began(Snapshot(seq=9, phase="empty", worker_pid=3))
+    assert (view.snapshot.phase, view.snapshot.seq) == ("empty", 9)
