@@ -1,10 +1,10 @@
-# Everything Charlie needs on a machine with Python 3.11-3.14, make and a C++ compiler.
+# Everything Charlie needs, on a machine with Python 3.11 to 3.14, make and a C++ compiler.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: run test check fmt lock screenshot bench clean
+.PHONY: run test lint check fmt lock screenshot
 
 run: $(VENV)/.run
 	@$(BIN)/charlie
@@ -12,30 +12,49 @@ run: $(VENV)/.run
 test: $(VENV)/.dev
 	@$(BIN)/python -m pytest
 
-check: $(VENV)/.dev
+lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest
+
+check: lint test
 
 fmt: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-$(VENV)/bin/python:
+# The pictures of the README, from the running program.
+screenshot: $(VENV)/.dev
+	$(BIN)/python -m tests.screenshot docs
+
+lock: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile -q pyproject.toml --universal --generate-hashes --no-annotate --no-header -o requirements.lock
+	$(BIN)/uv pip compile -q pyproject.toml --extra dev -c requirements.lock --universal --generate-hashes \
+		--no-annotate --no-header -o requirements-dev.lock
+
+$(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 15))' \
-		|| { echo "Charlie needs Python 3.11 to 3.14; $(PYTHON) is another. Try: make PYTHON=python3.12 run"; exit 1; }
+		|| { echo "Charlie needs Python 3.11 to 3.14 and $(PYTHON) is another. Try: make PYTHON=python3.12 run"; exit 1; }
+	@command -v c++ g++ clang++ >/dev/null \
+		|| { echo "Charlie compiles llama.cpp and finds no C++ compiler. Install one (g++ or clang), then try again."; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.run: requirements.lock pyproject.toml | $(VENV)/bin/python
-	@echo "Charlie: installing into $(VENV). The first time, llama.cpp is compiled for this machine's"
-	@echo "processor, which takes a few minutes; the compiler's progress follows. pip keeps the result."
-	@$(PIP) install --require-hashes -v -r requirements.lock 2>&1 | $(BIN)/python .ci/progress.py
+# pip is verbose into a log; what a person wants to see of it is filtered out, above all how far the compiler is.
+$(VENV)/.run: requirements.lock pyproject.toml | $(BIN)/python
+	@echo "Setting up Charlie in $(VENV): packages first, then llama.cpp is compiled for this machine's processor."
+	@echo "The compiling takes minutes, the first time only; pip keeps the result."
+	@{ $(PIP) install --require-hashes -v -r requirements.lock 2>&1; echo "pip-ended $$?"; } | tee $(VENV)/install.log \
+		| awk '/^ *\[[0-9]+\/[0-9]+\]/ { split($$1, n, /[][\/]/); printf "\r  llama.cpp: %d of %d files compiled ", n[2], n[3]; fflush() } \
+		/^Collecting/ { printf "\r  %-60s", $$2; fflush() } \
+		/^ *(Building wheel|Created wheel)/ { printf "\r  %-60s\n", $$1 " " $$2 " " $$3 " " $$4; fflush() } \
+		/^ERROR|^error:/ { print "\n" $$0 } \
+		/^pip-ended/ { status = $$2 } END { print ""; if (status) print "The installation failed; its log is $(VENV)/install.log."; exit status }'
 	@$(PIP) install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.run
-	@echo "Charlie: installing the tools for development"
+	@echo "Setting up the tools for development."
 	@$(PIP) install --quiet --require-hashes -r requirements-dev.lock
 	@touch $@
