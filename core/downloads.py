@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 from core.errors import CharlieError
 from core.settings import Role
@@ -42,26 +44,16 @@ def fetch(folder: Path, repo: str, file: str, on_progress: Callable[[int, int], 
     The hub is HF_ENDPOINT, where that is set. Raises CharlieError, with what was wrong, when it fails.
     """
     import httpx
-    from huggingface_hub import errors, hf_hub_download
+    from huggingface_hub import errors
 
     try:
-        path = hf_hub_download(
-            repo,
-            file,
-            local_dir=folder,
-            endpoint=os.environ.get("HF_ENDPOINT"),
-            tqdm_class=_bar(on_progress or _no_report),
-        )
+        return _fetch(folder, repo, file, on_progress or _no_report)
     except (errors.RepositoryNotFoundError, errors.GatedRepoError) as error:
         raise CharlieError(
             f"The repository {repo} is not there, or not open to everybody.", "Check its name."
         ) from error
     except errors.EntryNotFoundError as error:
-        raise (
-            _unreachable(repo, file)
-            if isinstance(error, errors.LocalEntryNotFoundError)
-            else CharlieError(f"The repository {repo} has no file {file}.", "Check the name of the file.")
-        ) from error
+        raise CharlieError(f"The repository {repo} has no file {file}.", "Check the name of the file.") from error
     except errors.HFValidationError as error:
         raise CharlieError(f"{repo!r} is not the name of a repository.", "Name it OWNER/NAME.") from error
     except (errors.HfHubHTTPError, httpx.HTTPError) as error:
@@ -71,7 +63,37 @@ def fetch(folder: Path, repo: str, file: str, on_progress: Callable[[int, int], 
             f"The download of {file} failed: {error.strerror or error}.",
             "See that there is room on the disk, and start it again: it goes on from where it was.",
         ) from error
-    return Path(path)
+
+
+def _fetch(folder: Path, repo: str, file: str, on_progress: Callable[[int, int], None]) -> Path:
+    # hf_hub_download begins anew after every interrupted call, so its parts are put together here.
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
+
+    endpoint = os.environ.get("HF_ENDPOINT")
+    url = hf_hub_url(repo, file, endpoint=endpoint)
+    found = get_hf_file_metadata(url, endpoint=endpoint)
+    path = folder / Path(file).name
+    if path.is_file() and path.stat().st_size == found.size:
+        return path
+    headers = build_hf_headers()
+    if urlsplit(found.location).netloc != urlsplit(url).netloc:
+        headers.pop("authorization", None)
+    # The name says which content the part is of: a changed file begins anew.
+    content = hashlib.sha256(f"{repo} {file} {found.etag}".encode()).hexdigest()[:16]
+    part = folder / f".{path.name}.{content}.part"
+    with part.open("ab") as opened:
+        http_get(
+            found.location,
+            opened,
+            resume_size=part.stat().st_size,
+            headers=headers,
+            expected_size=found.size,
+            tqdm_class=_bar(on_progress),
+        )
+    part.replace(path)
+    return path
 
 
 def _unreachable(repo: str, file: str) -> CharlieError:
