@@ -227,3 +227,9 @@ def test_a_template_without_a_system_turn(instruct: InstructModel) -> None:
     )
     prompt = ChatPrompt(instruct.llama, refusing).fit([Message("system", "Be kind."), *HELLO], 500)
     assert shown(instruct, prompt) == "[Be kind.\n\nhello]"
+
+
+def test_a_megabyte_is_counted_in_linear_time(instruct: InstructModel) -> None:
+    began = perf_counter()
+    assert instruct.count_tokens("\u00e9" * 500_000) == 1_000_000
+    assert perf_counter() - began < 5
