@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: run test lint check fmt lock screenshot
+.PHONY: run test lint check fmt lock readme screenshot
 
 run: $(VENV)/.run
 	@$(BIN)/charlie
@@ -26,7 +26,11 @@ fmt: $(VENV)/.dev
 
 # The pictures of the README, from the running program.
 screenshot: $(VENV)/.dev
-	$(BIN)/python -m tests.screenshot docs
+	$(BIN)/python -m tests.screenshot
+
+# Its generated parts: settings, keys, state graph.
+readme: $(VENV)/.dev
+	$(BIN)/python -m tests.readme
 
 lock: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet uv
