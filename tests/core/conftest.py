@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from core import starter
 from core.engine import EmbeddingModel, InstructModel, RerankerModel, load_embedding, load_instruct, load_reranker
 from core.gguf import read_header
 from core.model_files import ModelSpec
@@ -13,12 +12,6 @@ from core.settings import Role
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-
-@pytest.fixture(scope="session")
-def starters(tmp_path_factory: pytest.TempPathFactory) -> dict[Role, Path]:
-    """The three starter files, built once."""
-    return starter.ensure(tmp_path_factory.mktemp("starter"))
 
 
 def spec_of(path: Path, role: Role, context_length: int | None = None, batch: int = 512) -> ModelSpec:

@@ -1,0 +1,66 @@
+"""What all tests share: the starter models, a home of their own, and real processes on it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.client import Client
+from app.runtime import Runtime
+from core import starter
+from core.paths import Paths, find_paths
+from core.settings import Role, load_settings
+
+
+@pytest.fixture(scope="session")
+def starters(tmp_path_factory: pytest.TempPathFactory) -> dict[Role, Path]:
+    """The three starter files, built once. They are linked into each home: copy one before damaging it."""
+    return starter.ensure(tmp_path_factory.mktemp("starter"))
+
+
+def settle(home: Path, patch: pytest.MonkeyPatch, starters: dict[Role, Path]) -> Path:
+    """Make `home` the CHARLIE_HOME of this process, with the starter models in it and no other setting."""
+    for name in [name for name in os.environ if name.startswith("CHARLIE_")]:
+        patch.delenv(name)
+    patch.setenv("CHARLIE_HOME", str(home))
+    patch.setenv("TZ", "UTC")
+    time.tzset()
+    folder = find_paths().starter
+    folder.mkdir(parents=True)
+    for path in starters.values():
+        os.link(path, folder / path.name)
+    return home
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, starters: dict[Role, Path]) -> Path:
+    """CHARLIE_HOME on a new folder that holds the starter models, no other setting, and times in UTC."""
+    return settle(tmp_path, monkeypatch, starters)
+
+
+@pytest.fixture
+def paths(home: Path) -> Paths:
+    """The paths of `home`, all made."""
+    found = find_paths()
+    found.make()
+    return found
+
+
+@pytest.fixture
+def client(home: Path) -> Iterator[Client]:
+    """A client of a real redis-server; nobody works on what is enqueued."""
+    made = Client(load_settings(), find_paths())
+    with Runtime(made, worker=False):
+        yield made
+
+
+@pytest.fixture
+def runtime(home: Path) -> Iterator[tuple[Runtime, Client]]:
+    """The database and the worker, each a real process."""
+    made = Client(load_settings(), find_paths())
+    with Runtime(made) as running:
+        yield running, made

@@ -1,0 +1,17 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from app.client import Client
+from core.settings import SettingsFile
+from states.manager import ModelManager
+
+
+@pytest.fixture
+def manager(client: Client) -> Iterator[ModelManager]:
+    """A manager with real models, in this process; its events go to a real database."""
+    made = ModelManager(SettingsFile(), client.paths, client.bus)
+    yield made
+    made.unload_model("the test ends")

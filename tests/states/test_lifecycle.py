@@ -1,0 +1,129 @@
+"""Every phase × every trigger, the guards, and the table itself."""
+
+from __future__ import annotations
+
+import pytest
+from transitions import MachineError
+
+from app.client import Client
+from core.errors import CharlieError, MemoryRefusedError
+from core.memory import footprint
+from core.model_files import resolve
+from core.settings import Role, SettingsFile, load_settings
+from states.lifecycle import TRANSITIONS, Phase, declared
+from states.manager import ModelManager
+from states.room import read_memory
+from tests.states.walks import Change, changes, legal
+
+TRIGGERS = sorted({transition.trigger for transition in TRANSITIONS})
+WAY = {
+    Phase.EMPTY: (),
+    Phase.LOADING: ("load",),
+    Phase.WARM: ("load", "loaded"),
+    Phase.UNLOADING: ("load", "loaded", "unload"),
+}
+
+
+def fire(manager: ModelManager, client: Client, trigger: str) -> bool:
+    spec = resolve(load_settings(), client.paths, Role.INSTRUCT)
+    need = footprint(spec.header, context_length=spec.context_length, gpu_layers=spec.gpu_layers, batch=spec.batch)
+    return manager._fire(trigger, spec, "", before=read_memory(), need=need)
+
+
+@pytest.mark.parametrize("trigger", TRIGGERS)
+@pytest.mark.parametrize("phase", Phase)
+def test_every_trigger_in_every_phase(client: Client, phase: Phase, trigger: str) -> None:
+    manager = ModelManager(SettingsFile(), client.paths, client.bus)
+    for step in WAY[phase]:
+        assert fire(manager, client, step)
+    assert manager.state is phase
+    before = (manager.snapshot, client.snapshot(), changes(client.bus))
+    target = {(each.source, each.trigger): each.dest for each in TRANSITIONS}.get((phase, trigger))
+    if target is None:
+        with pytest.raises(MachineError):
+            fire(manager, client, trigger)
+        assert manager.state is phase
+        assert manager._registry == {}
+        assert (manager.snapshot, client.snapshot(), changes(client.bus)) == before
+        return
+    assert fire(manager, client, trigger)
+    assert manager.state is target
+    assert client.snapshot() == manager.snapshot
+    assert manager.snapshot.seq == before[0].seq + 1
+    assert manager.snapshot.phase == target.value
+    assert changes(client.bus) == [*before[2], Change(trigger, phase.value, target.value, "instruct")]
+
+
+def test_there_is_no_trigger_that_is_not_declared(manager: ModelManager) -> None:
+    assert not [name for name in dir(manager) if name.startswith(("to_", "may_to_"))]
+    with pytest.raises(AttributeError):
+        manager.trigger("to_WARM")
+    assert manager.state is Phase.EMPTY
+
+
+def test_every_phase_can_be_reached_and_left() -> None:
+    assert {transition.source for transition in TRANSITIONS} == set(Phase)
+    assert {transition.dest for transition in TRANSITIONS} == set(Phase)
+    assert len(declared()) == len(TRANSITIONS)
+    assert all(transition.guard is None or hasattr(ModelManager, transition.guard) for transition in TRANSITIONS)
+
+
+def test_what_does_not_fit_is_refused_with_every_number(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reserve is larger than the machine."""
+    total = read_memory().total
+    monkeypatch.setenv("CHARLIE_MEMORY__RAM_RESERVE", str(2 * total))
+    manager = ModelManager(SettingsFile(), client.paths, client.bus)
+    before = client.snapshot()
+    with pytest.raises(MemoryRefusedError) as refused, manager.lease(Role.INSTRUCT):
+        pytest.fail("it was leased")
+    sentence = refused.value.message
+    assert "starter-instruct" in sentence
+    assert sentence.count(" GB") == 3
+    assert f"{2 * total / 1024**3:.2f} GB" in sentence
+    assert "instruct.context_length" in refused.value.hint
+    assert manager.state is Phase.EMPTY
+    assert manager._registry == {}
+    assert client.snapshot() == before
+    assert changes(client.bus) == []
+
+
+def test_what_is_warm_stays_warm_when_the_wanted_does_not_fit(client: Client) -> None:
+    manager = ModelManager(SettingsFile(), client.paths, client.bus)
+    with manager.lease(Role.INSTRUCT):
+        pass
+    before = client.snapshot()
+    client.paths.config_file.write_text(f"[memory]\nram_reserve = {2 * read_memory().total}\n")
+    with pytest.raises(MemoryRefusedError), manager.lease(Role.EMBEDDING):
+        pytest.fail("it was leased")
+    assert client.snapshot() == before
+    assert manager.state is Phase.WARM
+    with manager.lease(Role.INSTRUCT) as model:
+        assert model.count_tokens("still here") > 0
+    manager.unload_model("done")
+
+
+def test_what_is_leased_is_never_unloaded(manager: ModelManager, client: Client) -> None:
+    with manager.lease(Role.INSTRUCT) as model:
+        before = (client.snapshot(), changes(client.bus))
+        with pytest.raises(CharlieError, match="in use"):
+            manager.unload_model("asked for")
+        with pytest.raises(CharlieError, match="in use"), manager.lease(Role.EMBEDDING):
+            pytest.fail("it was leased")
+        assert (client.snapshot(), changes(client.bus)) == before
+        assert model.count_tokens("still here") > 0
+    assert manager.unload_model("asked for")
+
+
+def test_a_lease_is_let_go_when_the_work_in_it_fails(manager: ModelManager) -> None:
+    with pytest.raises(ZeroDivisionError), manager.lease(Role.INSTRUCT):
+        raise ZeroDivisionError
+    assert manager.unload_model("asked for")
+
+
+def test_history_is_read_by_the_table() -> None:
+    """The check that the other tests rely on."""
+    good = [Change("load", "empty", "loading", "instruct"), Change("loaded", "loading", "warm", "instruct")]
+    assert legal(good)
+    assert not legal(good[1:])
+    assert not legal([*good, *good])
+    assert not legal([good[0], Change("loaded", "loading", "empty", "instruct")])

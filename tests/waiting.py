@@ -1,0 +1,49 @@
+"""Waits for what happens, with a deadline and without sleeping: every wait blocks on a stream of the database."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from core.events import Bus, Event, Snapshot
+from tasks.jobs import Ended, Hits, Jobs, Text
+
+PATIENCE = 30.0
+"""Seconds after which a wait fails the test."""
+
+T = TypeVar("T")
+
+
+def deadline(items: Iterator[T | None], seconds: float = PATIENCE) -> Iterator[T]:
+    """The items of a source that yields None while it waits; fails when it has nothing for too long."""
+    end = time.monotonic() + seconds
+    for item in items:
+        assert time.monotonic() < end, "what was waited for did not come"
+        if item is not None:
+            yield item
+
+
+def happening(bus: Bus, past: int = 0) -> Iterator[Event | Snapshot]:
+    """The snapshot, then what happens; the subscription stands when the snapshot has been taken from it."""
+    return deadline(bus.follow(lambda: False, past=past))
+
+
+def first(items: Iterator[T], wanted: Callable[[T], bool]) -> T:
+    """The next item that is wanted."""
+    for item in items:
+        if wanted(item):
+            return item
+    raise AssertionError("the source ended before what was waited for came")
+
+
+def output(jobs: Jobs, job_id: str) -> Iterator[Text | Hits | Ended]:
+    """A job's output as it comes."""
+    return deadline(jobs.follow(job_id))
+
+
+def ended(jobs: Jobs, job_id: str) -> Ended:
+    """How a job ended; waits for it."""
+    *_, last = output(jobs, job_id)
+    assert isinstance(last, Ended)
+    return last
