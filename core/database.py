@@ -61,6 +61,10 @@ class _CurrentSocket(redis.UnixDomainSocketConnection):
         super().__init__(**kwargs)  # type: ignore[no-untyped-call]
         self._paths = paths
 
+    def connect_check_health(self, check_health: bool = True, retry_socket_connect: bool = True) -> None:  # noqa: ARG002
+        """A connection is not tried again by itself: the command around it is, and the two would multiply."""
+        super().connect_check_health(check_health, retry_socket_connect=False)
+
     def _connect(self) -> Any:
         address = read_address(self._paths)
         if address is None:

@@ -34,9 +34,9 @@ def ask(
         known = library.conversation(conversation) if conversation else library.new_conversation()
         if conversation is None and sys.stderr.isatty():
             talk(f"Conversation {known.id}")
-        job = running.client.chat(known.id, message, **given(max_tokens, temperature, seed))
+        options = given(max_tokens, temperature, seed)
         printer = Printer(silent=as_json)
-        result = running.follow(job, printer.take)
+        result = running.follow(lambda: running.client.chat(known.id, message, **options), printer.take)
         if as_json:
             data_json(result)
         else:

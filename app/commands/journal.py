@@ -96,7 +96,7 @@ def search(
 
     query = read_text(query, "query")
     with session(worker=True) as running:
-        running.follow(running.client.search(query, limit), take)
+        running.follow(lambda: running.client.search(query, limit), take)
     if as_json:
         data_json({"query": query, "hits": [asdict(hit) for hit in found]})
         return
@@ -120,10 +120,10 @@ def ask_journal(
     from app.output import data, data_json
 
     question = read_text(question, "question")
+    options = given(max_tokens, temperature, seed)
     printer = Printer(silent=as_json)
     with session(worker=True) as running:
-        job = running.client.ask(question, limit, **given(max_tokens, temperature, seed))
-        result = running.follow(job, printer.take)
+        result = running.follow(lambda: running.client.ask(question, limit, **options), printer.take)
     if as_json:
         data_json(result)
         return

@@ -48,7 +48,7 @@ def warm(role: Annotated[RoleName, typer.Argument(help="The role whose model is 
     from core.settings import Role
 
     with session(worker=True) as running:
-        result = running.follow(running.client.warm(Role(role)), lambda _: None)
+        result = running.follow(lambda: running.client.warm(Role(role)), lambda _: None)
         data(f"load_ms {result.get('load_ms', 0):.1f}")
 
 
@@ -58,7 +58,7 @@ def unload() -> None:
     from app.output import talk
 
     with session(worker=True) as running:
-        running.follow(running.client.unload(), lambda _: None)
+        running.follow(running.client.unload, lambda _: None)
         talk("Nothing is loaded.")
 
 

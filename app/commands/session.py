@@ -66,22 +66,23 @@ class Session:
                     f"Its log is {self.client.paths.logs / 'worker.log'}; `charlie doctor` looks for the reason.",
                 )
 
-    def follow(self, job: Job, on_output: Callable[[Text | Hits], None]) -> dict[str, Any]:
-        """Hand on a job's output until it ends; returns its result.
+    def follow(self, submit: Callable[[], Job], on_output: Callable[[Text | Hits], None]) -> dict[str, Any]:
+        """Ask for a job and hand on its output until it ends; returns its result.
 
         Ctrl+C and a closed pipe cancel the job, and the cancellation is waited for. Raises CharlieError when
         the job fails.
         """
-        outputs = self._outputs(job)
+        job: Job | None = None
         try:
-            ended = self._deliver(outputs, on_output)
+            with _interrupt_held():
+                job = submit()
+            return _result(self._deliver(self._outputs(job), on_output))
         except (KeyboardInterrupt, BrokenPipeError) as reason:
-            self.client.cancel(job.id)
-            if isinstance(reason, KeyboardInterrupt):
-                talk("Cancelling …")
-            self._deliver(self._outputs(job), lambda _: None)
+            if job is not None and self.client.cancel(job.id):
+                if isinstance(reason, KeyboardInterrupt):
+                    talk("Cancelling …")
+                self._deliver(self._outputs(job), lambda _: None)
             raise
-        return _result(ended)
 
     def wait(self, job: Job) -> dict[str, Any]:
         """Wait until a job ends; returns its result. Ctrl+C leaves the job where it is. Raises CharlieError."""
@@ -123,6 +124,16 @@ class Session:
         if snapshot.phase == "loading":
             return f"loading {snapshot.role} · {snapshot.model}"
         return str(queued.job.state)
+
+
+@contextmanager
+def _interrupt_held() -> Iterator[None]:
+    """Put Ctrl+C off until the end of the block, so that it cannot come between a job's start and its name."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _result(ended: Ended) -> dict[str, Any]:

@@ -1,0 +1,219 @@
+"""Every command against one running `charlie up`: the real database, worker and starter models."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import get_args
+
+import psutil
+import pytest
+
+from app.commands.runtime import RoleName
+from core.settings import Role
+from states.lifecycle import TRANSITIONS
+from tests.app.charlie import charlie, read_until, refused, started
+
+STATS = [
+    "text", "model", "prompt_tokens", "reused_tokens", "completion_tokens", "finish_reason",
+    "queue_ms", "load_ms", "ttft_ms", "tokens_per_second",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A home on which `charlie up` runs; at its end it and its children are gone, and nothing of it is left."""
+    folder = tmp_path_factory.mktemp("home")
+    with started(folder, "up") as up:
+        read_until(up.stderr, "is up")
+        read_until(up.stderr, "worker")
+        children = psutil.Process(up.pid).children(recursive=True)
+        assert len(children) == 2
+        yield folder
+        up.send_signal(signal.SIGINT)
+        assert up.wait(20) == 0
+        gone, alive = psutil.wait_procs(children, timeout=2)
+        assert not alive
+        assert len(gone) == 2
+        assert not list((folder / "run").iterdir())
+
+
+def test_the_second_ask_finds_the_model_warm_in_the_same_worker(home: Path) -> None:
+    charlie(home, "unload")
+    first = charlie(home, "ask", "hello", "--json").json
+    worker = charlie(home, "ps", "--json").json["worker"]
+    second = charlie(home, "ask", "hello", "--json").json
+    assert list(first)[: len(STATS)] == STATS
+    assert first["load_ms"] > 0
+    assert second["load_ms"] == 0
+    assert second["reused_tokens"] > 0
+    assert charlie(home, "ps", "--json").json["worker"] == worker
+
+
+def test_ask_streams_plain_text_that_a_seed_repeats(home: Path) -> None:
+    arguments = ("ask", "-", "--seed", "7", "--max-tokens", "12", "--temperature", "1")
+    first, second = charlie(home, *arguments, stdin="hello"), charlie(home, *arguments, stdin="hello")
+    assert first.code == 0
+    assert first.err == ""
+    assert first.out == second.out
+    assert charlie(home, *arguments, "--json", stdin="hello").json["text"] == first.out.removesuffix("\n")
+
+
+def test_ask_goes_on_with_a_conversation(home: Path) -> None:
+    first = charlie(home, "ask", "hello", "--json").json
+    second = charlie(home, "ask", "and then?", "--json", "--conversation", first["conversation"]).json
+    assert second["conversation"] == first["conversation"]
+    assert second["prompt_tokens"] > first["prompt_tokens"] + first["completion_tokens"]
+    assert refused(charlie(home, "ask", "x", "--conversation", "nope")) == "There is no conversation 'nope'."
+
+
+def test_a_prompt_longer_than_the_context_is_no_error(home: Path) -> None:
+    reply = charlie(home, "ask", "--json", "--max-tokens", "4", stdin="word " * 200_000).json
+    assert reply["truncated"]
+    assert reply["completion_tokens"] == 4
+
+
+def test_hostile_text_is_answered_and_kept(home: Path) -> None:
+    text = b"nul \x00 surrogate \xed\xa0\x80 right-to-left \xe2\x80\xae escape \x1b[31m\xff"
+    assert charlie(home, "ask", "--max-tokens", "4", stdin=text).code == 0
+    id_ = charlie(home, "journal", "add", stdin=text).out.strip()
+    entry = next(each for each in charlie(home, "journal", "list", "--json").json if each["id"] == id_)
+    assert entry["state"] == "findable"
+    assert entry["title"].startswith("nul  surrogate \ufffd")
+    assert "\x1b" not in entry["title"]
+
+
+def test_the_journal_is_found_by_meaning_and_asked(home: Path) -> None:
+    walk = charlie(home, "journal", "add", "I walked along the river with Anna.").out.strip()
+    bread = charlie(home, "journal", "add", "-", stdin="Baked bread; the dough was too wet.").out.strip()
+    listed = charlie(home, "journal", "list", "--json").json
+    assert [each["id"] for each in listed[:2]] == [bread, walk]
+    assert {each["state"] for each in listed[:2]} == {"findable"}
+    assert bread in charlie(home, "journal", "list").out
+
+    found = charlie(home, "journal", "search", "river", "--json").json
+    assert found["query"] == "river"
+    assert found["hits"][0]["entry"] == walk
+    assert set(found["hits"][0]) == {"entry", "title", "chunk", "similarity", "relevance"}
+    relevance = [hit["relevance"] for hit in found["hits"]]
+    assert relevance == sorted(relevance, reverse=True)
+    assert walk in charlie(home, "journal", "search", "river", "--limit", "1").out
+
+    answer = charlie(home, "journal", "ask", "Where did I walk?", "--json", "--max-tokens", "9").json
+    assert walk in {citation["entry"] for citation in answer["citations"]}
+    assert list(answer)[: len(STATS)] == STATS
+    assert f"({walk})" in charlie(home, "journal", "ask", "Where did I walk?", "--max-tokens", "9").out
+
+
+def test_every_transition_is_legal_and_numbered_without_a_gap(home: Path) -> None:
+    charlie(home, "warm", "embedding")
+    charlie(home, "warm", "instruct")
+    charlie(home, "unload")
+    changes = [each for each in charlie(home, "events", "--json").lines if each["kind"] == "StateChanged"]
+    assert [change["seq"] for change in changes] == list(range(1, len(changes) + 1))
+    legal = {(t.trigger, t.source.value, t.dest.value) for t in TRANSITIONS}
+    assert {(change["trigger"], change["from"], change["to"]) for change in changes} <= legal
+    assert all(one["to"] == other["from"] for one, other in pairwise(changes))
+    assert {"role", "model", "reason", "elapsed_ms"} <= set(changes[0])
+    assert [(change["trigger"], change["role"]) for change in changes[-6:]] == [
+        ("unload", "embedding"), ("unloaded", "embedding"), ("load", "instruct"), ("loaded", "instruct"),
+        ("unload", "instruct"), ("unloaded", "instruct"),
+    ]  # fmt: skip
+
+
+def test_warm_says_how_long_it_took_and_unload_empties(home: Path) -> None:
+    charlie(home, "unload")
+    label, took = charlie(home, "warm", "reranker").out.split()
+    assert label == "load_ms"
+    assert float(took) > 0
+    assert charlie(home, "warm", "reranker").out == "load_ms 0.0\n"
+    warm = charlie(home, "ps", "--json").json
+    assert (warm["phase"], warm["role"]) == ("warm", "reranker")
+    assert warm["keep_alive_until"] > warm["since"]
+    assert charlie(home, "graph", "--live").out != charlie(home, "graph").out
+    assert charlie(home, "unload").code == 0
+    empty = charlie(home, "ps", "--json").json
+    assert (empty["phase"], empty["role"], empty["model"]) == ("empty", None, None)
+
+
+def test_ps_has_every_fact(home: Path) -> None:
+    report = charlie(home, "ps", "--json").json
+    assert list(report) == [
+        "phase", "role", "model", "since", "keep_alive_until", "worker", "database", "queue", "memory",
+    ]  # fmt: skip
+    assert psutil.pid_exists(report["worker"]["pid"])
+    assert psutil.pid_exists(report["database"]["pid"])
+    assert Path(report["database"]["socket"]).is_socket()
+    ram = report["memory"]["ram"]
+    assert 0 < ram["process_rss"] < ram["available"] <= ram["total"]
+    assert f"pid {report['worker']['pid']}" in charlie(home, "ps").out
+
+
+@pytest.mark.parametrize("broken", ["missing", "empty", "truncated", "foreign", "of the wrong kind"])
+def test_a_model_that_cannot_be_used_is_told_of_and_the_app_goes_on(home: Path, broken: str) -> None:
+    starters = home / "models" / "starter"
+    good = next(starters.glob("*instruct*.gguf")).read_bytes()
+    other = next(starters.glob("*reranker*.gguf")).read_bytes()
+    contents = {"empty": b"", "truncated": good[:9999], "foreign": b"MZ" * 999, "of the wrong kind": other}
+    file = home / "broken.gguf"
+    file.unlink(missing_ok=True)
+    if broken in contents:
+        file.write_bytes(contents[broken])
+    config = home / "config" / "config.toml"
+    config.write_text(f'[instruct]\nfile = "{file}"\n')
+    try:
+        assert str(file) in refused(charlie(home, "ask", "hello"))
+        assert str(file) in charlie(home, "models", "list").out
+    finally:
+        config.unlink()
+    assert charlie(home, "ask", "hello", "--json").json["model"] == "starter-instruct"
+
+
+def test_models_use_counts_from_the_next_job_on(home: Path) -> None:
+    file = home / "models" / "mine.gguf"
+    file.write_bytes(next((home / "models" / "starter").glob("*instruct*.gguf")).read_bytes())
+    assert str(file) in charlie(home, "models", "list", "--json").json["others"]
+    assert charlie(home, "models", "use", "instruct", "mine.gguf").code == 0
+    try:
+        roles = charlie(home, "models", "list", "--json").json["roles"]
+        assert next(each for each in roles if each["role"] == "instruct")["file"] == str(file)
+        assert charlie(home, "ask", "hello", "--json").json["load_ms"] > 0
+    finally:
+        (home / "config" / "config.toml").unlink()
+
+
+def test_models_inspect_shows_the_header(home: Path) -> None:
+    file = next((home / "models" / "starter").glob("*embedding*.gguf"))
+    header = charlie(home, "models", "inspect", str(file), "--json").json
+    assert (header["architecture"], header["kind"], header["starter"]) == ("bert", "an embedding model", True)
+    assert "bert" in charlie(home, "models", "inspect", str(file)).out
+
+
+def test_a_job_that_is_not_there_or_has_ended_cannot_be_cancelled(home: Path) -> None:
+    assert refused(charlie(home, "cancel", "nope")) == "There is no job 'nope'."
+    done = charlie(home, "ask", "hello", "--json").json["message"]
+    assert refused(charlie(home, "cancel", done)) == f"The job {done} has ended already: it is done."
+
+
+def test_paths_are_under_the_home(home: Path) -> None:
+    places = charlie(home, "paths", "--json").json
+    assert places["config"] == str(home / "config" / "config.toml")
+    assert all(Path(place).is_relative_to(home) for place in places.values())
+    assert places["data"] in charlie(home, "paths").out
+
+
+@pytest.mark.parametrize(("form", "part"), [("mermaid", "stateDiagram-v2"), ("dot", "digraph")])
+def test_graph_exports_every_state(home: Path, form: str, part: str) -> None:
+    file = home / "graph"
+    graph = charlie(home, "graph", "--format", form)
+    assert part in graph.out
+    assert all(name in graph.out for name in ("EMPTY", "LOADING", "WARM", "UNLOADING"))
+    assert charlie(home, "graph", "--format", form, "--out", str(file)).out == ""
+    assert file.read_text() == graph.out
+    assert "cannot be written" in refused(charlie(home, "graph", "--out", str(file / "below")))
+
+
+def test_the_roles_of_the_command_line_are_the_roles() -> None:
+    assert get_args(RoleName) == tuple(Role)

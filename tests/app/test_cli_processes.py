@@ -1,0 +1,224 @@
+"""Commands that run for a while: how they are stopped, what they leave behind, and what they load."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pexpect
+import psutil
+import pytest
+
+from app.client import Client
+from app.commands.session import Session
+from app.runtime import Runtime
+from core.errors import CharlieError
+from core.events import WorkerLost, WorkerUp
+from core.paths import find_paths
+from core.settings import load_settings
+from tests.app.charlie import CHARLIE, PATIENCE, charlie, environment, read_until, refused, started
+
+LONG = ("--max-tokens", "400", "--temperature", "5", "--seed", "1")
+
+
+def on_a_terminal(home: Path, *arguments: str, **variables: str) -> tuple[str, int | None]:
+    """What a command shows on a pseudo-terminal, and its exit status."""
+    shown = pexpect.spawn(
+        CHARLIE, list(arguments), env=environment(home, **variables), timeout=PATIENCE, encoding="utf-8"
+    )
+    text: str = shown.read()
+    shown.close()
+    return text, shown.exitstatus
+
+
+def gone(*pids: int) -> bool:
+    """Whether all of them end within two seconds."""
+    running = [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]
+    return not psutil.wait_procs(running, timeout=2)[1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_command_that_owns_a_runtime_takes_it_along(tmp_path: Path, number: signal.Signals) -> None:
+    with started(tmp_path, "events", "--follow", "--json") as follower:
+        worker = json.loads(read_until(follower.stdout, "WorkerUp"))["pid"]
+        database = charlie(tmp_path, "ps", "--json").json["database"]["pid"]
+        follower.send_signal(number)
+        assert follower.wait(20) == 128 + number
+        assert gone(worker, database)
+        assert not list((tmp_path / "run").iterdir())
+        assert follower.stderr is not None
+        assert follower.stderr.read() == ""
+
+
+def test_nothing_is_left_after_kill_9_and_nothing_saved_is_lost(tmp_path: Path) -> None:
+    with started(tmp_path, "up") as up:
+        read_until(up.stderr, "worker")
+        saved = charlie(tmp_path, "journal", "add", "A thought.").out
+        children = [child.pid for child in psutil.Process(up.pid).children()]
+        up.kill()
+        up.wait()
+        assert gone(*children)
+    assert charlie(tmp_path, "journal", "list", "--json").json[0]["id"] == saved.strip()
+
+
+def test_a_second_up_attaches_and_takes_over(tmp_path: Path) -> None:
+    with started(tmp_path, "up") as first:
+        read_until(first.stderr, "worker")
+        with started(tmp_path, "up") as second:
+            read_until(second.stderr, "up already")
+            first.terminate()
+            assert first.wait(20) == 0
+            read_until(second.stderr, "is up")
+            assert charlie(tmp_path, "ask", "hello", "--json").json["text"]
+            second.terminate()
+            assert second.wait(20) == 0
+
+
+def test_ctrl_c_cancels_the_job_and_waits_for_its_end(tmp_path: Path) -> None:
+    with started(tmp_path, "up") as up:
+        read_until(up.stderr, "worker")
+        worker = psutil.Process(charlie(tmp_path, "ps", "--json").json["worker"]["pid"])
+        with started(tmp_path, "events", "--follow", "--json") as follower:
+            worker.suspend()  # so that the job cannot end before it is cancelled
+            with started(tmp_path, "ask", "hello", *LONG) as ask:
+                job = json.loads(read_until(follower.stdout, '"queued"'))["id"]
+                ask.send_signal(signal.SIGINT)
+                read_until(ask.stderr, "Cancelling")
+                worker.resume()
+                assert ask.wait(20) == 130
+            assert json.loads(read_until(follower.stdout, '"cancelled"'))["id"] == job
+
+
+def test_cancel_stops_a_job_of_another_command(tmp_path: Path) -> None:
+    with started(tmp_path, "up") as up:
+        read_until(up.stderr, "worker")
+        worker = psutil.Process(charlie(tmp_path, "ps", "--json").json["worker"]["pid"])
+        with started(tmp_path, "events", "--follow", "--json") as follower:
+            worker.suspend()
+            with started(tmp_path, "ask", "hello", *LONG) as ask:
+                job = json.loads(read_until(follower.stdout, '"queued"'))["id"]
+                assert [each["id"] for each in charlie(tmp_path, "ps", "--json").json["queue"]] == [job]
+                assert charlie(tmp_path, "cancel", job).code == 0
+                worker.resume()
+                out, err = ask.communicate(timeout=PATIENCE)
+                assert (ask.returncode, out, err) == (1, "", "charlie: The job was cancelled.\n")
+
+
+def test_an_entry_that_nobody_waited_for_is_read_in_at_the_next_start(tmp_path: Path) -> None:
+    saved = charlie(tmp_path, "journal", "add", "--no-wait", "The river was high.").out.strip()
+    assert charlie(tmp_path, "journal", "list", "--json").json[0]["state"] == "saved"
+    assert [each["kind"] for each in charlie(tmp_path, "ps", "--json").json["queue"]] == ["ingest_entry"]
+    assert charlie(tmp_path, "journal", "search", "river", "--json").json["hits"][0]["entry"] == saved
+    assert charlie(tmp_path, "journal", "list", "--json").json[0]["state"] == "findable"
+
+
+def test_without_a_running_app_nothing_is_said_to_be_warm(tmp_path: Path) -> None:
+    charlie(tmp_path, "warm", "instruct")
+    report = charlie(tmp_path, "ps", "--json").json
+    assert (report["phase"], report["role"], report["worker"]) == ("empty", None, None)
+
+
+def test_a_closed_pipe_ends_a_follower_quietly(tmp_path: Path) -> None:
+    with started(tmp_path, "events", "--follow", "--json") as follower:
+        read_until(follower.stdout, "WorkerUp")
+        assert follower.stdout is not None
+        follower.stdout.close()
+        charlie(tmp_path, "journal", "add", "--no-wait", "Something that happens.")
+        follower.wait(20)
+        assert follower.stderr is not None
+        assert follower.stderr.read() == ""
+
+
+def test_a_terminal_is_shown_text_that_it_does_not_obey(tmp_path: Path) -> None:
+    charlie(tmp_path, "journal", "add", "--no-wait", stdin="before \x1b[31m\u202eafter")
+    shown, code = on_a_terminal(tmp_path, "journal", "list", "--json")
+    assert code == 0
+    assert "before [31mafter" in shown
+    assert "\u202e" not in shown
+
+
+def test_an_entry_is_written_in_the_editor(tmp_path: Path) -> None:
+    editor = tmp_path / "editor"
+    editor.write_text('#!/bin/sh\nprintf "Written in an editor." > "$1"\n')
+    editor.chmod(0o700)
+    _, code = on_a_terminal(tmp_path, "journal", "add", "--no-wait", VISUAL=str(editor))
+    assert code == 0
+    assert charlie(tmp_path, "journal", "list", "--json").json[0]["title"] == "Written in an editor."
+
+
+def test_on_a_terminal_ask_without_a_text_is_a_usage_error(tmp_path: Path) -> None:
+    said, code = on_a_terminal(tmp_path, "ask")
+    assert code == 2
+    assert "Give the message" in said
+
+
+def test_a_worker_that_is_given_up_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHARLIE_HOME", str(tmp_path))
+    monkeypatch.setattr("app.commands.session.TICK_SECONDS", 0.0)
+    client = Client(load_settings(), find_paths())
+    with Runtime(client, worker=False) as runtime:
+        running = Session(client, runtime)
+        client.bus.publish(WorkerLost(1, "signal SIGKILL", 6, 5, at=0.0))
+        running.tick()  # that one was of an earlier run
+        client.bus.publish(WorkerLost(1, "signal SIGKILL", 5, 5))
+        running.tick()  # another start follows
+        client.bus.publish(WorkerLost(1, "signal SIGKILL", 6, 5))
+        with pytest.raises(CharlieError, match="ended 6 times in a row"):
+            running.tick()
+        client.bus.publish(WorkerUp(2))
+        running.tick()
+
+
+def loaded_by(home: Path, *arguments: str) -> set[str]:
+    """The top-level modules that a command has loaded at its end."""
+    code = (
+        "import sys\nfrom app.cli import main\ntry:\n    main()\nexcept SystemExit: pass\n"
+        "print(*{name.split('.')[0] for name in sys.modules}, file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env=environment(home),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
+    )
+    return set(done.stderr.split())
+
+
+def test_help_loads_nothing_of_weight(tmp_path: Path) -> None:
+    heavy = {"redis", "huey", "textual", "rich", "numpy", "psutil", "transitions", "llama_cpp", "dspy"}
+    assert not loaded_by(tmp_path, "--help") & heavy
+    assert not loaded_by(tmp_path, "--version") & heavy
+
+
+@pytest.mark.parametrize("arguments", [("ask", "hello"), ("ps",), ("models", "list"), ("doctor",)])
+def test_no_command_loads_what_belongs_to_the_worker(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    assert not loaded_by(tmp_path, *arguments) & {"llama_cpp", "dspy", "litellm", "textual", "transitions"}
+
+
+def test_what_is_unforeseen_is_logged_and_told_in_one_sentence(tmp_path: Path) -> None:
+    code = (
+        "from app import cli\nfrom core import paths\npaths.Paths.config_file = property(lambda _: 1 / 0)\ncli.main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "paths"],
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Traceback" not in done.stderr
+    assert str(tmp_path / "logs" / "app.log") in done.stderr
+    assert "Traceback" in (tmp_path / "logs" / "app.log").read_text()
+
+
+def test_refused_leaves_no_process(tmp_path: Path) -> None:
+    assert refused(charlie(tmp_path, "ask", "x", "--conversation", "nope"))
+    assert not list((tmp_path / "run").iterdir())
