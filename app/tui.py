@@ -147,7 +147,7 @@ class CharlieApp(App[None]):
     def _base_screens(self) -> Iterator[Screen[Any]]:
         for mode in MODES:
             try:
-                yield self.get_screen_stack(mode)[0]
+                yield from self.get_screen_stack(mode)[:1]  # empty while the app ends
             except KeyError:  # that mode has not been visited yet
                 continue
 

@@ -46,8 +46,8 @@ class ChatScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "stop", "Stop", id="chat.stop", tooltip="Stop the reply; unanswered text comes back"),
         Binding("ctrl+r", "again", "Again", id="chat.again", tooltip="Have the last message answered again"),
-        Binding("ctrl+n", "new", "New", id="chat.new", tooltip="Begin a new conversation"),
-        Binding("ctrl+b", "sidebar", "List", id="chat.list", tooltip="Show or hide the conversations"),
+        Binding("ctrl+n", "new", "New", id="chat.new", tooltip="Begin a new conversation", show=False),
+        Binding("ctrl+b", "sidebar", "List", id="chat.list", tooltip="Show or hide the conversations", show=False),
         Binding("ctrl+y", "copy_reply", "Copy", id="chat.copy", tooltip="Copy the last reply", show=False),
         Binding("ctrl+t", "rename", "Rename", id="chat.rename", tooltip="Rename this conversation", show=False),
         Binding("ctrl+s", "export", "Export", id="chat.export", tooltip="Save as a Markdown file", show=False),
@@ -60,32 +60,24 @@ class ChatScreen(Screen[None]):
         self._following: dict[str, Following] = {}
         self._changing = asyncio.Lock()
         """Held while the turns of the open conversation change, so that no two changes mix."""
+        self.list = ConversationList(id="conversations")
+        self.transcript = Transcript(id="transcript")
+        self.notice = Notice(id="chat-notice")
+        self.prompt = Prompt(id="prompt")
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="chat"):
-            yield ConversationList(id="conversations")
+            yield self.list
             with Vertical(id="talk"):
-                yield Transcript(id="transcript")
-                yield Notice(id="chat-notice")
-                yield Prompt(id="prompt")
+                yield self.transcript
+                yield self.notice
+                yield self.prompt
         yield StatusBar()
         yield Footer()
 
     @property
     def client(self) -> Client:
         return cast("CharlieApp", self.app).client
-
-    @property
-    def transcript(self) -> Transcript:
-        return self.query_one(Transcript)
-
-    @property
-    def prompt(self) -> Prompt:
-        return self.query_one(Prompt)
-
-    @property
-    def notice(self) -> Notice:
-        return self.query_one("#chat-notice", Notice)
 
     @property
     def live(self) -> list[Reply]:
@@ -151,7 +143,8 @@ class ChatScreen(Screen[None]):
         except FAILURES as error:
             self.notice.fail(error)
             return
-        await self._open(conversations[0].id if conversations else None)
+        if conversations:
+            await self._open(conversations[0].id, keep_text=True)
 
     @work(group="list", exclusive=True)
     async def refresh_list(self) -> None:
@@ -161,7 +154,7 @@ class ChatScreen(Screen[None]):
             self.notice.fail(error)
             return
         opened = self.conversation.id if self.conversation else None
-        self.query_one(ConversationList).show(conversations, opened)
+        self.list.show(conversations, opened)
 
     @work(group="places", exclusive=True)
     async def refresh_places(self) -> None:
@@ -186,7 +179,7 @@ class ChatScreen(Screen[None]):
     async def open_conversation(self, id_: str | None) -> None:
         await self._open(id_)
 
-    async def _open(self, id_: str | None) -> None:
+    async def _open(self, id_: str | None, *, keep_text: bool = False) -> None:
         async with self._changing:
             found: tuple[Conversation, list[Job], list[StoredMessage]] | None = None
             if id_ is not None:
@@ -209,7 +202,7 @@ class ChatScreen(Screen[None]):
             for reply in live:
                 self._follow(reply)
             self.prompt.remember([message.text for message in messages if message.role == "user"])
-            if before != (id_ or ""):
+            if before != (id_ or "") and not keep_text:
                 self._drafts[before] = self.prompt.text
                 self.prompt.put(self._drafts.pop(id_ or "", ""))
             self.notice.clear()
@@ -332,7 +325,7 @@ class ChatScreen(Screen[None]):
             self.toggle_class("-folded")
             shown = not self.has_class("-folded")
         if shown:
-            self.query_one("#conversations OptionList").focus()
+            self.list.options.focus()
         else:
             self.prompt.focus()
 

@@ -38,29 +38,36 @@ FIELD = "Filter… · Enter searches by meaning · ? asks your journal"
 class JournalScreen(Screen[None]):
     CSS_PATH = "../journal.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "back", "Stop, back", id="journal.back", tooltip="Stop a search or an answer, else go back"),
-        Binding("ctrl+n", "new", "New", id="journal.new", tooltip="Begin a new entry"),
+        Binding("escape", "back", "Back", id="journal.back", tooltip="Stop a search or an answer, else go back"),
+        Binding("ctrl+n", "new", "New", id="journal.new", tooltip="Begin a new entry", show=False),
         Binding("ctrl+f", "field", "Search", id="journal.search", tooltip="Go to the field that searches and asks"),
-        Binding("ctrl+b", "list", "Entries", id="journal.list", tooltip="Go to the list of entries"),
+        Binding("ctrl+b", "list", "Entries", id="journal.list", tooltip="Go to the list of entries", show=False),
     ]
 
     def __init__(self) -> None:
         super().__init__()
-        self._following: Following | None = None
+        self.following: Following | None = None
         self._stale: dict[str, JobState] = {}
         self._changing = asyncio.Lock()
         """Held while another entry is opened, so that no two openings mix."""
+        self.field = Input(placeholder=FIELD, compact=True, id="journal-field")
+        self.entry_list = EntryList(id="entries")
+        self.switcher = ContentSwitcher(initial="editor")
+        self.editor = EntryEditor(id="editor")
+        self.results = SearchResults(id="results")
+        self.answer = Answer(id="answer")
+        self.notice = Notice(id="journal-notice")
 
     def compose(self) -> ComposeResult:
-        yield Input(placeholder=FIELD, compact=True, id="journal-field")
+        yield self.field
         with Horizontal(id="journal"):
-            yield EntryList(id="entries")
+            yield self.entry_list
             with Vertical(id="page"):
-                with ContentSwitcher(initial="editor"):
-                    yield EntryEditor(id="editor")
-                    yield SearchResults(id="results")
-                    yield Answer(id="answer")
-                yield Notice(id="journal-notice")
+                with self.switcher:
+                    yield self.editor
+                    yield self.results
+                    yield self.answer
+                yield self.notice
         yield StatusBar()
         yield Footer()
 
@@ -69,42 +76,18 @@ class JournalScreen(Screen[None]):
         return cast("CharlieApp", self.app).client
 
     @property
-    def field(self) -> Input:
-        return self.query_one("#journal-field", Input)
-
-    @property
-    def entry_list(self) -> EntryList:
-        return self.query_one(EntryList)
-
-    @property
-    def editor(self) -> EntryEditor:
-        return self.query_one(EntryEditor)
-
-    @property
-    def results(self) -> SearchResults:
-        return self.query_one(SearchResults)
-
-    @property
-    def answer(self) -> Answer:
-        return self.query_one(Answer)
-
-    @property
-    def notice(self) -> Notice:
-        return self.query_one("#journal-notice", Notice)
-
-    @property
     def shown(self) -> str:
         """The id of what is on the right: editor, results or answer."""
-        return self.query_one(ContentSwitcher).current or "editor"
+        return self.switcher.current or "editor"
 
     def on_mount(self) -> None:
         self.editor.area.focus()
         self.reload()
 
     async def on_unmount(self) -> None:
-        if self._following is not None:
-            self._following.stop()
-            await to_thread(self._following.join)
+        if self.following is not None:
+            self.following.stop()
+            await to_thread(self.following.join)
 
     @work(group="leave")
     async def on_screen_suspend(self) -> None:
@@ -133,7 +116,7 @@ class JournalScreen(Screen[None]):
         following = message.following
         asked = self.shown == "answer"
         for output in following.take():
-            if following is not self._following:
+            if following is not self.following:
                 return
             match output:
                 case Text(text):
@@ -143,8 +126,8 @@ class JournalScreen(Screen[None]):
                 case Hits():
                     self.results.show(output)
                 case Ended():
-                    self._following = None
                     await (self.answer if asked else self.results).finish(output)
+                    self.following = None
                 case _:
                     assert_never(output)
 
@@ -298,16 +281,16 @@ class JournalScreen(Screen[None]):
         if question is None:
             self._show("results")
             await self.results.begin(text, job)
-            self.results.query_one("OptionList").focus()
+            self.results.options.focus()
         else:
             self._show("answer")
             await self.answer.begin(question, job)
             self.answer.focus()
-        self._following = Following(self.client, job.id, self)
+        self.following = Following(self.client, job.id, self)
 
     async def _give_up(self) -> None:
         """Stop what is still being found."""
-        following, self._following = self._following, None
+        following, self.following = self.following, None
         if following is not None:
             following.stop()
             await to_thread(self.client.cancel, following.job_id)
@@ -316,12 +299,12 @@ class JournalScreen(Screen[None]):
         self.field.focus()
 
     def action_list(self) -> None:
-        self.entry_list.query_one("OptionList").focus()
+        self.entry_list.options.focus()
 
     def action_back(self) -> None:
         """Stop what is being found; else from the field, the results or the answer to the entry; else to the list."""
-        if self._following is not None:
-            self.stop(self._following.job_id)
+        if self.following is not None:
+            self.stop(self.following.job_id)
         elif self.shown != "editor":
             self._show("editor")
             self.field.focus()
@@ -338,4 +321,4 @@ class JournalScreen(Screen[None]):
             self.notice.fail(error)
 
     def _show(self, what: str) -> None:
-        self.query_one(ContentSwitcher).current = what
+        self.switcher.current = what

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
+from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.message import Message
 from textual.widgets import Markdown, OptionList, Static
@@ -55,12 +55,19 @@ class Answer(VerticalScroll, can_focus=True):
         self.text = ""
         self._entries: dict[int, str] = {}
         self._stream: MarkdownStream | None = None
+        self.paper = Vertical(classes="paper")
+        self.heading = Static(classes="heading")
+        self.words = Markdown(open_links=False)
+        self.foot = Static(classes="foot")
+        self.options = OptionList(compact=True)
 
     def compose(self) -> ComposeResult:
-        yield Static(classes="heading")
-        yield Markdown(open_links=False)
-        yield Static(classes="foot")
-        yield OptionList(compact=True)
+        # At least as high as the view: an anchored widget would push less than that out of its place.
+        with self.paper:
+            yield self.heading
+            yield self.words
+            yield self.foot
+            yield self.options
 
     def on_mount(self) -> None:
         self.anchor()
@@ -70,19 +77,19 @@ class Answer(VerticalScroll, can_focus=True):
         await self._drop_stream()
         self.text = ""
         self._entries = {}
-        self.query_one(".heading", Static).update(Content(one_line(question, 200)))
-        self.query_one(".foot", Static).display = False
-        self.query_one(OptionList).display = False
-        self.query_one(OptionList).clear_options()
+        self.heading.update(Content(one_line(question, 200)))
+        self.foot.display = False
+        self.options.display = False
+        self.options.clear_options()
         await self.query(JobLine).remove()
-        await self.query_one(Markdown).update("")
-        await self.mount(JobLine(job.id, job.state), after=self.query_one(Markdown))
+        await self.words.update("")
+        await self.paper.mount(JobLine(job.id, job.state), after=self.words)
         self.anchor()
 
     def found(self, hits: Hits) -> None:
         """The entries that the answer will be made from."""
         count = len({hit.entry for hit in hits.hits})
-        foot = self.query_one(".foot", Static)
+        foot = self.foot
         foot.remove_class("-failed")
         foot.display = True
         foot.update(Content(f"from {count} {'entry' if count == 1 else 'entries'}"))
@@ -90,7 +97,7 @@ class Answer(VerticalScroll, can_focus=True):
     async def write(self, text: str) -> None:
         self.text += text
         if self._stream is None:
-            self._stream = Markdown.get_stream(self.query_one(Markdown))
+            self._stream = Markdown.get_stream(self.words)
         await self._stream.write(printable(text))
 
     async def finish(self, ended: Ended) -> None:
@@ -100,9 +107,9 @@ class Answer(VerticalScroll, can_focus=True):
         self._entries = {int(citation["number"]): str(citation["entry"]) for citation in citations}
         await self._drop_stream()
         await self.query(JobLine).remove()
-        await self.query_one(Markdown).update(linked(printable(self.text), set(self._entries)))
+        await self.words.update(linked(printable(self.text), set(self._entries)))
         self._close(ended, result)
-        options = self.query_one(OptionList)
+        options = self.options
         options.set_options([Option(_label(citation), str(citation["number"])) for citation in citations])
         options.display = bool(citations)
         if citations:
@@ -111,7 +118,7 @@ class Answer(VerticalScroll, can_focus=True):
                 options.focus(scroll_visible=False)
 
     def _close(self, ended: Ended, result: dict[str, Any]) -> None:
-        foot = self.query_one(".foot", Static)
+        foot = self.foot
         match ended.state:
             case JobState.DONE:
                 starter = "starter model" if result.get("starter") else ""
@@ -153,5 +160,5 @@ class Answer(VerticalScroll, can_focus=True):
 def _label(citation: dict[str, Any]) -> Content:
     title = one_line(str(citation["title"]), 80)
     if not citation.get("cited", True):
-        return Content.styled(f"[{citation['number']}] {title}", "$text-muted")
+        return Content.styled(f"[{citation['number']}] {title}", "dim")
     return Content.assemble((f"[{citation['number']}]", "bold $accent"), " ", title)

@@ -18,6 +18,7 @@ from textual.widgets.option_list import Option
 from core.library import Conversation
 from core.text import one_line
 
+INVITATION = "None yet. Write to begin one."
 UNTITLED = "New conversation"
 WIDTH = 60
 INDENT = "\u00a0\u00a0"
@@ -49,12 +50,15 @@ class ConversationList(Vertical):
         super().__init__(id=id)
         self._conversations: list[Conversation] = []
         self._open: str | None = None
+        self.options = OptionList(compact=True)
+        self.none = Static(classes="none")
+        self.field = Input(placeholder="/ search", compact=True, id="conversation-search")
 
     def compose(self) -> ComposeResult:
         yield Static(Content("Conversations"), classes="heading")
-        yield OptionList(compact=True)
-        yield Static(Content("None yet. Write below to begin one."), classes="none")
-        yield Input(placeholder="/ search", compact=True, id="conversation-search")
+        yield self.options
+        yield self.none
+        yield self.field
 
     def show(self, conversations: Sequence[Conversation], opened: str | None) -> None:
         self._conversations = list(conversations)
@@ -63,11 +67,11 @@ class ConversationList(Vertical):
 
     @property
     def highlighted(self) -> Conversation | None:
-        option = self.query_one(OptionList).highlighted_option
+        option = self.options.highlighted_option
         return next((c for c in self._conversations if option is not None and c.id == option.id), None)
 
     def action_search(self) -> None:
-        self.query_one(Input).focus()
+        self.field.focus()
 
     def action_ask(self, what: str) -> None:
         self.post_message(self.Asked(what, self.highlighted))
@@ -78,7 +82,7 @@ class ConversationList(Vertical):
 
     @on(Input.Submitted)
     def choose_first(self) -> None:
-        options = self.query_one(OptionList)
+        options = self.options
         if options.option_count:
             options.focus()
             options.action_first()
@@ -90,18 +94,19 @@ class ConversationList(Vertical):
             self.post_message(self.Opened(event.option_id))
 
     def _fill(self) -> None:
-        options = self.query_one(OptionList)
+        options = self.options
         before = options.highlighted_option.id if options.highlighted_option else self._open
-        sought = self.query_one(Input).value.strip().casefold()
+        sought = self.field.value.strip().casefold()
         found = [c for c in self._conversations if sought in c.title.casefold()]
         options.set_options([Option(self._label(c), c.id) for c in found])
         ids = [c.id for c in found]
         wanted = before if before in ids else self._open
         if wanted in ids:
             options.highlighted = ids.index(wanted)
-        nothing = self.query_one(".none", Static)
-        nothing.display = not found
-        nothing.update(Content("No title has that in it." if self._conversations else "None yet. Write to begin one."))
+        self.none.display = not found
+        self.none.update(
+            Content("No title has that in it." if self._conversations else "None yet. Write to begin one.")
+        )
 
     def _label(self, conversation: Conversation) -> Content:
         title = one_line(conversation.title, WIDTH) or UNTITLED

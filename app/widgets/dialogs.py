@@ -13,11 +13,12 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Label
 
 _CSS = """
-{name} {{ align: center middle; }}
+{name} {{ align: center middle; background: $background 60%; }}
 {name} > Vertical {{
     width: 60; max-width: 90%; height: auto; padding: 1 2; background: $panel;
 }}
 {name} Horizontal {{ height: auto; align-horizontal: right; margin-top: 1; }}
+{name} Label {{ width: 100%; }}
 {name} Button {{ margin-left: 2; }}
 {name} Input {{ margin-top: 1; }}
 """
@@ -26,7 +27,7 @@ _CSS = """
 class ConfirmDialog(ModalScreen[bool]):
     """Asks a question and answers True only when the person chose to destroy."""
 
-    DEFAULT_CSS = _CSS.format(name="ConfirmDialog")
+    CSS = _CSS.format(name="ConfirmDialog")
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss(False)", "Keep", id="dialog.keep", tooltip="Destroy nothing"),
     ]
@@ -51,7 +52,7 @@ class ConfirmDialog(ModalScreen[bool]):
 class TextDialog(ModalScreen[str | None]):
     """Asks for one line of text; None when it was left with Escape."""
 
-    DEFAULT_CSS = _CSS.format(name="TextDialog")
+    CSS = _CSS.format(name="TextDialog")
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss(None)", "Leave", id="dialog.leave", tooltip="Leave it as it was"),
     ]

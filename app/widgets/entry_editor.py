@@ -19,7 +19,7 @@ from textual.widgets import Static, TextArea
 from app.widgets.entry_list import LOOKS
 from app.widgets.notice import FAILURES, Notice
 from app.widgets.turn import moment
-from core.errors import NotFoundError
+from core.errors import CharlieError, NotFoundError
 from core.library import Entry, EntryState
 from core.text import printable
 
@@ -81,11 +81,14 @@ class EntryEditor(Vertical):
         self._saving = asyncio.Lock()
         self._save_timer: Timer | None = None
         self._ingest_timer: Timer | None = None
+        self.head = Static(id="entry-head")
+        self.area = Editor(compact=True, highlight_cursor_line=False, placeholder="How was today?")
+        self.notice = Notice(id="entry-notice")
 
     def compose(self) -> ComposeResult:
-        yield Static(id="entry-head")
-        yield Editor(compact=True, highlight_cursor_line=False, placeholder="How was today?")
-        yield Notice(id="entry-notice")
+        yield self.head
+        yield self.area
+        yield self.notice
 
     def on_mount(self) -> None:
         self._tell()
@@ -107,10 +110,6 @@ class EntryEditor(Vertical):
         return cast("CharlieApp", self.app).client
 
     @property
-    def area(self) -> Editor:
-        return self.query_one(Editor)
-
-    @property
     def entry_id(self) -> str | None:
         return self.draft.entry.id if self.draft.entry else None
 
@@ -119,7 +118,7 @@ class EntryEditor(Vertical):
         self._stop_timers()
         self.draft = Draft(entry, break_long_lines(printable(entry.text)) if entry else "")
         self.area.load_text(self.draft.text)
-        self.query_one(Notice).clear()
+        self.notice.clear()
         self._tell()
 
     def update_state(self, entry: Entry) -> None:
@@ -148,13 +147,13 @@ class EntryEditor(Vertical):
                 entry = await to_thread(self._write, draft.entry, draft.text)
             except FAILURES as error:
                 draft.dirty = True
-                self.query_one(Notice).fail(error)
+                self.notice.fail(error)
                 self._save_timer = self.set_timer(SAVE_SECONDS * 5, self.save_soon)
                 return False
             if entry is None:
                 return True
             draft.entry = entry
-            self.query_one(Notice).clear()
+            self.notice.clear()
             self._tell()
             self.post_message(self.Saved(entry))
             return True
@@ -169,7 +168,7 @@ class EntryEditor(Vertical):
             await to_thread(self.client.ingest, entry)
         except FAILURES as error:
             del self._submitted[entry.id]
-            self.query_one(Notice).fail(error)
+            self.notice.fail(error)
 
     def _wants_ingest(self, entry: Entry) -> bool:
         asked = self._submitted.get(entry.id) == entry.revision
@@ -212,10 +211,11 @@ class EntryEditor(Vertical):
 
     def _tell(self) -> None:
         entry = self.draft.entry
-        head = self.query_one("#entry-head", Static)
         if entry is None:
-            head.update(Content.assemble(("New entry", "bold"), " · not saved yet" if self.draft.dirty else ""))
+            self.head.update(Content.assemble(("New entry", "bold"), " · not saved yet" if self.draft.dirty else ""))
             return
         symbol, style, words = LOOKS[entry.state]
         state = Content("not saved yet") if self.draft.dirty else Content.assemble((symbol, style), f" {words}")
-        head.update(Content.assemble((moment(entry.created), "bold"), " · ", state))
+        self.head.update(Content.assemble((moment(entry.created), "bold"), " · ", state))
+        if entry.state is EntryState.FAILED and not self.draft.dirty:
+            self.notice.fail(CharlieError(entry.error, "In the list, r reads it in again."))

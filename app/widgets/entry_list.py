@@ -20,10 +20,11 @@ from core.library import Entry, EntryState
 from core.text import one_line, printable
 
 WIDTH = 60
+NOT_FOUND = "No entry has that in it.\nEnter searches by meaning."
 DAY = 24 * 3600
 INVITATION = "No entries yet.\n\nWrite on the right: it is saved as you type, and can then be found by what it means."
 LOOKS: dict[EntryState, tuple[str, str, str]] = {
-    EntryState.SAVED: ("·", "$text-muted", "saved"),
+    EntryState.SAVED: ("·", "dim", "saved"),
     EntryState.READING: ("◐", "$text-warning", "being read in"),
     EntryState.FINDABLE: ("●", "$text-success", "can be found"),
     EntryState.FAILED: ("!", "bold $text-error", "could not be read in"),
@@ -66,10 +67,12 @@ class EntryList(Vertical):
         self._folded: dict[str, tuple[int, str]] = {}
         self._sought = ""
         self._open: str | None = None
+        self.options = OptionList(compact=True)
+        self.none = Static(classes="none")
 
     def compose(self) -> ComposeResult:
-        yield OptionList(compact=True)
-        yield Static(classes="none")
+        yield self.options
+        yield self.none
 
     def on_mount(self) -> None:
         self._fill()
@@ -81,7 +84,7 @@ class EntryList(Vertical):
 
     @property
     def highlighted(self) -> Entry | None:
-        option = self.query_one(OptionList).highlighted_option
+        option = self.options.highlighted_option
         return self._entries.get(option.id) if option is not None and option.id else None
 
     def show(self, entries: Iterable[Entry]) -> None:
@@ -94,7 +97,7 @@ class EntryList(Vertical):
         if old is not None and old.revision > entry.revision:
             return
         self._entries[entry.id] = entry
-        options = self.query_one(OptionList)
+        options = self.options
         if old is not None and any(option.id == entry.id for option in options.options):
             options.replace_option_prompt(entry.id, self._label(entry))
         else:
@@ -110,7 +113,7 @@ class EntryList(Vertical):
 
     def mark_open(self, id_: str | None) -> None:
         self._open = id_
-        self._fill()
+        self._fill(highlight=id_)
 
     def narrow(self, text: str) -> None:
         """Show those that have `text` in them, in any case."""
@@ -133,9 +136,9 @@ class EntryList(Vertical):
             self._folded[entry.id] = (entry.revision, folded)
         return self._sought in folded
 
-    def _fill(self) -> None:
-        options = self.query_one(OptionList)
-        before = options.highlighted_option.id if options.highlighted_option else self._open
+    def _fill(self, highlight: str | None = None) -> None:
+        options = self.options
+        before = highlight or (options.highlighted_option.id if options.highlighted_option else self._open)
         shown: list[Option] = []
         last_day = ""
         for entry in self.entries:
@@ -143,16 +146,17 @@ class EntryList(Vertical):
                 continue
             if (today := day(entry.created)) != last_day:
                 last_day = today
-                shown.append(Option(Content.styled(today, "bold $text-muted"), disabled=True))
+                shown.append(Option(Content.styled(today, "bold dim"), disabled=True))
             shown.append(Option(self._label(entry), entry.id))
         options.set_options(shown)
         ids = [option.id for option in shown]
         wanted = before if before in ids else self._open
         if wanted is not None and wanted in ids:
             options.highlighted = ids.index(wanted)
-        nothing = self.query_one(".none", Static)
-        nothing.display = not shown
-        nothing.update(Content("No entry has that in it.\nEnter searches by meaning." if self._entries else INVITATION))
+        self.none.display = not shown
+        self.none.update(
+            Content("No entry has that in it.\nEnter searches by meaning." if self._entries else INVITATION)
+        )
 
     def _label(self, entry: Entry) -> Content:
         symbol, style, _ = LOOKS[entry.state]
@@ -160,5 +164,5 @@ class EntryList(Vertical):
         label = Content.assemble((symbol, style), "\u00a0", (title, "bold") if entry.id == self._open else title)
         if entry.state is not EntryState.FAILED:
             return label
-        why = one_line(printable(entry.error), 160) or "It could not be read in."
-        return Content.assemble(label, "\n", (f"{why} · r tries again", "$text-error"))
+        why = one_line(printable(entry.error), WIDTH) or "It could not be read in."
+        return Content.assemble(label, "\n\u00a0\u00a0", (why, "$text-error"))

@@ -42,7 +42,8 @@ class JobLine(Static):
         super().__init__(id=id)
         self.job_id = job_id
         self.state = state
-        self._show("waiting" if state is JobState.QUEUED else "waiting for the model")
+        self._show("waiting")
+        self._enter(state)
 
     def place(self, queue: list[QueuedJob]) -> None:
         """Take the job's state and place from the queue as it is now."""

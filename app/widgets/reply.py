@@ -47,19 +47,22 @@ def numbers(stats: dict[str, Any]) -> str:
 class Reply(Turn):
     """A reply that is stored (`of`), or one that is being made (`live`)."""
 
-    def __init__(self, id_: str, remark: str = "") -> None:
+    def __init__(self, id_: str, remark: str = "", text: str = "") -> None:
         super().__init__(id_, "Charlie", remark)
         self.add_class("-reply")
+        self.text = text
         self.job: Job | None = None
         self.again = False
         """Whether it was asked for again, so that there is no typed text to give back."""
         self._stored: StoredMessage | None = None
         self._stream: MarkdownStream | None = None
+        self.left_out = Static(classes="left-out")
+        self.words = Markdown(printable(text) or None, open_links=False)
+        self.foot = Static(classes="foot")
 
     @classmethod
     def of(cls, message: StoredMessage) -> Reply:
-        reply = cls(message.id, moment(message.at))
-        reply.text = message.text
+        reply = cls(message.id, moment(message.at), message.text)
         reply._stored = message
         return reply
 
@@ -72,11 +75,11 @@ class Reply(Turn):
 
     def compose(self) -> ComposeResult:
         yield self.header
-        yield Static(classes="left-out")
-        yield Markdown(printable(self.text) or None, open_links=False)
+        yield self.left_out
+        yield self.words
         if self.job is not None:
             yield JobLine(self.job.id, self.job.state)
-        yield Static(classes="foot")
+        yield self.foot
 
     def on_mount(self) -> None:
         if self._stored is not None:
@@ -87,19 +90,19 @@ class Reply(Turn):
         """The next piece of the reply."""
         self.text += text
         if self._stream is None:
-            self._stream = Markdown.get_stream(self.query_one(Markdown))
+            self._stream = Markdown.get_stream(self.words)
         await self._stream.write(printable(text))
 
     async def finish(self, ended: Ended) -> None:
         """The reply has ended; what has come of it stays."""
         result = ended.result or {}
         self.text = str(result.get("text", "")) or self.text
-        self.job = None
         await self.drop_stream()
         await self.query(JobLine).remove()
-        await self.query_one(Markdown).update(printable(self.text))
+        await self.words.update(printable(self.text))
         self.header.remark = moment(time.time())
         self._close(_STATES[ended.state], result, ended.error, ended.hint)
+        self.job = None
 
     async def drop_stream(self) -> None:
         if self._stream is not None:
@@ -112,19 +115,18 @@ class Reply(Turn):
         self.header.refresh()
         if left_out := stats.get("left_out"):
             turns = "turn is" if left_out == 1 else "turns are"
-            self.query_one(".left-out", Static).update(Content(f"{left_out:,} earlier {turns} outside the context"))
+            self.left_out.update(Content(f"{left_out:,} earlier {turns} outside the context"))
             self.add_class("-left-out")
-        foot = self.query_one(".foot", Static)
         self.set_class(state is MessageState.FAILED, "-failed")
         self.add_class("-closed")
         match state:
             case MessageState.COMPLETE:
-                foot.update(Content(numbers(stats)))
+                self.foot.update(Content(numbers(stats)))
             case MessageState.CANCELLED:
                 said = numbers(stats) if self.text else "nothing had been said"
-                foot.update(Content(" · ".join(part for part in ("stopped", said, AGAIN) if part)))
+                self.foot.update(Content(" · ".join(part for part in ("stopped", said, AGAIN) if part)))
             case MessageState.INTERRUPTED:
-                foot.update(Content(f"interrupted: {printable(error) or 'the worker ended'} · {AGAIN}"))
+                self.foot.update(Content(f"interrupted: {printable(error) or 'the worker ended'} · {AGAIN}"))
             case MessageState.FAILED:
                 why = f"{printable(error) or 'This could not be answered.'} {printable(hint)}".strip()
-                foot.update(Content(f"{why} · {AGAIN}"))
+                self.foot.update(Content(f"{why} · {AGAIN}"))

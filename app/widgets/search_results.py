@@ -28,7 +28,7 @@ def hit_label(hit: Hit) -> Content:
     chunk = one_line(" ".join(printable(hit.chunk).split()), CHUNK_WIDTH)
     return Content.assemble(
         (full, "$accent"), (rest, "$text-disabled"), f" {score:.2f}  ", (one_line(hit.title, 60), "bold"),
-        "\n", (chunk, "$text-muted"),
+        "\n", (chunk, "dim"),
     )  # fmt: skip
 
 
@@ -38,26 +38,30 @@ class SearchResults(Vertical):
         entry: str
 
     def compose(self) -> ComposeResult:
-        yield Static(classes="heading")
-        yield Static(classes="foot")
-        yield OptionList(compact=True)
+        yield self.heading
+        yield self.foot
+        yield self.options
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  # Textual's name
         super().__init__(id=id)
         self._query = ""
+        self.heading = Static(classes="heading")
+        self.foot = Static(classes="foot")
+        self.options = OptionList(compact=True)
 
     async def begin(self, query: str, job: Job) -> None:
         """Wait for what `job` finds."""
         self._query = one_line(query, 60)
         self._head(f"Searching for “{self._query}”")
-        self.query_one(".foot", Static).display = False
-        self.query_one(OptionList).clear_options()
+        self.foot.display = False
+        self.options.clear_options()
         await self.query(JobLine).remove()
         await self.mount(JobLine(job.id, job.state), after=0)
 
     def show(self, hits: Hits) -> None:
-        options = self.query_one(OptionList)
-        before = options.highlighted_option.id if options.highlighted_option else None
+        options = self.options
+        # What the person went to stays highlighted; who has not moved is shown the best.
+        before = options.highlighted_option.id if options.highlighted_option and options.highlighted else None
         options.set_options([Option(hit_label(hit), hit.entry) for hit in _best(hits)])
         order = "by relevance" if hits.reranked else "by nearness, being compared"
         self._head(f"“{self._query}” · {options.option_count} found · {order}")
@@ -67,8 +71,8 @@ class SearchResults(Vertical):
 
     async def finish(self, ended: Ended) -> None:
         await self.query(JobLine).remove()
-        options = self.query_one(OptionList)
-        foot = self.query_one(".foot", Static)
+        options = self.options
+        foot = self.foot
         match ended.state:
             case JobState.DONE if options.option_count:
                 said = printable(str((ended.result or {}).get("note") or ""))
@@ -90,7 +94,7 @@ class SearchResults(Vertical):
             self.post_message(self.Opened(event.option_id))
 
     def _head(self, text: str) -> None:
-        self.query_one(".heading", Static).update(Content(text))
+        self.heading.update(Content(text))
 
 
 def _best(hits: Hits) -> list[Hit]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from textual.app import ComposeResult
-from textual.containers import VerticalScroll
+from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
@@ -27,18 +27,23 @@ class Transcript(VerticalScroll, can_focus=False):
         super().__init__(id=id)
         self._earlier: list[StoredMessage] = []
         self._loading = False
+        self.paper = Vertical(classes="paper")
+        self.earlier = Static(id="earlier")
 
     def compose(self) -> ComposeResult:
-        yield Static(Content(INVITATION), id="invitation")
-        yield Static(id="earlier")
+        # At least as high as the view: an anchored widget would push less than that out of its place.
+        with self.paper:
+            yield Static(Content(INVITATION), id="invitation")
+            yield self.earlier
 
     def on_mount(self) -> None:
+        self._tell()
         self.anchor()
 
     @property
     def turns(self) -> list[Turn]:
         """The turns that are mounted, oldest first."""
-        return [child for child in self.children if isinstance(child, Turn)]
+        return [child for child in self.paper.children if isinstance(child, Turn)]
 
     @property
     def replies(self) -> list[Reply]:
@@ -49,16 +54,19 @@ class Transcript(VerticalScroll, can_focus=False):
 
     async def show(self, turns: Sequence[StoredMessage | Reply]) -> None:
         """Replace everything by these turns, oldest first, and go to their end."""
+        if not self.paper.is_attached:  # the interface ends
+            return
         latest = turns[-MOUNTED:]
         self._earlier = [turn for turn in turns[:-MOUNTED] if isinstance(turn, StoredMessage)]
         with self.app.batch_update():
-            await self.remove_children(Turn)
-            await self.mount_all([turn if isinstance(turn, Reply) else turn_of(turn) for turn in latest])
+            await self.paper.remove_children(Turn)
+            await self.paper.mount_all([turn if isinstance(turn, Reply) else turn_of(turn) for turn in latest])
         self._tell()
         self.anchor()
 
     async def add(self, *turns: Turn) -> None:
-        await self.mount_all(turns)
+        if self.paper.is_attached:
+            await self.paper.mount_all(turns)
         self._tell()
 
     async def take_out(self, turns: Sequence[Turn]) -> None:
@@ -76,7 +84,7 @@ class Transcript(VerticalScroll, can_focus=False):
         first = self.turns[0]
         above = first.virtual_region.y
         latest, self._earlier = self._earlier[-MOUNTED:], self._earlier[:-MOUNTED]
-        await self.mount_all([turn_of(message) for message in latest], before=first)
+        await self.paper.mount_all([turn_of(message) for message in latest], before=first)
         self._tell()
 
         def stay() -> None:
@@ -88,4 +96,4 @@ class Transcript(VerticalScroll, can_focus=False):
     def _tell(self) -> None:
         self.set_class(not self.turns, "-empty")
         self.set_class(bool(self._earlier), "-more")
-        self.query_one("#earlier", Static).update(Content(f"↑ {len(self._earlier):,} earlier turns"))
+        self.earlier.update(Content(f"↑ {len(self._earlier):,} earlier turns"))

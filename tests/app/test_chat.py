@@ -1,0 +1,389 @@
+"""Chat over a real database; the test plays the worker where a phase has to be held still."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from textual import events
+from textual.pilot import Pilot
+from textual.widgets import Input, Static, TextArea
+
+from app.client import Client
+from app.runtime import Runtime
+from app.screens.chat import ChatScreen
+from app.tui import CharlieApp
+from app.widgets.dialogs import ConfirmDialog, TextDialog
+from app.widgets.job_line import JobLine
+from app.widgets.reply import Reply
+from app.widgets.transcript import MOUNTED
+from core.events import JobProgress, LoadProgress
+from core.library import Conversation, MessageState, StoredMessage
+from core.paths import find_paths
+from core.settings import load_settings
+from tasks.jobs import Ended, JobKind, JobState, Text
+from tests.app.conftest import Until
+
+AT = 1767600000.0  # 2026-01-05 08:00 UTC
+SIZES = [(80, 24), (120, 36)]
+STATS = {"completion_tokens": 48, "tokens_per_second": 41.2, "ttft_ms": 38.1, "reused_tokens": 212}
+SnapCompare = Callable[..., bool]
+
+
+def chat(app: CharlieApp) -> ChatScreen:
+    screen = app.screen_stack[0]
+    assert isinstance(screen, ChatScreen)
+    return screen
+
+
+def line(reply: Reply) -> str:
+    return str(reply.query_one(JobLine).content)
+
+
+def foot(reply: Reply) -> str:
+    return str(reply.foot.content)
+
+
+def converse(client: Client, title: str, *texts: str, at: float = AT) -> Conversation:
+    """A conversation with turns of the person's and of the model's, in turn."""
+    conversation = client.library.new_conversation(title)
+    for number, text in enumerate(texts):
+        role: Literal["user", "assistant"] = "assistant" if number % 2 else "user"
+        stats = STATS if number % 2 else None
+        client.library.put_message(
+            conversation.id, StoredMessage(f"{number:020x}", role, text, at + number, stats=stats)
+        )
+    return conversation
+
+
+async def send(pilot: Pilot[None], until: Until, text: str) -> Reply:
+    """Type a message, send it, and return its waiting reply."""
+    assert isinstance(pilot.app, CharlieApp)
+    screen = chat(pilot.app)
+    before = len(screen.live)
+    screen.prompt.insert(text)
+    await pilot.press("enter")
+    await until(pilot, lambda: len(screen.live) == before + 1)
+    return screen.live[-1]
+
+
+def take(client: Client, job: str) -> None:
+    """Take the job as the worker does, its model being warm."""
+    assert client.jobs.advance(job, JobState.RUNNING, {JobState.QUEUED})
+
+
+async def still(pilot: Pilot[None]) -> None:
+    """Stop what blinks, so that two pictures of the same state are the same."""
+    for area in pilot.app.screen.query(TextArea):
+        area.cursor_blink = False
+    for field in pilot.app.screen.query(Input):
+        field.cursor_blink = False
+    await pilot.pause()
+
+
+async def test_a_reply_streams_and_ends_with_its_numbers(app: CharlieApp, client: Client, until: Until) -> None:
+    async with app.run_test() as pilot:
+        reply = await send(pilot, until, "A walk by the river.")
+        take(client, reply.turn_id)
+        client.jobs.write(reply.turn_id, Text("That sounds **peace"))
+        await until(pilot, lambda: reply.words.source == "That sounds **peace")
+        client.jobs.write(reply.turn_id, Text("ful**."))
+        client.jobs.end(reply.turn_id, Ended(JobState.DONE, {"text": "That sounds **peaceful**.", **STATS}))
+        await until(pilot, lambda: not chat(app).live)
+        assert reply.words.source == "That sounds **peaceful**."
+        assert foot(reply) == "48 tokens · 41 tok/s · first 38 ms · 212 reused"
+        assert not reply.query(JobLine)
+
+
+async def test_what_a_waiting_reply_says(app: CharlieApp, client: Client, until: Until) -> None:
+    for kind, seconds in ((JobKind.WARM, 2.0), (JobKind.UNLOAD, 6.0)):
+        client.jobs.measure(kind, seconds)
+    client.submit(JobKind.WARM, {"role": "instruct"})
+    client.unload()
+    async with app.run_test() as pilot:
+        reply = await send(pilot, until, "Hello")
+        await until(pilot, lambda: line(reply) == "waiting · 2 ahead · about 8 s")
+        client.jobs.advance(reply.turn_id, JobState.WAITING, {JobState.QUEUED})
+        await until(pilot, lambda: line(reply) == "waiting for the model")
+        client.bus.publish(LoadProgress("instruct", "qwen3-4b", 0.63))
+        await until(pilot, lambda: line(reply) == "loading qwen3-4b ▇▇▇▇▇▇▁▁▁▁ 63%")
+        client.jobs.advance(reply.turn_id, JobState.RUNNING, {JobState.WAITING})
+        client.bus.publish(JobProgress(reply.turn_id, "prefill", 1204, 2048))
+        await until(pilot, lambda: line(reply) == "reading 1,204 of 2,048 tokens")
+
+
+async def test_escape_before_anything_was_said_gives_the_text_back(
+    app: CharlieApp, client: Client, until: Until
+) -> None:
+    async with app.run_test() as pilot:
+        await send(pilot, until, "Take me back")
+        await pilot.press("x", "escape")
+        await until(pilot, lambda: chat(app).prompt.text == "Take me back\nx")
+        assert not chat(app).transcript.turns
+        conversation = chat(app).conversation
+        assert conversation is not None
+        assert client.library.messages(conversation.id) == []
+
+
+async def test_escape_while_it_speaks_keeps_what_was_said(app: CharlieApp, client: Client, until: Until) -> None:
+    async with app.run_test() as pilot:
+        reply = await send(pilot, until, "Hello")
+        take(client, reply.turn_id)
+        client.jobs.write(reply.turn_id, Text("Half a"))
+        await until(pilot, lambda: reply.text == "Half a")
+        await pilot.press("escape")
+        await until(pilot, lambda: client.jobs.asked_to_stop(reply.turn_id))
+        client.jobs.end(reply.turn_id, Ended(JobState.CANCELLED))
+        await until(pilot, lambda: not chat(app).live)
+        assert reply.words.source == "Half a"
+        assert foot(reply) == "stopped · ^R asks again"
+
+
+async def test_a_failed_reply_says_why_and_is_asked_for_again(app: CharlieApp, client: Client, until: Until) -> None:
+    async with app.run_test() as pilot:
+        reply = await send(pilot, until, "Hello")
+        take(client, reply.turn_id)
+        client.jobs.end(reply.turn_id, Ended(JobState.FAILED, None, "It needs 1.3 GB.", "Close something."))
+        await until(pilot, lambda: not chat(app).live)
+        assert foot(reply) == "It needs 1.3 GB. Close something. · ^R asks again"
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: len(chat(app).live) == 1)
+        assert chat(app).live[0].turn_id != reply.turn_id
+        assert len(chat(app).transcript.turns) == 2
+
+
+async def test_a_second_message_waits_behind_the_first(app: CharlieApp, client: Client, until: Until) -> None:
+    async with app.run_test() as pilot:
+        first = await send(pilot, until, "One")
+        second = await send(pilot, until, "Two")
+        take(client, first.turn_id)
+        client.jobs.write(first.turn_id, Text("first"))
+        await until(pilot, lambda: first.text == "first" and line(second) == "waiting · 1 ahead")
+        await pilot.press("escape")
+        await until(pilot, lambda: chat(app).prompt.text == "Two")
+        assert chat(app).live == [first]
+
+
+async def test_a_running_reply_is_picked_up_from_its_beginning(app: CharlieApp, client: Client, until: Until) -> None:
+    conversation = converse(client, "River", "One", "Two")
+    job = client.chat(conversation.id, "Three")
+    take(client, job.id)
+    client.jobs.write(job.id, Text("from the "))
+    client.jobs.write(job.id, Text("beginning"))
+    async with app.run_test() as pilot:
+        await until(pilot, lambda: bool(chat(app).live) and chat(app).live[0].text == "from the beginning")
+        assert [turn.text for turn in chat(app).transcript.turns[:3]] == ["One", "Two", "Three"]
+
+
+async def test_a_reply_asked_for_elsewhere_appears(app: CharlieApp, client: Client, until: Until) -> None:
+    conversation = converse(client, "River", "One", "Two")
+    async with app.run_test() as pilot:
+        await until(pilot, lambda: len(chat(app).transcript.turns) == 2)
+        job = client.chat(conversation.id, "Three")
+        await until(pilot, lambda: [reply.turn_id for reply in chat(app).live] == [job.id])
+
+
+async def test_a_message_that_cannot_be_sent_comes_back(app: CharlieApp, client: Client, until: Until) -> None:
+    conversation = converse(client, "River", "One", "Two")
+    async with app.run_test() as pilot:
+        await until(pilot, lambda: len(chat(app).transcript.turns) == 2)
+        client.library.delete_conversation(conversation.id)
+        chat(app).prompt.insert("Precious")
+        await pilot.press("enter")
+        await until(pilot, lambda: chat(app).prompt.text == "Precious")
+        assert chat(app).notice.has_class("-failed")
+
+
+async def test_text_is_never_markup_nor_control_sequence(app: CharlieApp, client: Client, until: Until) -> None:
+    converse(client, "[red]t", "[bold]b[/] \x1b[31mr\x00", "a\x1b]52;c;aGk=\x07 [link](http://a.invalid)")
+    async with app.run_test() as pilot:
+        await until(pilot, lambda: len(chat(app).transcript.turns) == 2)
+        mine, reply = chat(app).transcript.turns
+        assert str(mine.query_one(".words", Static).content) == "[bold]b[/] [31mr"
+        assert isinstance(reply, Reply)
+        assert reply.words.source == "a]52;c;aGk= [link](http://a.invalid)"
+        assert "[red]t" in str(chat(app).list.options.options[0].prompt)
+
+
+async def test_a_paste_of_a_megabyte_is_sent_whole(app: CharlieApp, client: Client, until: Until) -> None:
+    text = "word " * 200_000
+    async with app.run_test() as pilot:
+        chat(app).prompt.post_message(events.Paste(text))
+        await until(pilot, lambda: chat(app).prompt.text == "[pasted text 1: 1,000,000 characters]")
+        await pilot.press("enter")
+        await until(pilot, lambda: bool(chat(app).live))
+        conversation = chat(app).conversation
+        assert conversation is not None
+        assert client.library.messages(conversation.id)[0].text == text
+
+
+async def test_only_the_latest_turns_are_mounted_until_one_scrolls_up(
+    app: CharlieApp, client: Client, until: Until
+) -> None:
+    converse(client, "Long", *(f"turn {number}" for number in range(MOUNTED * 2)))
+    async with app.run_test() as pilot:
+        transcript = chat(app).transcript
+        await until(pilot, lambda: len(transcript.turns) == MOUNTED)
+        await until(pilot, lambda: transcript.scroll_y > 0 and transcript.scroll_y == transcript.max_scroll_y)
+        first = transcript.turns[0]
+        transcript.scroll_home(animate=False)
+        await until(pilot, lambda: len(transcript.turns) == MOUNTED * 2)
+        await until(pilot, lambda: transcript.scroll_y > 0)
+        assert transcript.turns[0].text == "turn 0"
+        assert transcript.region.contains_region(first.region.clip(80, 3))
+
+
+async def test_prompt_keeps_a_history_and_a_draft_for_each_conversation(
+    app: CharlieApp, client: Client, until: Until
+) -> None:
+    converse(client, "River", "One", "Two", "Three", "Four")
+    async with app.run_test() as pilot:
+        await until(pilot, lambda: len(chat(app).transcript.turns) == 4)
+        await pilot.press("d", "up")
+        assert chat(app).prompt.text == "Three"
+        await pilot.press("up")
+        assert chat(app).prompt.text == "One"
+        await pilot.press("down", "down")
+        assert chat(app).prompt.text == "d"
+        await pilot.press("ctrl+n")
+        await until(pilot, lambda: chat(app).conversation is None and chat(app).prompt.text == "")
+        await pilot.press("ctrl+b", "enter")
+        await until(pilot, lambda: chat(app).prompt.text == "d")
+
+
+async def test_an_earlier_turn_is_changed_in_a_branch(app: CharlieApp, client: Client, until: Until) -> None:
+    old = converse(client, "River", "One", "Two", "Three", "Four")
+    async with app.run_test() as pilot:
+        await until(pilot, lambda: len(chat(app).transcript.turns) == 4)
+        chat(app).transcript.turns[-1].focus()
+        await pilot.press("up", "e")
+        await until(pilot, lambda: chat(app).prompt.text == "Three")
+        assert [turn.text for turn in chat(app).transcript.turns] == ["One", "Two"]
+        assert len(client.library.messages(old.id)) == 4
+        assert len(client.library.conversations()) == 2
+
+
+async def test_a_conversation_is_deleted_only_when_asked_twice(app: CharlieApp, client: Client, until: Until) -> None:
+    converse(client, "River", "One", "Two")
+    async with app.run_test(size=(120, 36)) as pilot:
+        await until(pilot, lambda: len(chat(app).transcript.turns) == 2)
+        chat(app).list.options.focus()
+        await until(pilot, lambda: chat(app).list.highlighted is not None)
+        await pilot.press("d")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, ChatScreen))
+        assert len(client.library.conversations()) == 1
+        await pilot.press("d")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
+        await pilot.press("tab", "enter")
+        await until(pilot, lambda: not client.library.conversations())
+        await until(pilot, lambda: not chat(app).transcript.turns)
+
+
+async def test_a_conversation_is_renamed_searched_and_exported(app: CharlieApp, client: Client, until: Until) -> None:
+    converse(client, "Bread", "Rise", "Well")
+    converse(client, "River", "One", "Two", at=AT + 100)
+    async with app.run_test(size=(120, 36)) as pilot:
+        options = chat(app).list.options
+        await until(pilot, lambda: len(chat(app).transcript.turns) == 2 and options.option_count == 2)
+        await pilot.press("ctrl+t")
+        await until(pilot, lambda: isinstance(app.screen, TextDialog))
+        await pilot.press("end", *" walk", "enter")
+        await until(pilot, lambda: "River walk" in str(options.options[0].prompt))
+        options.focus()
+        await pilot.press("slash", *"bRE")
+        await until(pilot, lambda: [str(option.prompt).strip() for option in options.options] == ["Bread"])
+        await pilot.press("ctrl+s")
+        folder = client.paths.data / "exports"
+        await until(pilot, lambda: folder.exists() and any(folder.iterdir()))
+        (file,) = folder.iterdir()
+        assert file.read_text().startswith("# River walk\n\n## You · 2026-01-05 08:01\n\nOne\n")
+        await until(pilot, lambda: chat(app).notice.has_class("-told"))
+
+
+async def test_copying_a_reply(app: CharlieApp, client: Client, until: Until) -> None:
+    converse(client, "River", "One", "Two **2**")
+    async with app.run_test() as pilot:
+        await until(pilot, lambda: len(chat(app).transcript.turns) == 2)
+        await pilot.press("ctrl+y")
+        assert app.clipboard == "Two **2**"
+
+
+async def test_the_real_worker_answers(home: Path, until: Until) -> None:
+    client = Client(load_settings(), find_paths())
+    with Runtime(client) as runtime:
+        app = CharlieApp(client, runtime.tick)
+        async with app.run_test() as pilot:
+            reply = await send(pilot, until, "Hello, Charlie")
+            await until(pilot, lambda: not chat(app).live)
+            assert reply.text
+            assert " tokens · " in foot(reply)
+            assert "starter model" in reply.header.remark
+            conversation = chat(app).conversation
+            assert conversation is not None
+            assert [m.role for m in client.library.messages(conversation.id)] == ["user", "assistant"]
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_picture_of_nothing_yet(app: CharlieApp, size: tuple[int, int], snap_compare: SnapCompare) -> None:
+    assert snap_compare(app, terminal_size=size, run_before=still)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_picture_of_a_conversation(
+    app: CharlieApp, client: Client, until: Until, size: tuple[int, int], snap_compare: SnapCompare
+) -> None:
+    converse(client, "Exam week", "Tired.", at=AT - 9000)
+    river = converse(client, "The river walk", "I went for a *long* walk.", "That sounds **peaceful**.\n\n- a\n- b")
+    stats = {**STATS, "left_out": 12, "starter": True}
+    client.library.put_message(river.id, StoredMessage(f"{2:020x}", "user", "And then?", AT + 60))
+    stopped = StoredMessage(f"{3:020x}", "assistant", "Then you", AT + 61, MessageState.CANCELLED, stats)
+    client.library.put_message(river.id, stopped)
+
+    async def settle(pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: len(chat(app).transcript.turns) == 4)
+        await still(pilot)
+
+    assert snap_compare(app, terminal_size=size, run_before=settle)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_picture_of_prefill(
+    app: CharlieApp, client: Client, until: Until, size: tuple[int, int], snap_compare: SnapCompare
+) -> None:
+    river = converse(client, "The river walk", "I went for a long walk.", "That sounds peaceful.")
+    client.library.put_message(river.id, StoredMessage(f"{2:020x}", "user", "And then?", AT + 60))
+    job = client.submit(JobKind.CHAT, {"conversation": river.id, "sampling": {}}, river.id)
+    take(client, job.id)
+
+    async def settle(pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: len(chat(app).live) == 1)
+
+        def told() -> bool:
+            # Progress is not kept for who follows the events later than it was published.
+            client.bus.publish(JobProgress(job.id, "prefill", 1204, 2048))
+            return line(chat(app).live[0]).startswith("reading 1,204")
+
+        await until(pilot, told)
+        await still(pilot)
+
+    assert snap_compare(app, terminal_size=size, run_before=settle)
+
+
+def test_picture_of_the_list_over_the_content(
+    app: CharlieApp, client: Client, until: Until, snap_compare: SnapCompare
+) -> None:
+    converse(client, "Exam week", "Tired.", at=AT - 9000)
+    converse(client, "The river walk", "I went for a long walk.", "That sounds peaceful.")
+
+    async def settle(pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: len(chat(app).transcript.turns) == 2)
+        await pilot.press("ctrl+b")
+        options = chat(app).list.options
+        await until(pilot, lambda: options.option_count == 2 and options.has_focus)
+        await still(pilot)
+
+    assert snap_compare(app, terminal_size=(80, 24), run_before=settle)

@@ -1,0 +1,344 @@
+"""Journal over a real database; the test plays the worker where a phase has to be held still."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from textual import events
+from textual.pilot import Pilot
+from textual.widgets import Input, TextArea
+
+from app.client import Client
+from app.runtime import Runtime
+from app.screens.journal import JournalScreen
+from app.tui import CharlieApp
+from app.widgets.dialogs import ConfirmDialog
+from app.widgets.entry_editor import LONGEST_LINE, break_long_lines
+from core.library import Entry, EntryState
+from core.paths import find_paths
+from core.settings import load_settings
+from tasks.jobs import Ended, Hit, Hits, JobKind, JobState, Text
+from tests.app.conftest import Until
+
+AT = 1767600000.0  # 2026-01-05 08:00 UTC
+SIZES = [(80, 24), (120, 36)]
+SnapCompare = Callable[..., bool]
+
+
+async def journal(pilot: Pilot[None], until: Until) -> JournalScreen:
+    """Go to the journal and wait until it has read the entries."""
+    assert isinstance(pilot.app, CharlieApp)
+    entries = len(pilot.app.client.library.entries())
+    await pilot.press("f3")
+    await until(pilot, lambda: isinstance(pilot.app.screen, JournalScreen) and pilot.app.screen.editor.is_mounted)
+    screen = pilot.app.screen
+    assert isinstance(screen, JournalScreen)
+    await until(pilot, lambda: len(screen.entry_list.entries) == entries and screen.editor.area.has_focus)
+    return screen
+
+
+def keep(client: Client, text: str, at: float = AT, state: EntryState = EntryState.FINDABLE, error: str = "") -> Entry:
+    """An entry as it would be had it been written then."""
+    made = client.library.new_entry(text)
+    entry = replace(made, created=at, updated=at, state=state, error=error, ingested=state is EntryState.FINDABLE)
+    client.library._put_entry(entry)
+    return entry
+
+
+def titles(screen: JournalScreen) -> list[str]:
+    return [str(option.prompt).replace("\xa0", " ") for option in screen.entry_list.options.options if option.id]
+
+
+def jobs(client: Client, kind: JobKind) -> list[str]:
+    return [queued.job.id for queued in client.queue() if queued.job.kind is kind]
+
+
+def hit(entry: Entry, similarity: float, relevance: float | None = None) -> Hit:
+    return Hit(entry.id, entry.title, entry.text, similarity, relevance)
+
+
+async def seek(pilot: Pilot[None], until: Until, screen: JournalScreen, text: str) -> str:
+    """Type into the field, press Enter, and return the id of the job."""
+    screen.field.focus()
+    screen.field.value = text
+    await pilot.press("enter")
+    await until(pilot, lambda: screen.following is not None)
+    assert screen.following is not None
+    return screen.following.job_id
+
+
+async def still(pilot: Pilot[None]) -> None:
+    """Stop what blinks, so that two pictures of the same state are the same."""
+    for area in pilot.app.screen.query(TextArea):
+        area.cursor_blink = False
+    for field in pilot.app.screen.query(Input):
+        field.cursor_blink = False
+    await pilot.pause()
+
+
+async def test_what_is_typed_is_saved_then_read_in_once(app: CharlieApp, client: Client, until: Until) -> None:
+    async with app.run_test() as pilot:
+        screen = await journal(pilot, until)
+        await pilot.press(*"Bread rose.")
+        assert "not saved yet" in str(screen.editor.head.content)
+        await until(pilot, lambda: [entry.text for entry in client.library.entries()] == ["Bread rose."])
+        await until(pilot, lambda: "· saved" in str(screen.editor.head.content))
+        await until(pilot, lambda: len(jobs(client, JobKind.INGEST)) == 1)
+        await pilot.press("ctrl+n")
+        await until(pilot, lambda: screen.editor.entry_id is None)
+        assert len(jobs(client, JobKind.INGEST)) == 1
+
+
+async def test_going_elsewhere_saves_at_once(app: CharlieApp, client: Client, until: Until) -> None:
+    entry = keep(client, "River")
+    async with app.run_test() as pilot:
+        screen = await journal(pilot, until)
+        await pilot.press(*"New")
+        screen.entry_list.options.focus()
+        await until(pilot, lambda: screen.entry_list.options.option_count == 2)
+        await pilot.press("end", "enter")
+        await until(pilot, lambda: screen.editor.entry_id == entry.id)
+        assert {each.text for each in client.library.entries()} == {"River", "New"}
+        await pilot.press("end", *"side")
+    assert client.library.entry(entry.id).text == "Riverside"
+    assert len(jobs(client, JobKind.INGEST)) == 2
+
+
+async def test_an_entry_that_was_deleted_elsewhere_is_not_lost(app: CharlieApp, client: Client, until: Until) -> None:
+    entry = keep(client, "River")
+    async with app.run_test() as pilot:
+        screen = await journal(pilot, until)
+        screen.open_entry(entry.id)
+        await until(pilot, lambda: screen.editor.area.text == "River")
+        client.library.delete_entry(entry.id)
+        await pilot.press("end", *"side")
+        await until(pilot, lambda: [each.text for each in client.library.entries()] == ["Riverside"])
+
+
+async def test_the_state_of_an_entry_follows_its_ingestion(app: CharlieApp, client: Client, until: Until) -> None:
+    entry = keep(client, "River", state=EntryState.SAVED)
+    async with app.run_test() as pilot:
+        screen = await journal(pilot, until)
+        assert titles(screen) == ["· River"]
+        screen.open_entry(entry.id)
+        await until(pilot, lambda: screen.editor.entry_id == entry.id)
+        job = client.ingest(entry)
+        client.library.mark_entry(entry.id, 1, EntryState.READING)
+        client.jobs.advance(job.id, JobState.RUNNING, {JobState.QUEUED})
+        await until(pilot, lambda: titles(screen) == ["◐ River"])
+        client.library.mark_entry(entry.id, 1, EntryState.FAILED, "It needs 1.3 GB.")
+        client.jobs.end(job.id, Ended(JobState.FAILED, None, "It needs 1.3 GB."))
+        await until(pilot, lambda: titles(screen) == ["! River\n  It needs 1.3 GB."])
+        assert str(screen.editor.notice.content).startswith("It needs 1.3 GB. ")
+        waiting = len(jobs(client, JobKind.INGEST))
+        screen.entry_list.options.focus()
+        await pilot.press("end", "r")
+        await until(pilot, lambda: len(jobs(client, JobKind.INGEST)) == waiting + 1)
+        client.library.mark_entry(entry.id, 1, EntryState.FINDABLE)
+        again = jobs(client, JobKind.INGEST)[-1]
+        client.jobs.advance(again, JobState.RUNNING, {JobState.QUEUED})
+        client.jobs.end(again, Ended(JobState.DONE))
+        await until(pilot, lambda: titles(screen) == ["● River"])
+
+
+async def test_typing_filters_in_any_case(app: CharlieApp, client: Client, until: Until) -> None:
+    keep(client, "A walk\nby the RIVER")
+    keep(client, "Bread", AT - 9000)
+    async with app.run_test() as pilot:
+        screen = await journal(pilot, until)
+        await pilot.press("ctrl+f", *"river")
+        await until(pilot, lambda: titles(screen) == ["● A walk"])
+        await pilot.press("escape")
+        await until(pilot, lambda: len(titles(screen)) == 2)
+
+
+async def test_results_come_nearest_first_and_are_reordered(app: CharlieApp, client: Client, until: Until) -> None:
+    river, exam = keep(client, "A walk by the river"), keep(client, "Exam week", AT - 9000)
+    async with app.run_test() as pilot:
+        screen = await journal(pilot, until)
+        job = await seek(pilot, until, screen, "calm")
+        client.jobs.advance(job, JobState.RUNNING, {JobState.QUEUED})
+        client.jobs.write(job, Hits((hit(river, 0.7), hit(exam, 0.4)), reranked=False))
+        await until(pilot, lambda: [o.id for o in screen.results.options.options] == [river.id, exam.id])
+        client.jobs.write(job, Hits((hit(exam, 0.4, 0.9), hit(river, 0.7, 0.1)), reranked=True))
+        client.jobs.end(job, Ended(JobState.DONE, {}))
+        await until(pilot, lambda: screen.following is None)
+        assert [o.id for o in screen.results.options.options] == [exam.id, river.id]
+        assert "▇▇▇▇▇▇▇▁ 0.90  Exam week" in str(screen.results.options.options[0].prompt)
+        await pilot.press("enter")
+        await until(pilot, lambda: screen.editor.entry_id == exam.id and screen.shown == "editor")
+
+
+async def test_an_answer_cites_entries_that_open(app: CharlieApp, client: Client, until: Until) -> None:
+    river, exam = keep(client, "A walk by the river"), keep(client, "Exam week", AT - 9000)
+    async with app.run_test() as pilot:
+        screen = await journal(pilot, until)
+        job = await seek(pilot, until, screen, "? when was I calm")
+        assert client.jobs.get(job).kind is JobKind.ASK
+        client.jobs.advance(job, JobState.RUNNING, {JobState.QUEUED})
+        client.jobs.write(job, Text("By the river [1]"))
+        await until(pilot, lambda: screen.answer.words.source == "By the river [1]")
+        citations = [
+            {"number": 1, "entry": river.id, "title": river.title},
+            {"number": 2, "entry": exam.id, "title": "E"},
+        ]
+        client.jobs.end(job, Ended(JobState.DONE, {"text": "By the river [1] [7].", "citations": citations}))
+        await until(pilot, lambda: screen.following is None)
+        assert screen.answer.words.source == "By the river [\\[1\\]](entry:1) [7]."
+        await pilot.press("2")
+        await until(pilot, lambda: screen.editor.entry_id == exam.id and screen.shown == "editor")
+
+
+async def test_escape_stops_a_search_then_leads_back(app: CharlieApp, client: Client, until: Until) -> None:
+    async with app.run_test() as pilot:
+        screen = await journal(pilot, until)
+        job = await seek(pilot, until, screen, "calm")
+        await pilot.press("escape")
+        await until(pilot, lambda: screen.following is None)
+        assert client.jobs.get(job).state is JobState.CANCELLED
+        assert str(screen.results.foot.content) == "Stopped."
+        await pilot.press("escape")
+        assert screen.shown == "editor"
+        assert screen.field.has_focus
+        assert screen.field.value == "calm"
+
+
+async def test_a_failed_search_says_why_and_keeps_the_query(app: CharlieApp, client: Client, until: Until) -> None:
+    async with app.run_test() as pilot:
+        screen = await journal(pilot, until)
+        job = await seek(pilot, until, screen, "calm")
+        client.jobs.advance(job, JobState.RUNNING, {JobState.QUEUED})
+        client.jobs.end(job, Ended(JobState.FAILED, None, "It needs 1.3 GB.", "Close something."))
+        await until(pilot, lambda: screen.following is None)
+        assert str(screen.results.foot.content).startswith("It needs 1.3 GB. Close something. ")
+        assert screen.field.value == "calm"
+
+
+async def test_an_entry_is_deleted_only_when_asked_twice(app: CharlieApp, client: Client, until: Until) -> None:
+    keep(client, "River")
+    async with app.run_test() as pilot:
+        screen = await journal(pilot, until)
+        screen.entry_list.options.focus()
+        for keys, left in ((("escape",), 1), (("tab", "enter"), 0)):
+            await pilot.press("end", "d")
+            await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
+            await pilot.press(*keys)
+            await until(pilot, lambda: app.screen is screen)
+            await until(pilot, lambda left=left: len(client.library.entries()) == left)  # type: ignore[misc]
+
+
+async def test_a_paste_of_a_megabyte_on_one_line_is_kept(app: CharlieApp, client: Client, until: Until) -> None:
+    text = "word " * 200_000 + "\x1b[31m\x00end"
+    async with app.run_test() as pilot:
+        screen = await journal(pilot, until)
+        screen.editor.area.post_message(events.Paste(text))
+        await until(pilot, lambda: len(client.library.entries()) == 1)
+        saved = client.library.entries()[0].text
+        assert saved.split() == ["word"] * 200_000 + ["[31mend"]
+        assert max(len(line) for line in saved.split("\n")) <= LONGEST_LINE
+
+
+def test_long_lines_are_broken_without_losing_a_word() -> None:
+    assert break_long_lines("a\n\nb ") == "a\n\nb "
+    unbroken = "x" * (LONGEST_LINE * 2 + 5)
+    assert break_long_lines(unbroken).replace("\n", "") == unbroken
+
+
+async def test_the_real_worker_reads_in_finds_and_answers(home: Path, until: Until) -> None:
+    client = Client(load_settings(), find_paths())
+    with Runtime(client) as runtime:
+        entry = client.library.new_entry("I baked bread and it rose well.")
+        client.ingest(entry)
+        app = CharlieApp(client, runtime.tick)
+        async with app.run_test() as pilot:
+            screen = await journal(pilot, until)
+            await until(pilot, lambda: titles(screen) == ["● I baked bread and it rose well."])
+            await pilot.press("ctrl+f", *"bread", "enter")
+            await until(pilot, lambda: "by relevance" in str(screen.results.heading.content))
+            assert [option.id for option in screen.results.options.options] == [entry.id]
+            await until(pilot, lambda: screen.following is None)
+            screen.field.value = "? what did I bake"
+            await pilot.press("ctrl+f", "enter")
+            await until(pilot, lambda: " tokens" in str(screen.answer.foot.content))
+            assert screen.answer.text
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_picture_of_nothing_yet(
+    app: CharlieApp, until: Until, size: tuple[int, int], snap_compare: SnapCompare
+) -> None:
+    async def settle(pilot: Pilot[None]) -> None:
+        await journal(pilot, until)
+        await still(pilot)
+
+    assert snap_compare(app, terminal_size=size, run_before=settle)
+
+
+def some(client: Client) -> list[Entry]:
+    return [
+        keep(client, "A long walk by the river, and I felt calm.\n\nThe water was high."),
+        keep(client, "Exam week: tired, but the algebra went well.", AT - 40_000, EntryState.READING),
+        keep(client, "Bread", AT - 50_000, EntryState.FAILED, "The embedding model needs 1.3 GB; 0.9 GB are free."),
+        keep(client, "Snow", AT - 90_000, EntryState.SAVED),
+    ]
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_picture_of_an_entry(
+    app: CharlieApp, client: Client, until: Until, size: tuple[int, int], snap_compare: SnapCompare
+) -> None:
+    river = some(client)[0]
+
+    async def settle(pilot: Pilot[None]) -> None:
+        screen = await journal(pilot, until)
+        screen.open_entry(river.id)
+        await until(pilot, lambda: screen.editor.entry_id == river.id)
+        await still(pilot)
+
+    assert snap_compare(app, terminal_size=size, run_before=settle)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_picture_of_results(
+    app: CharlieApp, client: Client, until: Until, size: tuple[int, int], snap_compare: SnapCompare
+) -> None:
+    river, exam, *_ = some(client)
+
+    async def settle(pilot: Pilot[None]) -> None:
+        screen = await journal(pilot, until)
+        job = await seek(pilot, until, screen, "calm")
+        client.jobs.advance(job, JobState.RUNNING, {JobState.QUEUED})
+        client.jobs.write(job, Hits((hit(river, 0.7, 0.93), hit(exam, 0.4, 0.12)), reranked=True))
+        client.jobs.end(job, Ended(JobState.DONE, {}))
+        await until(pilot, lambda: screen.following is None)
+        await still(pilot)
+
+    assert snap_compare(app, terminal_size=size, run_before=settle)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_picture_of_an_answer(
+    app: CharlieApp, client: Client, until: Until, size: tuple[int, int], snap_compare: SnapCompare
+) -> None:
+    river, exam, *_ = some(client)
+    citations = [
+        {"number": 1, "entry": river.id, "title": river.title, "cited": True},
+        {"number": 2, "entry": exam.id, "title": exam.title, "cited": False},
+    ]
+    result = {
+        "text": "You were calm **by the river** [1].", "citations": citations, "starter": True,
+        "completion_tokens": 12, "tokens_per_second": 41.0, "ttft_ms": 38.0,
+    }  # fmt: skip
+
+    async def settle(pilot: Pilot[None]) -> None:
+        screen = await journal(pilot, until)
+        job = await seek(pilot, until, screen, "? when was I calm")
+        client.jobs.advance(job, JobState.RUNNING, {JobState.QUEUED})
+        client.jobs.end(job, Ended(JobState.DONE, result))
+        await until(pilot, lambda: screen.following is None)
+        await still(pilot)
+
+    assert snap_compare(app, terminal_size=size, run_before=settle)
