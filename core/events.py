@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
+from core.text import clean
+
 if TYPE_CHECKING:
     from core.database import RedisClient
 
@@ -163,8 +165,8 @@ class Snapshot:
 
 
 def encode(event: Event | Snapshot) -> str:
-    """One JSON object with a `kind`."""
-    return json.dumps({"kind": type(event).__name__, **asdict(event)}, ensure_ascii=False)
+    """One JSON object with a `kind`. It can always be sent: a file's name may hold what is not text."""
+    return clean(json.dumps({"kind": type(event).__name__, **asdict(event)}, ensure_ascii=False))
 
 
 def decode(text: str) -> Event | None:

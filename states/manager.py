@@ -6,7 +6,7 @@ import gc
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -40,9 +40,10 @@ def never() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """The registry's record of a loaded model, with the readings before and after its load."""
+    """The registry's record of a loaded model: the stamp of its file, and the readings before and after its load."""
 
     spec: ModelSpec
+    stamp: tuple[int, int]
     model: engine.Model
     before: Memory
     after: Memory
@@ -98,7 +99,10 @@ class ModelManager:
     def is_warm(self, role: Role) -> bool:
         """Whether a lease of this role would begin at once. Raises what `lease` raises for a file."""
         loaded = self._registry.get(role)
-        return loaded is not None and loaded.spec == self._wanted(role)
+        if loaded is None:
+            return False
+        wanted = self._wanted(role)
+        return (loaded.spec, loaded.stamp) == (wanted, self._known[role].stamp)
 
     @overload
     def lease(
@@ -143,17 +147,21 @@ class ModelManager:
         before = read_memory()
         if not self._fire("unload", loaded.spec, reason):
             raise CharlieError("The model is in use.", "Wait for the reply, or stop it first.")
-        failure = ""
+        spec, taken = loaded.spec, (loaded.before, loaded.after)
+        failure, after = "", None
         try:
             loaded.model.close()
         except Exception as error:
-            log.exception("Closing %s failed; it is given up.", loaded.spec.name)
+            log.exception("Closing %s failed; it is given up.", spec.name)
             failure = f"closing it failed: {error}"
-        spec, taken = loaded.spec, (loaded.before, loaded.after)
         del loaded
         self._registry.clear()
         gc.collect()
-        after = await_return(before, *taken)
+        try:
+            after = await_return(before, *taken)
+        except Exception as error:
+            log.exception("The memory could not be read after %s was closed.", spec.name)
+            failure = failure or f"reading the memory failed: {error}"
         self._fire("unload_failed" if failure else "unloaded", spec, failure or reason, before, after)
         return True
 
@@ -186,18 +194,18 @@ class ModelManager:
         self._load(spec, need, cancelled)
 
     def _load(self, spec: ModelSpec, need: Footprint, cancelled: Callable[[], bool]) -> None:
-        before = read_memory()
+        before, stamp = read_memory(), _stamp(spec)
         if not self._fire("load", spec, "", before, need=need):
             raise refuse(spec, need, before, self.settings.memory)
         try:
             if cancelled():
                 raise CancelledError  # noqa: TRY301  # it ends the load like any other failure
             model = engine.load(spec, on_progress=self._progress(spec), cancelled=cancelled)
+            loaded = Loaded(spec, stamp, model, before, read_memory())
         except BaseException as error:
             gc.collect()
-            self._fire("load_failed", spec, str(error), before, read_memory())
+            self._fire("load_failed", spec, str(error), before)
             raise
-        loaded = Loaded(spec, model, before, read_memory())
         self._registry[spec.role] = loaded
         self._fire("loaded", spec, "", before, loaded.after)
 
@@ -208,7 +216,9 @@ class ModelManager:
             nonlocal sent
             if time.monotonic() - sent > PROGRESS_SECONDS:
                 sent = time.monotonic()
-                self._bus.publish(LoadProgress(spec.role.value, spec.name, fraction))
+                # Called by llama.cpp in the middle of a load, which a lost event is no reason to stop.
+                with suppress(redis.RedisError):
+                    self._bus.publish(LoadProgress(spec.role.value, spec.name, fraction))
 
         return progress
 

@@ -1,0 +1,347 @@
+"""The exact list of events for what the manager does, with real models."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from redis.exceptions import ConnectionError as Lost
+
+from app.client import Client
+from core import engine
+from core.errors import CancelledError, LoadFailedError, ModelFileError, SettingsError
+from core.events import LoadProgress, Snapshot, StateChanged, WorkerUp
+from core.model_files import ModelSpec
+from core.settings import Role, SettingsFile
+from states import manager as manager_module
+from states.lifecycle import Phase
+from states.manager import ModelManager
+from tests.model_files import write_refused
+from tests.states.walks import changes, legal, state_changes, steps
+
+LOAD = ["load instruct", "loaded instruct"]
+UNLOAD = ["unload instruct", "unloaded instruct"]
+FAILED = ["load instruct", "load_failed instruct"]
+
+
+def use(client: Client, role: Role, file: Path) -> None:
+    client.paths.config_file.write_text(f'[{role}]\nfile = "{file}"\n')
+
+
+def warm(manager: ModelManager, role: Role) -> None:
+    with manager.lease(role):
+        pass
+
+
+def told(client: Client) -> list[str]:
+    history = changes(client.bus)
+    assert legal(history)
+    events = state_changes(client.bus)
+    assert [event.seq for event in events] == list(range(1, len(events) + 1))
+    snapshot = client.snapshot()
+    if events:
+        last = events[-1]
+        assert (snapshot.seq, snapshot.phase, snapshot.since) == (last.seq, last.to, last.at)
+        assert snapshot.role == (None if last.to == "empty" else last.role)
+    return steps(history)
+
+
+def test_load(manager: ModelManager, client: Client) -> None:
+    with manager.lease(Role.INSTRUCT) as model:
+        assert manager.load_seconds > 0
+        assert told(client) == LOAD
+        assert model.count_tokens("hello") > 0
+    assert told(client) == LOAD
+    first, last = state_changes(client.bus)
+    assert (first.source, first.to, first.model, first.starter) == ("empty", "loading", "starter-instruct", True)
+    assert first.before is not None
+    assert first.after is None
+    assert (last.source, last.to, last.reason) == ("loading", "warm", "")
+    assert last.before is not None
+    assert last.after is not None
+    assert last.elapsed_ms > 0
+    assert client.snapshot().model == "starter-instruct"
+
+
+def test_progress_is_told_between(manager: ModelManager, client: Client) -> None:
+    follow = client.bus.follow(lambda: False)
+    assert isinstance(next(follow), Snapshot)
+    warm(manager, Role.INSTRUCT)
+    seen = []
+    for item in follow:
+        seen.append(item)
+        if isinstance(item, StateChanged) and item.trigger == "loaded":
+            break
+    fractions = [item.fraction for item in seen if isinstance(item, LoadProgress)]
+    assert fractions == sorted(fractions)
+    assert fractions
+    assert all(0 <= fraction <= 1 for fraction in fractions)
+
+
+def test_a_second_lease_of_the_same_role_publishes_nothing(manager: ModelManager, client: Client) -> None:
+    with manager.lease(Role.INSTRUCT) as one:
+        with manager.lease(Role.INSTRUCT) as two:
+            assert one is two
+        assert manager.load_seconds == 0
+        assert told(client) == LOAD
+        assert not manager.not_leased(None)  # type: ignore[arg-type]  # the guard looks at the leases alone
+    with manager.lease(Role.INSTRUCT) as three:
+        assert three is one
+    assert told(client) == LOAD
+
+
+def test_swap(manager: ModelManager, client: Client) -> None:
+    warm(manager, Role.INSTRUCT)
+    warm(manager, Role.EMBEDDING)
+    assert told(client) == [*LOAD, *UNLOAD, "load embedding", "loaded embedding"]
+    assert list(manager._registry) == [Role.EMBEDDING]
+    assert state_changes(client.bus)[2].reason == "embedding is wanted"
+
+
+def test_unload(manager: ModelManager, client: Client) -> None:
+    assert manager.unload_model("asked for") is False
+    assert told(client) == []
+    warm(manager, Role.INSTRUCT)
+    assert manager.unload_model("asked for") is True
+    assert told(client) == [*LOAD, *UNLOAD]
+    assert [event.reason for event in state_changes(client.bus)[2:]] == ["asked for", "asked for"]
+    assert manager.unload_model("asked for") is False
+    assert manager._registry == {}
+
+
+def test_a_load_that_llama_cpp_refuses(manager: ModelManager, client: Client, starters: dict[Role, Path]) -> None:
+    use(client, Role.INSTRUCT, write_refused(client.paths.models / "refused.gguf", starters[Role.INSTRUCT]))
+    with pytest.raises(LoadFailedError, match=r"refused\.gguf could not be loaded") as failed:
+        warm(manager, Role.INSTRUCT)
+    assert told(client) == FAILED
+    assert state_changes(client.bus)[-1].reason == str(failed.value)
+    assert client.snapshot().reason == str(failed.value)
+    client.paths.config_file.unlink()
+    warm(manager, Role.INSTRUCT)
+    assert told(client) == [*FAILED, *LOAD]
+
+
+def test_a_file_that_is_cut_off_after_it_was_looked_at(
+    manager: ModelManager, client: Client, starters: dict[Role, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = client.paths.models / "cut.gguf"
+    shutil.copyfile(starters[Role.INSTRUCT], file)
+    use(client, Role.INSTRUCT, file)
+    fire = manager._fire
+
+    def cut_first(trigger: str, *args: object, **kwargs: object) -> bool:
+        if trigger == "load":
+            os.truncate(file, file.stat().st_size // 2)
+        return fire(trigger, *args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(manager, "_fire", cut_first)
+    with pytest.raises((ModelFileError, LoadFailedError), match=r"cut\.gguf"):
+        warm(manager, Role.INSTRUCT)
+    assert told(client) == FAILED
+    assert manager.state is Phase.EMPTY
+
+
+def test_a_file_that_cannot_be_used_is_refused_before_anything_is_unloaded(
+    manager: ModelManager, client: Client, starters: dict[Role, Path]
+) -> None:
+    warm(manager, Role.EMBEDDING)
+    for role, file in (
+        (Role.INSTRUCT, client.paths.models / "none.gguf"),
+        (Role.INSTRUCT, starters[Role.RERANKER]),
+        (Role.RERANKER, starters[Role.INSTRUCT]),
+    ):
+        use(client, role, file)
+        with pytest.raises(ModelFileError):
+            warm(manager, role)
+    assert told(client) == ["load embedding", "loaded embedding"]
+    assert manager.state is Phase.WARM
+
+
+def test_a_broken_configuration_changes_nothing(manager: ModelManager, client: Client) -> None:
+    warm(manager, Role.INSTRUCT)
+    client.paths.config_file.write_text("keep_alive = [")
+    with pytest.raises(SettingsError):
+        warm(manager, Role.EMBEDDING)
+    client.paths.config_file.unlink()
+    warm(manager, Role.INSTRUCT)
+    assert told(client) == LOAD
+
+
+def test_a_cancelled_load(manager: ModelManager, client: Client) -> None:
+    with pytest.raises(CancelledError), manager.lease(Role.INSTRUCT, lambda: True):
+        pytest.fail("it was leased")
+    assert told(client) == FAILED
+    assert state_changes(client.bus)[-1].reason == "Cancelled."
+
+
+def test_a_load_cancelled_on_its_way(manager: ModelManager, client: Client) -> None:
+    asked = 0
+
+    def cancelled() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > 3
+
+    with pytest.raises(CancelledError), manager.lease(Role.INSTRUCT, cancelled):
+        pytest.fail("it was leased")
+    assert told(client) == FAILED
+    assert manager._registry == {}
+    warm(manager, Role.INSTRUCT)
+    assert told(client) == [*FAILED, *LOAD]
+
+
+def test_a_failed_unload(manager: ModelManager, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model really is closed; what fails is only said to have failed."""
+    with manager.lease(Role.INSTRUCT) as model:
+        close = model.close
+
+    def close_and_fail() -> None:
+        close()
+        raise OSError("the driver is gone")
+
+    monkeypatch.setattr(model, "close", close_and_fail)
+    assert manager.unload_model("asked for") is True
+    assert told(client) == [*LOAD, "unload instruct", "unload_failed instruct"]
+    assert "the driver is gone" in state_changes(client.bus)[-1].reason
+    assert manager._registry == {}
+    warm(manager, Role.INSTRUCT)
+    assert told(client)[-2:] == LOAD
+
+
+def fail_once_after(calls: int) -> Callable[[], object]:
+    """A reading of the memory that fails once, at its call number `calls`."""
+    real, count = manager_module.read_memory, 0
+
+    def read() -> object:
+        nonlocal count
+        count += 1
+        if count == calls:
+            raise OSError("the driver is gone")
+        return real()
+
+    return read
+
+
+def test_a_reading_that_fails_after_a_load_does_not_stick(
+    manager: ModelManager, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manager_module, "read_memory", fail_once_after(2))
+    with pytest.raises(OSError, match="the driver"):
+        warm(manager, Role.INSTRUCT)
+    assert told(client) == FAILED
+    assert manager._registry == {}
+    warm(manager, Role.INSTRUCT)
+    assert told(client) == [*FAILED, *LOAD]
+
+
+def test_a_reading_that_fails_after_an_unload_does_not_stick(
+    manager: ModelManager, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warm(manager, Role.INSTRUCT)
+
+    def fails(*_: object) -> None:
+        raise OSError("the driver is gone")
+
+    monkeypatch.setattr(manager_module, "await_return", fails)
+    assert manager.unload_model("asked for") is True
+    assert told(client) == [*LOAD, "unload instruct", "unload_failed instruct"]
+    assert manager._registry == {}
+
+
+def test_a_file_that_was_replaced_is_loaded_anew(
+    manager: ModelManager, client: Client, starters: dict[Role, Path]
+) -> None:
+    """Its header and size are the same: only the weights are others."""
+    file = client.paths.models / "mine.gguf"
+    shutil.copyfile(starters[Role.INSTRUCT], file)
+    use(client, Role.INSTRUCT, file)
+    warm(manager, Role.INSTRUCT)
+    shutil.copyfile(starters[Role.INSTRUCT], new := file.with_suffix(".new"))
+    os.utime(new, (1, 1))
+    new.replace(file)
+    assert not manager.is_warm(Role.INSTRUCT)
+    warm(manager, Role.INSTRUCT)
+    assert told(client) == [*LOAD, *UNLOAD, *LOAD]
+
+
+def test_another_file_counts_from_the_next_lease_on(
+    manager: ModelManager, client: Client, starters: dict[Role, Path]
+) -> None:
+    warm(manager, Role.INSTRUCT)
+    file = client.paths.models / "mine.gguf"
+    shutil.copyfile(starters[Role.INSTRUCT], file)
+    use(client, Role.INSTRUCT, file)
+    warm(manager, Role.INSTRUCT)
+    assert told(client) == [*LOAD, *UNLOAD, *LOAD]
+
+
+def test_a_file_name_that_is_not_text(manager: ModelManager, client: Client, starters: dict[Role, Path]) -> None:
+    """Its transitions are published like all others, and nothing sticks."""
+    file = Path(os.fsdecode(os.fsencode(client.paths.models) + b"/\xff.gguf"))
+    write_refused(file, starters[Role.INSTRUCT])
+    settings = manager.settings.model_copy(
+        update={"instruct": manager.settings.instruct.model_copy(update={"file": file})}
+    )
+    manager._settings._settings = settings
+    with pytest.raises(LoadFailedError):
+        warm(manager, Role.INSTRUCT)
+    assert told(client) == FAILED
+
+
+def test_a_lost_database_delays_what_is_told(
+    manager: ModelManager, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish, down = manager._bus.publish, True
+
+    def fails(*args: object) -> None:
+        if down:
+            raise Lost("gone")
+        publish(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(manager._bus, "publish", fails)
+    warm(manager, Role.INSTRUCT)
+    assert told(client) == []
+    down = False
+    manager.publish()
+    assert told(client) == LOAD
+
+
+def test_the_machine_goes_on_where_another_worker_ended(manager: ModelManager, client: Client) -> None:
+    manager.arrive(WorkerUp(4242))
+    warm(manager, Role.INSTRUCT)
+    assert client.snapshot().worker_pid == 4242
+    manager.leave()
+    left = client.snapshot()
+    assert (left.phase, left.worker_pid, left.seq) == ("empty", None, 4)
+    other = ModelManager(SettingsFile(), client.paths, client.bus)
+    other.arrive(WorkerUp(4343))
+    warm(other, Role.INSTRUCT)
+    other.leave()
+    assert told(client) == [*LOAD, *UNLOAD, *LOAD, *UNLOAD]
+
+
+def test_keep_alive_is_told_without_an_event(manager: ModelManager, client: Client) -> None:
+    manager.set_keep_alive(5.0)
+    assert client.snapshot().keep_alive_until is None
+    warm(manager, Role.INSTRUCT)
+    manager.set_keep_alive(5.0)
+    assert client.snapshot().keep_alive_until == 5.0
+    assert told(client) == LOAD
+    manager.unload_model("asked for")
+    assert client.snapshot().keep_alive_until is None
+
+
+def test_the_factory_is_asked_for_the_role(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever goes wrong in the factory, also what nobody foresaw, takes the declared way back."""
+    manager = ModelManager(SettingsFile(), client.paths, client.bus)
+
+    def fails(spec: ModelSpec, **_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine, "load", fails)
+    with pytest.raises(KeyboardInterrupt):
+        warm(manager, Role.RERANKER)
+    assert told(client) == ["load reranker", "load_failed reranker"]
