@@ -175,6 +175,8 @@ def session(*, worker: bool) -> Iterator[Session]:
     client = make_client()
     end_in_order()
     with Runtime(client, worker=worker) as runtime:
+        if worker and client.settings.database.url is not None and client.snapshot().worker_pid is None:
+            talk("No worker serves this database yet; `charlie worker` starts one.")
         yield Session(client, runtime)
 
 
