@@ -30,6 +30,8 @@ class MachineView:
     memory: Memory | None = None
     depth: int = 0
     running: str | None = None
+    queue_told: bool = False
+    """Whether an event has said since the bus was reached how long the queue is."""
     tokens_per_second: float | None = None
     """The last measured; kept after the generation that it is of."""
     generating: bool = False
@@ -40,11 +42,11 @@ class MachineView:
 
     def began(self, snapshot: Snapshot) -> MachineView:
         """The bus was reached anew: the snapshot counts, not what was seen before."""
-        return replace(self, snapshot=snapshot, lost=self.lost if snapshot.worker_lost else None)
+        return replace(self, snapshot=snapshot, queue_told=False, lost=self.lost if snapshot.worker_lost else None)
 
     def counted(self, waiting: int, running: str | None) -> MachineView:
-        """The queue was counted, as nothing else says how long it is when one attaches."""
-        return replace(self, depth=waiting, running=running)
+        """The queue was counted, as nothing else says how long it is when one attaches; an event is more recent."""
+        return self if self.queue_told else replace(self, depth=waiting, running=running)
 
     def seen(self, event: Event) -> MachineView:
         """The view after one event; what the snapshot already contains changes nothing."""
@@ -64,7 +66,7 @@ class MachineView:
                 return replace(self, generating=decoding, tokens_per_second=rate)
             case QueueChanged():
                 generating = self.generating and event.running == self.running
-                return replace(self, depth=event.depth, running=event.running, generating=generating)
+                return replace(self, depth=event.depth, running=event.running, queue_told=True, generating=generating)
             case MemoryRead():
                 return replace(self, memory=event.memory)
         assert_never(event)

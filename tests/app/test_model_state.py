@@ -68,7 +68,13 @@ def test_queue_and_memory_are_as_last_read() -> None:
     memory = Memory(16, 9, 1)
     view = after(QueueChanged(4, "a"), MemoryRead(memory))
     assert (view.depth, view.running, view.memory) == (4, "a", memory)
+
+
+def test_a_count_of_the_queue_never_replaces_a_later_event() -> None:
+    view = after()
     assert view.counted(2, None).depth == 2
+    assert view.seen(QueueChanged(4, None)).counted(2, None).depth == 4
+    assert view.seen(QueueChanged(4, None)).began(Snapshot()).counted(2, None).depth == 2
 
 
 def test_a_reading_taken_with_a_transition_counts() -> None:

@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Static
+
+from app.client import Client
+from app.model_facts import Broken, Known, read_facts
+from app.tui import CharlieApp
+from app.widgets.history import History
+from app.widgets.memory_gauge import gauge
+from app.widgets.model_table import ModelTable, row
+from app.widgets.state_graph import StateGraph
+from core import starter
+from core.events import (
+    Device,
+    Event,
+    JobChanged,
+    LoadProgress,
+    Memory,
+    MemoryRead,
+    Snapshot,
+    StateChanged,
+    WorkerLost,
+    WorkerUp,
+)
+from core.settings import Role
+from tasks.jobs import JobKind
+
+if TYPE_CHECKING:
+    from tests.app.conftest import Until
+
+GIB = 1024**3
+AT = 1_763_802_720.0
+MEMORY = Memory(16 * GIB, 9 * GIB, GIB // 2, (Device("NVIDIA RTX 3070", 8 * GIB, 3 * GIB),))
+UP = WorkerUp(4321, at=AT)
+LOADING = StateChanged(1, "empty", "loading", "load", "instruct", "starter", "fits", 6.0, starter=True, at=AT + 1)
+WARM = StateChanged(2, "loading", "warm", "loaded", "instruct", "starter", "", 1840.0, starter=True, at=AT + 3)
+UNLOADING = StateChanged(
+    3, "warm", "unloading", "unload", "instruct", "starter", "idle for 5 min", 300_000.0, starter=True, at=AT + 303
+)
+EMPTY = StateChanged(4, "unloading", "empty", "unloaded", None, None, "idle for 5 min", 210.0, at=AT + 304)
+LOST = WorkerLost(4321, "signal SIGKILL", 2, 5, at=AT + 305)
+STORY: list[Event] = [UP, LOADING, WARM, UNLOADING, EMPTY, LOST]
+PHASES = {"starting": 0, "loading": 2, "warm": 3, "unloading": 4, "empty": 5, "lost": 6}
+
+
+@pytest.fixture(scope="session")
+def starters(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("starters")
+    starter.ensure(folder)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def models(client: Client, starters: Path) -> None:
+    shutil.copytree(starters, client.paths.starter)
+
+
+def table_text(app: CharlieApp) -> str:
+    table = app.screen.query_one(ModelTable)
+    return "\n".join(str(table.get_option(role.value).prompt) for role in Role)
+
+
+def history_text(app: CharlieApp) -> str:
+    return str(app.screen.query_one(History).query_one(Static).visual)
+
+
+async def open_models(pilot: Pilot[None], until: Until) -> None:
+    app = pilot.app
+    assert isinstance(app, CharlieApp)
+    await pilot.press("f4")
+    await until(pilot, lambda: app.current_mode == "models" and "ctx" in table_text(app))
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 36)], ids=["80x24", "120x36"])
+@pytest.mark.parametrize("phase", PHASES)
+def test_snapshot(
+    phase: str,
+    size: tuple[int, int],
+    app: CharlieApp,
+    client: Client,
+    until: Until,
+    snap_compare: Callable[..., bool],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("core.memory.has_accelerator", lambda: False)
+    story = STORY[: PHASES[phase]]
+
+    async def tell(pilot: Pilot[None]) -> None:
+        await open_models(pilot, until)
+        memory = MEMORY if size[0] > 100 else Memory(16 * GIB, 9 * GIB, GIB // 2)
+        for event in (*story, MemoryRead(memory)):
+            client.bus.publish(event)
+        if phase == "loading":
+            client.bus.publish(LoadProgress("instruct", "starter", 0.63))
+        await until(pilot, lambda: app.view.memory == memory and app.view.fraction == 0.63 * (phase == "loading"))
+        await pilot.wait_for_scheduled_animations()
+
+    assert snap_compare(app, terminal_size=size, run_before=tell)
+
+
+async def test_the_machine_is_followed_live(app: CharlieApp, client: Client, until: Until) -> None:
+    client.bus.publish(UP, Snapshot(since=AT, worker_pid=4321))
+    client.bus.publish(LOADING, Snapshot(1, "loading", "instruct", "starter", since=AT + 1, worker_pid=4321))
+    async with app.run_test(size=(120, 36)) as pilot:
+        await open_models(pilot, until)
+        await until(pilot, lambda: "Loading" in history_text(app))
+        client.bus.publish(WARM)
+        await until(pilot, lambda: "[ WARM instruct ]" in app.screen.query_one(StateGraph).render().plain)
+        await until(pilot, lambda: "● warm" in table_text(app))
+        lines = history_text(app).splitlines()
+        assert [("Warm" in lines[0]), ("→ Loading" in lines[1]), ("worker started" in lines[2])] == [True] * 3
+        assert len(lines) == 3
+
+
+async def test_starters_are_called_placeholders(app: CharlieApp, until: Until) -> None:
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_models(pilot, until)
+        note = app.screen.query_one("#starter", Static)
+        assert note.display
+        assert "starter model: random weights, a placeholder" in str(note.visual)
+
+
+async def test_keys_ask_for_the_work(app: CharlieApp, client: Client, until: Until) -> None:
+    def queued() -> list[tuple[JobKind, str]]:
+        return [(each.job.kind, each.job.subject) for each in client.queue()]
+
+    async with app.run_test() as pilot:
+        await open_models(pilot, until)
+        await pilot.press("down", "w")
+        await until(pilot, lambda: queued() == [(JobKind.WARM, "embedding")])
+        await pilot.press("u")
+        await until(pilot, lambda: queued()[1:] == [(JobKind.UNLOAD, "")])
+
+
+async def test_a_failed_warming_is_told_in_its_row(app: CharlieApp, client: Client, until: Until) -> None:
+    async with app.run_test() as pilot:
+        await open_models(pilot, until)
+        failed = JobChanged("j1", "warm", "failed", "embedding", "It needs 9 GB, and 3 are free.", "Close programs.")
+        client.bus.publish(failed)
+        await until(pilot, lambda: "✕ It needs 9 GB, and 3 are free. Close programs." in table_text(app))
+        client.bus.publish(JobChanged("j2", "warm", "queued", "embedding"))
+        await until(pilot, lambda: "It needs 9 GB" not in table_text(app))
+
+
+async def test_a_damaged_file_is_told_in_its_row_and_mended(app: CharlieApp, client: Client, until: Until) -> None:
+    good = starter.path_of(client.paths.starter, Role.RERANKER)
+    whole = good.read_bytes()
+    good.write_bytes(whole[:1000])
+    async with app.run_test() as pilot:
+        await open_models(pilot, until)
+        assert "✕ unusable" in table_text(app)
+        assert "cannot be used as a model: " in table_text(app)
+        good.write_bytes(whole)
+        await pilot.press("r")
+        await until(pilot, lambda: "✕ unusable" not in table_text(app))
+
+
+async def test_a_choice_made_elsewhere_counts_after_a_refresh(app: CharlieApp, client: Client, until: Until) -> None:
+    async with app.run_test() as pilot:
+        await open_models(pilot, until)
+        client.paths.config_file.write_text('[instruct]\nfile = "not-there.gguf"\n')
+        await pilot.press("r")
+        await until(pilot, lambda: "There is no model file" in table_text(app))
+
+
+def test_facts_come_from_the_headers(client: Client) -> None:
+    facts = read_facts(client.paths)
+    assert [type(each) for each in facts] == [Known, Known, Known]
+    assert all(isinstance(each, Known) and each.spec.starter and each.needs.total > 0 for each in facts)
+    client.paths.config_file.write_text("[instruct\n")
+    assert all(isinstance(each, Broken) for each in read_facts(client.paths))
+
+
+def test_a_model_that_does_not_fit_is_marked(app: CharlieApp, client: Client) -> None:
+    facts = read_facts(client.paths)[0]
+    full = app.view.seen(MemoryRead(Memory(16 * GIB, GIB // 2, 0)))
+    assert "! too large now" in row(Role.INSTRUCT, facts, full, None, 80).plain
+    free = app.view.seen(MemoryRead(Memory(16 * GIB, 8 * GIB, 0)))
+    assert "  fits" in row(Role.INSTRUCT, facts, free, None, 80).plain
+
+
+@pytest.mark.parametrize("width", [40, 78, 118, 200])
+def test_the_gauge_shows_every_part(width: int) -> None:
+    lines = gauge(MEMORY, width).plain.splitlines()
+    assert "worker 0.5 · others 6.5 · free 9.0 of 16 GB" in lines[0]
+    assert "used 5.0 · free 3.0 of 8.0 GB" in lines[1]
+    if width >= 78:
+        assert max(map(len, lines)) <= width
+
+
+async def test_typing_goes_on_while_the_database_is_away(app: CharlieApp, client: Client, until: Until) -> None:
+    """What the screen asks of the database is asked off the interface's thread."""
+    async with app.run_test() as pilot:
+        await open_models(pilot, until)
+        client.redis.client_pause(1500, all=True)
+        began = asyncio.get_running_loop().time()
+        await pilot.press("w", "down", "down")
+        assert app.screen.query_one(ModelTable).selected is Role.RERANKER
+        assert asyncio.get_running_loop().time() - began < 1.0
+        await until(pilot, lambda: len(client.queue()) == 1)
