@@ -102,15 +102,14 @@ def tell(error: Exception) -> None:
 def _known(error: Exception) -> CharlieError:
     from redis.exceptions import RedisError
 
-    from core.errors import CharlieError, DatabaseError
+    from core.database import explain
+    from core.errors import CharlieError
 
     match error:
         case CharlieError():
             return error
         case RedisError():
-            return DatabaseError(
-                f"The database does not answer: {str(error).rstrip('.')}.", "`charlie doctor` looks for the reason."
-            )
+            return explain(error)
         case OSError() if error.errno in FULL:
             return CharlieError(f"{error.strerror}.", "Make room, then try again; what was saved is still there.")
         case _:

@@ -126,6 +126,8 @@ class Runtime:
         try:
             with redis.Redis(unix_socket_path=address.socket, socket_timeout=2) as probe:
                 probe.ping()
+        except redis.ResponseError:  # it answers, though it cannot write
+            return True
         except redis.RedisError:
             return False
         return True

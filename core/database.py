@@ -6,6 +6,7 @@ lives nobody can start a second one on the same files.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import importlib.util
 import json
@@ -14,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -31,6 +33,8 @@ RedisClient: TypeAlias = Any
 
 LONGEST_SOCKET_PATH = 100
 """Bytes; the kernel takes fewer than 108 (104 on macOS)."""
+NEAR, FAR = "db-", "charlie-"
+"""How the names of run folders begin, in our own folder and in the system's temporary one."""
 START_SECONDS = 60.0
 STOP_SECONDS = 5.0
 RETRIES = 6
@@ -50,7 +54,7 @@ def read_address(paths: Paths) -> Address | None:
     """The address that the owner has written, or None when no server has been announced."""
     try:
         return Address(**json.loads(_address_file(paths).read_text()))
-    except (FileNotFoundError, json.JSONDecodeError, TypeError):
+    except (FileNotFoundError, ValueError, TypeError):  # none, or not one of ours
         return None
 
 
@@ -93,6 +97,34 @@ def connect(paths: Paths, url: str | None, *, decode: bool = True) -> RedisClien
         raise DatabaseError(f"The setting database.url = {url!r} cannot be used: {error}.") from error
 
 
+def refuses_writes(error: BaseException) -> bool:
+    """Whether the server answered that it cannot write its file: the disk is full or broken."""
+    return isinstance(error, redis.ResponseError) and "MISCONF" in str(error)
+
+
+def explain(error: redis.RedisError) -> DatabaseError:
+    """The sentence and the hint for a call that the database did not carry out."""
+    if refuses_writes(error):
+        cause = str(error).partition("AOF file: ")[2].rstrip(".") or "it cannot write its file"
+        return DatabaseError(
+            f"Nothing can be saved now: {cause}.", "Make room on the disk and try again; what was saved is still there."
+        )
+    return DatabaseError(f"The database does not answer: {str(error).rstrip('.')}.", "Try again in a moment.")
+
+
+def await_writable(client: RedisClient, stop: threading.Event) -> None:
+    """Wait, looking once a second, until the server can write again or `stop` is set."""
+    while not stop.is_set():
+        try:
+            client.set("charlie:writable", 1)
+        except redis.ResponseError as error:
+            if not refuses_writes(error):
+                raise
+            stop.wait(1.0)
+        else:
+            return
+
+
 def take_lock(paths: Paths) -> int | None:
     """The descriptor of the lock on the data folder, or None while somebody else holds it."""
     descriptor = os.open(paths.database / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -110,11 +142,17 @@ class Server:
     def __init__(self, paths: Paths, lock: int) -> None:
         self._paths = paths
         self._lock = lock
-        self.run = _make_run_folder(paths)
-        self.socket = self.run / "db.sock"
+        _clear_run_folders(paths)
+        self.process = self._start()
+
+    def restart(self) -> None:
+        """Start a server that ended by itself again; the lock is held all the while. Raises DatabaseError."""
+        self._remove_run_folder(self.process)
         self.process = self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
+        self.run = _make_run_folder(self._paths)
+        self.socket = self.run / "db.sock"
         tether = Path(__file__).with_name("tether.py")
         command = [
             sys.executable,
@@ -178,14 +216,15 @@ class Server:
 
     def stop(self) -> None:
         """Have the server save and end, then remove its run folder and let go of the lock."""
-        self.process.terminate()
         try:
-            self.process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
+            self.process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(STOP_SECONDS)
+        finally:  # also when the person lost patience and interrupted the waiting
             self.process.kill()
             self.process.wait()
-        self._remove_run_folder(self.process)
-        os.close(self._lock)
+            self._remove_run_folder(self.process)
+            os.close(self._lock)
 
     def _remove_run_folder(self, process: subprocess.Popen[bytes]) -> None:
         if process.stdin:
@@ -198,11 +237,23 @@ class Server:
 
 def _make_run_folder(paths: Paths) -> Path:
     """A new folder for the socket, private to the user; in the system's temporary folder where ours is too deep."""
-    folder = Path(tempfile.mkdtemp(dir=paths.run, prefix="db-"))
-    if len(os.fsencode(folder / "db.sock")) < LONGEST_SOCKET_PATH:
-        return folder
-    folder.rmdir()
-    return Path(tempfile.mkdtemp(prefix="charlie-"))
+    for parent, prefix in ((paths.run, NEAR), (Path(tempfile.gettempdir()), FAR), (Path("/tmp"), FAR)):  # noqa: S108
+        folder = Path(tempfile.mkdtemp(dir=parent, prefix=prefix))
+        if len(os.fsencode(folder / "db.sock")) < LONGEST_SOCKET_PATH:
+            return folder
+        folder.rmdir()
+    raise AssertionError("/tmp is short")
+
+
+def _clear_run_folders(paths: Paths) -> None:
+    """Remove what owners left who were killed. Whoever holds the lock may: no other server is alive."""
+    left = list(paths.run.glob(f"{NEAR}*"))
+    address = read_address(paths)
+    if address is not None and (far := Path(str(address.socket)).parent).name.startswith(FAR):
+        left.append(far)
+    for folder in left:
+        shutil.rmtree(folder, ignore_errors=True)
+    _address_file(paths).unlink(missing_ok=True)
 
 
 def find_executable() -> str:

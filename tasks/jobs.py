@@ -51,6 +51,7 @@ class JobState(StrEnum):
 
 ENDED = frozenset({JobState.DONE, JobState.FAILED, JobState.CANCELLED, JobState.INTERRUPTED})
 TAKEN = frozenset({JobState.WAITING, JobState.RUNNING})
+UNENDED = TAKEN | {JobState.QUEUED}
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 EVICT = "evict_idle"
 REJECTED = "charlie:rejected"
 REJECTED_KEPT = 100
+FINISH = signal.SIGUSR1
+"""What tells a worker to end once its running job has; SIGTERM interrupts the job."""
 POLL_SECONDS = 0.25
 """A worker that is told to end notices it at most this late."""
 
@@ -90,6 +93,8 @@ class Queue(Huey):  # type: ignore[misc]  # huey has no types
     """Huey with acknowledgement: `dequeue` remembers the raw message, `execute` acknowledges it at its end."""
 
     storage_class = ProcessingStorage
+    closing = False
+    """The worker is to end: what it takes from now on goes back to the head of the queue, for the next worker."""
 
     def dequeue(self) -> Any:
         data = self.storage.dequeue()
@@ -104,8 +109,12 @@ class Queue(Huey):  # type: ignore[misc]  # huey has no types
         return task
 
     def execute(self, task: Any, timestamp: datetime | None = None) -> Any:
+        message = getattr(task, "message", None)
+        if self.closing and message:
+            self.storage.put_back(message)
+            return None
         result = super().execute(task, timestamp)
-        if message := getattr(task, "message", None):
+        if message:
             self.storage.acknowledge(message)
         return result
 
@@ -137,6 +146,11 @@ def withdraw(queue: Queue, kind: JobKind, job_id: str) -> bool:
     """Take a job that has not started out of the queue."""
     message = queue.serialize_task(_task(queue, kind.value, job_id, (job_id,)))
     return bool(queue.storage.withdraw(message))
+
+
+def put_back(queue: Queue, kind: JobKind, job_id: str) -> None:
+    """Return a job that the worker has taken to the head of the queue."""
+    queue.storage.put_back(queue.serialize_task(_task(queue, kind.value, job_id, (job_id,))))
 
 
 def schedule_eviction(queue: Queue, due: datetime) -> None:

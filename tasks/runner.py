@@ -7,16 +7,17 @@ import os
 import time
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, Any, NoReturn, assert_never
 
 import redis
 
+from core.database import await_writable, explain, refuses_writes
 from core.errors import CancelledError, CharlieError
 from core.events import QueueChanged
 from core.library import EntryState, MessageState, StoredMessage
 from tasks import chat, journal, models
-from tasks.jobs import TAKEN, Ended, Job, JobKind, JobState
-from tasks.queue import Queue, job_ids, make_queue, schedule_eviction
+from tasks.jobs import UNENDED, Ended, Job, JobKind, JobState
+from tasks.queue import Queue, job_ids, make_queue, put_back, schedule_eviction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,21 +43,29 @@ class Runner:
     def run(self, job_id: str) -> None:
         """Do a job that is still wanted.
 
-        A lost database ends the process; what was taken is recovered at the next start.
+        A lost database ends the process; what was taken is recovered at the next start. A full disk is waited for.
         """
         try:
             job = self._tools.jobs.advance(job_id, JobState.WAITING, {JobState.QUEUED}, started=time.time())
             if job is not None:
                 self._run(job)
-        except redis.RedisError:
-            log.exception("The database is lost; the worker ends.")
-            os._exit(os.EX_TEMPFAIL)
+        except redis.RedisError as error:
+            if not refuses_writes(error):
+                _end(error)
+            log.warning("The database cannot write; waiting until it can. %s", error)
+            await_writable(self._tools.raw, self._tools.leaving)
+            told = explain(error)
+            self._tools.jobs.end(job_id, Ended(JobState.FAILED, error=told.message, hint=told.hint), UNENDED)
 
     def _run(self, job: Job) -> None:
         tools = self._tools
         self._publish_queue(job.id)
         with self._stoppable(job.id):
             ended = self._attempt(job)
+        if ended.state is JobState.INTERRUPTED and job.kind is JobKind.INGEST:
+            tools.jobs.advance(job.id, JobState.QUEUED, TAKEN)  # it can be run again, so it is not lost
+            put_back(self.queue, job.kind, job.id)
+            return
         tools.jobs.end(job.id, ended)
         if ended.state is JobState.DONE:
             tools.jobs.measure(job.kind, time.time() - job.started)
@@ -96,15 +105,20 @@ class Runner:
                 return models.unload(self._tools, job)
         assert_never(job.kind)
 
-    # Stopping a job. These two may be called from other threads: they only set flags.
+    # Stopping a job. These three may be called from other threads: they only set flags.
 
     def cancel(self, job_id: str) -> None:
         """Stop the job if it is the one that runs."""
         if job_id == self._current:
             self._tools.stop.set()
 
+    def finish(self) -> None:
+        """Begin no other job, because the worker is to end after this one."""
+        self.queue.closing = True
+
     def leave(self) -> None:
         """Have the running job end as interrupted, because the worker is to end."""
+        self.queue.closing = True
         self._tools.leaving.set()
         self._tools.stop.set()
 
@@ -131,9 +145,10 @@ class Runner:
                 self._tools.manager.unload_model(f"idle for {idle:.0f} s")
             else:
                 self._plan_eviction()
-        except redis.RedisError:
-            log.exception("The database is lost; the worker ends.")
-            os._exit(os.EX_TEMPFAIL)
+        except redis.RedisError as error:
+            if not refuses_writes(error):
+                _end(error)
+            log.warning("The model stays warm while the database cannot write. %s", error)
 
     def _plan_eviction(self) -> None:
         manager = self._tools.manager
@@ -159,8 +174,10 @@ class Runner:
             job = self._tools.jobs.find(ids[0]) if ids else None
             if job is None or job.state.ended:
                 storage.acknowledge(message)
+            elif job.state is JobState.QUEUED:  # taken, but not begun
+                storage.put_back(message)
             elif job.kind is JobKind.INGEST and job.attempts + 1 < DEADLY:
-                self._tools.jobs.advance(job.id, JobState.QUEUED, {*TAKEN, JobState.QUEUED}, attempts=job.attempts + 1)
+                self._tools.jobs.advance(job.id, JobState.QUEUED, UNENDED, attempts=job.attempts + 1)
                 storage.put_back(message)
             else:
                 self._interrupt(job)
@@ -177,7 +194,12 @@ class Runner:
             entry = tools.library.entry(job.subject)
             tools.library.mark_entry(entry.id, entry.revision, EntryState.FAILED, error)
         ended = Ended(JobState.INTERRUPTED, error=error, hint="Ask for it again.")
-        tools.jobs.end(job.id, ended, {*TAKEN, JobState.QUEUED})
+        tools.jobs.end(job.id, ended, UNENDED)
 
     def _publish_queue(self, running: str | None) -> None:
         self._tools.bus.publish(QueueChanged(self.queue.storage.queue_size(), running))
+
+
+def _end(error: redis.RedisError) -> NoReturn:
+    log.error("The database is lost; the worker ends. %s", error)
+    os._exit(os.EX_TEMPFAIL)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -12,18 +13,22 @@ from typing import TYPE_CHECKING, Any
 import redis
 from huey.consumer import Consumer
 
-from core.database import connect
+from core.database import await_writable, connect
 from core.errors import CharlieError
 from core.events import Bus, Memory, MemoryRead, WorkerUp
 from core.library import Library
 from core.paths import find_paths
 from core.settings import SettingsFile
 from tasks.jobs import CANCEL, Jobs
+from tasks.queue import FINISH
 from tasks.runner import Runner
 from tasks.tools import Tools
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from core.database import RedisClient
+    from core.paths import Paths
 
 log = logging.getLogger(__name__)
 
@@ -37,27 +42,34 @@ TETHERED = "--tethered"
 
 def main() -> None:
     """Serve until told to end (SIGTERM or SIGINT: the running job is marked interrupted, the model unloaded)."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    paths = find_paths()
+    # A file of its own: while llama.cpp loads, llama-cpp-python sends the process's output to nowhere.
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        filename=paths.logs / "worker.log",
+    )
     # These tell of each message and callback; our jobs and transitions are told of by events.
     for chatty in ("huey", "transitions", "gguf"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     if TETHERED in sys.argv:
         threading.Thread(target=_end_with_owner, daemon=True).start()
     try:
-        _serve()
+        _serve(paths)
     except CharlieError as error:
         log.error("%s", error)  # noqa: TRY400  # its sentence says all
         sys.exit(1)
 
 
-def _serve() -> None:
+def _serve(paths: Paths) -> None:
     from states.manager import ModelManager
 
-    paths, settings = find_paths(), SettingsFile()
+    settings = SettingsFile()
     url = settings.current().database.url
     text, raw = connect(paths, url), connect(paths, url, decode=False)
     bus = Bus(text)
     tools = Tools(ModelManager(settings, paths, bus), bus, Jobs(text), Library(text), raw)
+    await_writable(text, tools.leaving)
     runner = Runner(tools)
     runner.recover()
     manager = tools.manager
@@ -69,7 +81,7 @@ def _serve() -> None:
 
 
 class _Consumer(Consumer):  # type: ignore[misc]  # huey has no types
-    """Interrupts the running job when told to end, instead of waiting for it."""
+    """Ends on SIGTERM, SIGINT and SIGHUP, which interrupt the running job, and on FINISH, which waits for it."""
 
     def __init__(self, runner: Runner) -> None:
         super().__init__(
@@ -81,9 +93,18 @@ class _Consumer(Consumer):  # type: ignore[misc]  # huey has no types
             shutdown_timeout=LEAVE_SECONDS,
         )
         self._runner = runner
+        # Huey would start itself anew on SIGHUP, and outlive the terminal that was closed.
+        self._signal_actions |= {signal.SIGHUP: (False, True), FINISH: (False, True)}
 
-    def stop(self, graceful: bool = False) -> None:  # noqa: ARG002  # both signals end it in order
-        self._runner.leave()
+    def _handle_signal(self, number: int, frame: FrameType | None) -> None:
+        if number == FINISH:
+            self._runner.finish()
+            self.shutdown_timeout = None
+        else:
+            self._runner.leave()
+        super()._handle_signal(number, frame)
+
+    def stop(self, graceful: bool = False) -> None:  # noqa: ARG002  # every signal ends it in order
         super().stop(graceful=True)
 
 

@@ -41,4 +41,5 @@ async def take() -> None:
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as home:
         os.environ["CHARLIE_HOME"] = home
+        os.environ["CHARLIE_INSTRUCT__SAMPLING__MAX_TOKENS"] = "48"
         asyncio.run(take())

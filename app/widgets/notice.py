@@ -6,6 +6,7 @@ from redis.exceptions import RedisError
 from textual.content import Content
 from textual.widgets import Static
 
+from core.database import explain
 from core.errors import CharlieError
 from core.text import printable
 
@@ -22,12 +23,10 @@ class Notice(Static):
     Notice.-failed { color: $text-error; }
     """
 
-    def fail(self, error: Exception) -> None:
-        """Show one of FAILURES as its sentence and hint."""
-        if isinstance(error, CharlieError):
-            self._show(str(error), failed=True)
-        else:
-            self._show("The database does not answer. What you typed is kept; try again in a moment.", failed=True)
+    def fail(self, error: CharlieError | RedisError) -> None:
+        """Show one of FAILURES as its sentence and hint. What was typed is kept by whoever asked."""
+        told = error if isinstance(error, CharlieError) else explain(error)
+        self._show(str(told), failed=True)
 
     def say(self, sentence: str) -> None:
         self._show(sentence, failed=False)
