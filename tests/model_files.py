@@ -44,7 +44,11 @@ def write_slow(path: Path) -> Path:
             writer.add_tensor(f"blk.{layer}.{name}.weight", np.ones(WIDTH, np.float32))
         for name in ("attn_q", "attn_k", "attn_v", "attn_output"):
             writer.add_tensor(f"blk.{layer}.{name}.weight", np.zeros((WIDTH, WIDTH), np.float16))
-        for name, shape in (("gate", (FEED_FORWARD, WIDTH)), ("up", (FEED_FORWARD, WIDTH)), ("down", (WIDTH, FEED_FORWARD))):
+        for name, shape in (
+            ("gate", (FEED_FORWARD, WIDTH)),
+            ("up", (FEED_FORWARD, WIDTH)),
+            ("down", (WIDTH, FEED_FORWARD)),
+        ):
             writer.add_tensor(f"blk.{layer}.ffn_{name}.weight", np.zeros(shape, np.float16))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.client import Client
+from app.runtime import Runtime
+from core.paths import find_paths
+from core.settings import Role, load_settings
+from tests.conftest import settle
+from tests.model_files import write_slow
+
+
+@pytest.fixture(scope="session")
+def slow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An instruct model whose prefill and decode take long enough to be stopped."""
+    return write_slow(tmp_path_factory.mktemp("slow") / "slow.gguf")
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, starters: dict[Role, Path]) -> Iterator[Client]:
+    """A worker on the starter models, for the tests of one module."""
+    with pytest.MonkeyPatch.context() as patch:
+        settle(tmp_path_factory.mktemp("served"), patch, starters)
+        client = Client(load_settings(), find_paths())
+        with Runtime(client):
+            yield client
+
+
+def configure_slow(slow: Path) -> None:
+    paths = find_paths()
+    paths.make()
+    paths.config_file.write_text(f'[instruct]\nfile = "{slow}"\ncontext_length = 16384\nthreads = 1\n')
+
+
+@pytest.fixture(scope="module")
+def slowly(tmp_path_factory: pytest.TempPathFactory, starters: dict[Role, Path], slow: Path) -> Iterator[Client]:
+    """A worker on the slow instruct model, for the tests of one module."""
+    with pytest.MonkeyPatch.context() as patch:
+        settle(tmp_path_factory.mktemp("slowly"), patch, starters)
+        configure_slow(slow)
+        client = Client(load_settings(), find_paths())
+        with Runtime(client):
+            yield client
+
+
+@pytest.fixture
+def slow_runtime(home: Path, slow: Path) -> Iterator[tuple[Runtime, Client]]:
+    """A worker on the slow instruct model, to be ended by the test."""
+    configure_slow(slow)
+    client = Client(load_settings(), find_paths())
+    with Runtime(client) as running:
+        yield running, client
