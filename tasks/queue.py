@@ -44,7 +44,10 @@ class JsonMessages(Serializer):  # type: ignore[misc]  # huey has no types
         plain = isinstance(args, list) and all(isinstance(arg, str | int | float) for arg in args)
         if not (isinstance(id_, str) and isinstance(name, str) and plain):
             return _refuse(data)
-        return Message(id_, name, datetime.fromisoformat(eta) if eta else None, 0, 0, None, tuple(args), {})
+        due = datetime.fromisoformat(eta) if eta else None
+        if due is not None and due.tzinfo is not None:  # Huey's own times have no zone, and cannot be compared
+            return _refuse(data)
+        return Message(id_, name, due, 0, 0, None, tuple(args), {})
 
 
 def _refuse(data: bytes) -> Any:
@@ -162,9 +165,16 @@ def schedule_eviction(queue: Queue, due: datetime) -> None:
 
 
 def job_ids(queue: Queue, messages: Iterable[bytes]) -> list[str]:
-    """The jobs that messages stand for; evictions are not jobs."""
-    found = (queue.serializer.deserialize(message) for message in messages)
-    return [message.id for message in found if message.args]
+    """The jobs that messages stand for. Evictions are not jobs, nor is what others have put into the queue."""
+    found = []
+    for message in messages:
+        try:
+            read = queue.serializer.deserialize(message)
+        except Exception:  # noqa: BLE001, S112  # the worker sets it aside when its turn comes
+            continue
+        if read.args:
+            found.append(read.id)
+    return found
 
 
 def _task(queue: Queue, name: str, id_: str, args: tuple[str, ...]) -> Any:
