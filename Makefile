@@ -55,7 +55,7 @@ $(VENV)/.run: requirements.lock pyproject.toml | $(BIN)/python
 		/^ *(Building wheel|Created wheel)/ { printf "\r  %-60s\n", $$1 " " $$2 " " $$3 " " $$4; fflush() } \
 		/^ERROR|^error:/ { print "\n" $$0 } \
 		/^pip-ended/ { status = $$2 } END { print ""; if (status) print "The installation failed; its log is $(VENV)/install.log."; exit status }'
-	@$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	@$(PIP) install --quiet --no-deps --no-build-isolation --config-settings editable_mode=compat -e .
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.run

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from core.errors import CharlieError
 from states.lifecycle import Phase, declared
 
-TITLE = "Charlie: the lifecycle of the model"
+TITLE = "The lifecycle of the model"
 
 
 def mermaid(live: Phase | None = None) -> str:

@@ -96,7 +96,7 @@ class Meter:
     def __init__(self, bus: Bus, job: str) -> None:
         self._bus = bus
         self._job = job
-        self._sent = time.monotonic()
+        self._sent = 0.0
         self._began = 0.0
         self._tokens = 0
 
