@@ -31,6 +31,7 @@ from core.settings import Role
 
 if TYPE_CHECKING:
     from app.client import Client
+    from tasks.jobs import Job
 
 log = logging.getLogger(__name__)
 
@@ -163,10 +164,16 @@ class CharlieApp(App[None]):
             self.push_screen(HelpScreen(declared(self.screen, self.client.settings.interface.keys)))
 
     async def action_warm(self, role: str) -> None:
-        await asyncio.to_thread(self.client.warm, Role(role))
+        await self._ask(partial(self.client.warm, Role(role)))
 
     async def action_unload(self) -> None:
-        await asyncio.to_thread(self.client.unload)
+        await self._ask(self.client.unload)
+
+    async def _ask(self, call: Callable[[], Job]) -> None:
+        try:
+            await asyncio.to_thread(call)
+        except (CharlieError, RedisError) as error:
+            self.notify(str(error), severity="error", markup=False)
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Every declared action, then warming and unloading, then Textual's own that are of use here."""

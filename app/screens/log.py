@@ -122,7 +122,12 @@ class LogScreen(Screen[None]):
         colours = self.app.theme_variables
         at = time.strftime("%H:%M:%S", time.localtime(line.at)) if line.at else " " * 8
         text = Text(f"{at}  {line.source:<{SOURCE_WIDTH}}  ", style="dim", end="")
-        style = {Level.DEBUG: "dim", Level.INFO: "", Level.WARNING: colours["warning"], Level.ERROR: colours["error"]}
+        style = {
+            Level.DEBUG: "dim",
+            Level.INFO: "",
+            Level.WARNING: colours["text-warning"],
+            Level.ERROR: colours["text-error"],
+        }
         text.append(line.message, style=style[line.level])
         return text
 

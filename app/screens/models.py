@@ -46,7 +46,7 @@ class ModelsScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("w", "warm", "Warm", id="models.warm", tooltip="Load the selected role's model"),
         Binding("u", "unload", "Unload", id="models.unload", tooltip="Unload the model and give its memory back"),
-        Binding("r", "refresh", "Refresh", id="models.refresh", tooltip="Read the model files again"),
+        Binding("r", "refresh", "Refresh", id="models.refresh", show=False, tooltip="Read the model files again"),
     ]
 
     def compose(self) -> ComposeResult:

@@ -29,7 +29,7 @@ def view(phase: PhaseName = "warm", *, lost: WorkerLost | None = None, **values:
         worker_lost=lost is not None,
         starter=bool(values.get("starter")),
     )
-    return MachineView(snapshot, MEMORY, 2, None, 41.2, generating=True, fraction=0.63, lost=lost)
+    return MachineView(snapshot, MEMORY, depth=2, tokens_per_second=41.2, generating=True, fraction=0.63, lost=lost)
 
 
 def test_a_wide_bar_says_everything() -> None:
