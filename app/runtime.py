@@ -15,11 +15,16 @@ import sys
 import time
 from typing import TYPE_CHECKING, Self
 
-from core.database import Server, read_address, take_lock
+import redis
+
+from app.output import without_password
+from core.database import Server, answers, read_address, take_lock
 from core.errors import DatabaseError
 from core.events import Snapshot, WorkerLost
+from tasks.queue import FINISH
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from app.client import Client
@@ -29,8 +34,11 @@ log = logging.getLogger(__name__)
 
 ATTACH_SECONDS = 20.0
 STOP_SECONDS = 10.0
+PATIENT_SECONDS = 2.0
 RESTARTS = 5
 """How often in a row a worker that ends by itself is started again."""
+RESTART_SECONDS = 1.0
+"""A database that ended is started again at most this often."""
 STEADY_SECONDS = 30.0
 """A worker that lived this long is taken for well, and the count begins anew."""
 
@@ -39,10 +47,13 @@ class Runtime:
     """The database and the worker, owned or attached to. Use it as a context manager, on the main thread.
 
     With `worker=False` an owner starts the database alone, for a command that only reads or writes the library.
+    With `on_wait` the running job, which is then somebody else's, is finished before an orderly end; `on_wait` is
+    called when that takes a while. Without it the job is interrupted.
     """
 
-    def __init__(self, client: Client, *, worker: bool = True) -> None:
+    def __init__(self, client: Client, *, worker: bool = True, on_wait: Callable[[], None] | None = None) -> None:
         self._client = client
+        self._on_wait = on_wait
         self._paths: Paths = client.paths
         self._wants_worker = worker
         self._server: Server | None = None
@@ -50,6 +61,7 @@ class Runtime:
         self._started = 0.0
         self._lost = 0
         self._next_start = 0.0
+        self._next_restart = 0.0
         self.gave_up = False
         """The worker ended too often in a row, and is not started again."""
 
@@ -62,6 +74,14 @@ class Runtime:
         if self._client.settings.database.url is not None:
             self._reach()
             return self
+        try:
+            self._own_or_attach()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def _own_or_attach(self) -> None:
         deadline = time.monotonic() + ATTACH_SECONDS
         while not self._own() and not self._attached():
             if time.monotonic() > deadline:
@@ -70,12 +90,12 @@ class Runtime:
                     f"See who uses {self._paths.database / 'lock'}, or try again in a moment.",
                 )
             time.sleep(0.02)
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stop()
+        unwinding = kind is not None and not issubclass(kind, Exception)  # Ctrl+C or a signal
+        self.stop(patient=not unwinding)
 
     def tick(self) -> None:
         """Mend what broke: start a lost worker or database again, or take over from an owner that left.
@@ -90,47 +110,38 @@ class Runtime:
             return
         if self._server.process.poll() is not None:
             self._restart_database(self._server)
+            if self._server.process.poll() is not None:
+                return
         if self._worker is not None and self._worker.poll() is not None:
             self._mourn(self._worker)
         if self._worker is None and self._wants_worker and time.monotonic() >= self._next_start:
             self._start_worker()
 
-    def stop(self) -> None:
-        """End the worker (it marks its job and unloads), then the database (it saves)."""
-        if self._worker is not None:
-            _end(self._worker)
-            self._worker = None
-        self._client.close()
-        if self._server is not None:
-            self._server.stop()
-            self._server = None
+    def stop(self, *, patient: bool = True) -> None:
+        """End the worker (it finishes or marks its job, and unloads), then the database (it saves)."""
+        worker, self._worker = self._worker, None
+        server, self._server = self._server, None
+        try:
+            if worker is not None:
+                _end(worker, self._on_wait if patient else None)
+        finally:
+            self._client.close()
+            if server is not None:
+                server.stop()
 
     def _reach(self) -> None:
-        import redis
-
         try:
             self._client.redis.ping()
         except redis.RedisError as error:
-            url = self._client.settings.database.url
+            url = without_password(self._client.settings.database.url)
             raise DatabaseError(
                 f"No database answers at {url}: {str(error).rstrip('.')}.", "Check database.url."
             ) from error
 
     def _attached(self) -> bool:
         """True when the owner's database answers."""
-        import redis
-
         address = read_address(self._paths)
-        if address is None:
-            return False
-        try:
-            with redis.Redis(unix_socket_path=address.socket, socket_timeout=2) as probe:
-                probe.ping()
-        except redis.ResponseError:  # it answers, though it cannot write
-            return True
-        except redis.RedisError:
-            return False
-        return True
+        return address is not None and answers(address)
 
     def _own(self) -> bool:
         lock = take_lock(self._paths)
@@ -141,22 +152,30 @@ class Runtime:
         except BaseException:
             os.close(lock)
             raise
+        self._forget_worker()
         if self._wants_worker:
             self._start_worker()
         return True
 
+    def _forget_worker(self) -> None:
+        """Whoever owns the database first has no worker yet: what an earlier one had loaded went with it."""
+        snapshot = self._client.snapshot()
+        if snapshot.worker_pid is not None or snapshot.phase != "empty":
+            self._client.bus.amend(Snapshot(seq=snapshot.seq, since=time.time()))
+
     def _restart_database(self, server: Server) -> None:
-        server.stop()
-        self._server = None
+        """Raises DatabaseError, with the server as it was, when it cannot be started."""
+        if time.monotonic() < self._next_restart:
+            return
+        self._next_restart = time.monotonic() + RESTART_SECONDS
         log.warning("The database ended with status %s; starting it again.", server.process.returncode)
-        if (lock := take_lock(self._paths)) is not None:
-            self._server = Server(self._paths, lock)
+        server.restart()
 
     def _start_worker(self) -> None:
         """The worker reads end of file on its standard input when this process ends, however it ends."""
         with (self._paths.logs / "worker.log").open("ab") as out:
             self._worker = subprocess.Popen(
-                [sys.executable, "-m", "tasks.worker", "--tethered"],
+                [sys.executable, "-P", "-m", "tasks.worker", "--tethered"],
                 stdin=subprocess.PIPE,
                 stdout=out,
                 stderr=out,
@@ -173,23 +192,46 @@ class Runtime:
         self._lost += 1
         code = worker.returncode
         reason = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
-        lost = WorkerLost(worker.pid, reason, self._lost, RESTARTS)
-        seq = self._client.snapshot().seq
-        self._client.bus.publish(lost, Snapshot(seq=seq, since=lost.at, reason=reason, worker_lost=True))
+        self._next_start = time.monotonic() + (0 if self._lost == 1 else 0.125 * 2**self._lost)
+        self._tell(WorkerLost(worker.pid, reason, self._lost, RESTARTS))
         log.warning("The worker ended (%s), %d of %d times.", reason, self._lost, RESTARTS)
         if self._lost > RESTARTS:
             self._wants_worker, self.gave_up = False, True
-            return
-        self._next_start = time.monotonic() + (0 if self._lost == 1 else 0.25 * 2**self._lost)
+
+    def _tell(self, lost: WorkerLost) -> None:
+        """The worker is started again even if the database is away just now."""
+        try:
+            seq = self._client.snapshot().seq
+            self._client.bus.publish(lost, Snapshot(seq=seq, since=lost.at, reason=lost.reason, worker_lost=True))
+        except redis.RedisError as error:
+            log.warning("The loss of the worker could not be published. %s", error)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
+def _end(process: subprocess.Popen[bytes], on_wait: Callable[[], None] | None) -> None:
     try:
-        process.wait(STOP_SECONDS)
+        if on_wait is not None:
+            process.send_signal(FINISH)
+            _await_job(process, on_wait)
+    finally:  # also when the person lost patience and interrupted the waiting
+        _terminate(process)
+
+
+def _await_job(process: subprocess.Popen[bytes], on_wait: Callable[[], None]) -> None:
+    try:
+        process.wait(PATIENT_SECONDS)
     except subprocess.TimeoutExpired:
+        on_wait()
+        process.wait()
+
+
+def _terminate(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_SECONDS)
+    finally:
         process.kill()
         process.wait()
-    if process.stdin:
-        with contextlib.suppress(BrokenPipeError):
-            process.stdin.close()
+        if process.stdin:
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.close()

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import redis
-from redis.backoff import ExponentialBackoff
+from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.retry import Retry
 
 from core.errors import DatabaseError
@@ -53,9 +53,22 @@ class Address:
 def read_address(paths: Paths) -> Address | None:
     """The address that the owner has written, or None when no server has been announced."""
     try:
-        return Address(**json.loads(_address_file(paths).read_text()))
-    except (FileNotFoundError, ValueError, TypeError):  # none, or not one of ours
+        found = json.loads(_address_file(paths).read_text())
+        return Address(str(found["socket"]), int(found["pid"]), int(found["owner"]))
+    except (FileNotFoundError, ValueError, TypeError, KeyError):  # none, or not one of ours
         return None
+
+
+def answers(address: Address) -> bool:
+    """Whether a server answers there, now: nothing is tried twice."""
+    try:
+        with redis.Redis(unix_socket_path=address.socket, socket_timeout=2, retry=Retry(NoBackoff(), 0)) as probe:
+            probe.ping()
+    except redis.ResponseError as error:
+        return refuses_writes(error)
+    except redis.RedisError:
+        return False
+    return True
 
 
 class _CurrentSocket(redis.UnixDomainSocketConnection):
@@ -190,7 +203,7 @@ class Server:
         return [part for key, value in values.items() for part in (f"--{key}", value)]
 
     def _await_answer(self, process: subprocess.Popen[bytes]) -> None:
-        probe = redis.Redis(unix_socket_path=str(self.socket), retry=Retry(ExponentialBackoff(), 0))
+        probe = redis.Redis(unix_socket_path=str(self.socket), retry=Retry(NoBackoff(), 0))
         deadline = time.monotonic() + START_SECONDS
         with probe:
             while time.monotonic() < deadline:
@@ -242,14 +255,14 @@ def _make_run_folder(paths: Paths) -> Path:
         if len(os.fsencode(folder / "db.sock")) < LONGEST_SOCKET_PATH:
             return folder
         folder.rmdir()
-    raise AssertionError("/tmp is short")
+    raise AssertionError("the last of them is short")
 
 
 def _clear_run_folders(paths: Paths) -> None:
     """Remove what owners left who were killed. Whoever holds the lock may: no other server is alive."""
     left = list(paths.run.glob(f"{NEAR}*"))
     address = read_address(paths)
-    if address is not None and (far := Path(str(address.socket)).parent).name.startswith(FAR):
+    if address is not None and (far := Path(address.socket).parent).name.startswith(FAR):
         left.append(far)
     for folder in left:
         shutil.rmtree(folder, ignore_errors=True)

@@ -16,7 +16,7 @@ from core.errors import CancelledError, CharlieError
 from core.events import QueueChanged
 from core.library import EntryState, MessageState, StoredMessage
 from tasks import chat, journal, models
-from tasks.jobs import UNENDED, Ended, Job, JobKind, JobState
+from tasks.jobs import TAKEN, UNENDED, Ended, Job, JobKind, JobState
 from tasks.queue import Queue, job_ids, make_queue, put_back, schedule_eviction
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ class Runner:
             elif job.state is JobState.QUEUED:  # taken, but not begun
                 storage.put_back(message)
             elif job.kind is JobKind.INGEST and job.attempts + 1 < DEADLY:
-                self._tools.jobs.advance(job.id, JobState.QUEUED, UNENDED, attempts=job.attempts + 1)
+                self._tools.jobs.advance(job.id, JobState.QUEUED, TAKEN, attempts=job.attempts + 1)
                 storage.put_back(message)
             else:
                 self._interrupt(job)
@@ -194,7 +194,7 @@ class Runner:
             entry = tools.library.entry(job.subject)
             tools.library.mark_entry(entry.id, entry.revision, EntryState.FAILED, error)
         ended = Ended(JobState.INTERRUPTED, error=error, hint="Ask for it again.")
-        tools.jobs.end(job.id, ended, UNENDED)
+        tools.jobs.end(job.id, ended)
 
     def _publish_queue(self, running: str | None) -> None:
         self._tools.bus.publish(QueueChanged(self.queue.storage.queue_size(), running))

@@ -43,6 +43,7 @@ TETHERED = "--tethered"
 def main() -> None:
     """Serve until told to end (SIGTERM or SIGINT: the running job is marked interrupted, the model unloaded)."""
     paths = find_paths()
+    paths.make()
     # A file of its own: while llama.cpp loads, llama-cpp-python sends the process's output to nowhere.
     logging.basicConfig(
         level=logging.INFO,

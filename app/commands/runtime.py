@@ -19,7 +19,7 @@ def up() -> None:
     from core.events import StateChanged, WorkerLost, WorkerUp
 
     asked: list[int] = []
-    with session(worker=True) as running:
+    with session(worker=True, patient=False) as running:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda number, _: asked.append(number))
         talk(
@@ -36,8 +36,19 @@ def up() -> None:
 
 def worker() -> None:
     """Run a worker in this process, for the database at database.url."""
+    from app.output import talk, without_password
+    from core.errors import CharlieError
+    from core.settings import load_settings
+
+    url = load_settings().database.url
+    if url is None:
+        # A second worker on the embedded database would hold a second model.
+        raise CharlieError(
+            "database.url is not set.", "Without it, `charlie` and `charlie up` run a worker themselves."
+        )
     from tasks.worker import main
 
+    talk(f"Serving {without_password(url)}; Ctrl+C ends it.")
     main()
 
 

@@ -168,16 +168,23 @@ def make_client() -> Client:
 
 
 @contextmanager
-def session(*, worker: bool) -> Iterator[Session]:
-    """Attach to a running Charlie, or run one until the end of the block; without `worker`, its database alone."""
+def session(*, worker: bool, patient: bool = True) -> Iterator[Session]:
+    """Attach to a running Charlie, or run one until the end of the block; without `worker`, its database alone.
+
+    A patient one that ends in order lets the job finish that another command is waiting for.
+    """
     from app.runtime import Runtime
 
     client = make_client()
     end_in_order()
-    with Runtime(client, worker=worker) as runtime:
+    with Runtime(client, worker=worker, on_wait=_say_so if patient else None) as runtime:
         if worker and client.settings.database.url is not None and client.snapshot().worker_pid is None:
             talk("No worker serves this database yet; `charlie worker` starts one.")
         yield Session(client, runtime)
+
+
+def _say_so() -> None:
+    talk("Finishing what another command has asked for; Ctrl+C stops it.")
 
 
 def end_in_order() -> None:

@@ -1,0 +1,71 @@
+"""What runs on a home, and waiting until it is so."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+PATIENCE = 20.0
+"""Seconds until a test that waits for something gives up."""
+ORPHAN_SECONDS = 2.0
+"""What is left of an interface that ended, however it did, is gone after this."""
+LONG = {
+    "CHARLIE_INSTRUCT__SAMPLING__TOP_K": "0",
+    "CHARLIE_INSTRUCT__SAMPLING__TOP_P": "1",
+    "CHARLIE_INSTRUCT__SAMPLING__MIN_P": "0",
+    "CHARLIE_INSTRUCT__SAMPLING__TEMPERATURE": "5",
+    "CHARLIE_INSTRUCT__SAMPLING__SEED": "2",
+    "CHARLIE_INSTRUCT__SAMPLING__MAX_TOKENS": "3000",
+}
+"""With these the starter model babbles on for some hundred milliseconds, so that one can come in between."""
+
+
+def until(seen: Callable[[], bool], seconds: float = PATIENCE, meanwhile: Callable[[], None] = lambda: None) -> None:
+    """Wait until something holds, for the end of another process has no event to wait for."""
+    deadline = time.monotonic() + seconds
+    while not seen():
+        assert time.monotonic() < deadline, "what was waited for did not come"
+        meanwhile()
+        time.sleep(0.01)
+
+
+def running_on(home: Path) -> list[psutil.Process]:
+    """Every living process that was started with this home: interfaces, databases, workers and commands."""
+    found, data = [], home / "data" / "database"
+    for process in psutil.process_iter():
+        try:
+            # redis-server writes its title over its environment; where it works is the data folder.
+            ours = process.environ().get("CHARLIE_HOME") == str(home) or process.cwd() == str(data)
+            alive = process.status() != psutil.STATUS_ZOMBIE
+        except (psutil.AccessDenied, psutil.NoSuchProcess):
+            continue
+        if ours and alive:
+            found.append(process)
+    return found
+
+
+def databases_on(home: Path) -> list[psutil.Process]:
+    return [process for process in running_on(home) if process.name() == "redis-server"]
+
+
+def workers_on(home: Path) -> list[psutil.Process]:
+    return [process for process in running_on(home) if "tasks.worker" in process.cmdline()]
+
+
+def kill_all(home: Path) -> list[str]:
+    """End what was left running; returns what it was, so that a test can fail of it."""
+    left = running_on(home)
+    names = [process.name() for process in left]
+    for process in left:
+        process.kill()
+    return names
+
+
+def assert_all_gone(home: Path, seconds: float = ORPHAN_SECONDS) -> None:
+    left = psutil.wait_procs(running_on(home), timeout=seconds)[1]
+    names = [process.name() for process in left if process.is_running()]
+    assert not names, names
+    assert not running_on(home)
