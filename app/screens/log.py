@@ -121,7 +121,7 @@ class LogScreen(Screen[None]):
         """A line as data: nothing in it is read as markup or obeyed by the terminal."""
         colours = self.app.theme_variables
         at = time.strftime("%H:%M:%S", time.localtime(line.at)) if line.at else " " * 8
-        text = Text(f"{at}  {line.source:<{SOURCE_WIDTH}}  ", style="dim", end="")
+        text = Text.assemble((f"{at}  {line.source:<{SOURCE_WIDTH}}  ", "dim"))
         style = {
             Level.DEBUG: "dim",
             Level.INFO: "",
