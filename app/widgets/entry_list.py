@@ -146,7 +146,7 @@ class EntryList(Vertical):
                 continue
             if (today := day(entry.created)) != last_day:
                 last_day = today
-                shown.append(Option(Content.styled(today, "bold dim"), disabled=True))
+                shown.append(Option(Content.styled(today, "bold"), disabled=True))
             shown.append(Option(self._label(entry), entry.id))
         options.set_options(shown)
         ids = [option.id for option in shown]

@@ -92,11 +92,11 @@ class Mine(Turn):
         super().__init__(message.id, "You", moment(message.at))
         self.add_class("-mine")
         self.text = message.text
+        self.words = Static(Content(printable(self.text[:LONGEST_SHOWN])), classes="words")
 
     def compose(self) -> ComposeResult:
         yield self.header
-        shown = printable(self.text[:LONGEST_SHOWN])
-        yield Static(Content(shown), classes="words")
+        yield self.words
         if (more := len(self.text) - LONGEST_SHOWN) > 0:
             yield Static(Content(f"… and {more:,} more characters"), classes="foot")
 

@@ -9,7 +9,7 @@ from typing import Literal
 import pytest
 from textual import events
 from textual.pilot import Pilot
-from textual.widgets import Input, Static, TextArea
+from textual.widgets import Input, TextArea
 
 from app.client import Client
 from app.runtime import Runtime
@@ -18,7 +18,9 @@ from app.tui import CharlieApp
 from app.widgets.dialogs import ConfirmDialog, TextDialog
 from app.widgets.job_line import JobLine
 from app.widgets.reply import Reply
+from app.widgets.talk import Talk
 from app.widgets.transcript import MOUNTED
+from app.widgets.turn import Mine
 from core.events import JobProgress, LoadProgress
 from core.library import Conversation, MessageState, StoredMessage
 from core.paths import find_paths
@@ -36,6 +38,10 @@ def chat(app: CharlieApp) -> ChatScreen:
     screen = app.screen_stack[0]
     assert isinstance(screen, ChatScreen)
     return screen
+
+
+def talk(app: CharlieApp) -> Talk:
+    return chat(app).talk
 
 
 def line(reply: Reply) -> str:
@@ -61,7 +67,7 @@ def converse(client: Client, title: str, *texts: str, at: float = AT) -> Convers
 async def send(pilot: Pilot[None], until: Until, text: str) -> Reply:
     """Type a message, send it, and return its waiting reply."""
     assert isinstance(pilot.app, CharlieApp)
-    screen = chat(pilot.app)
+    screen = talk(pilot.app)
     before = len(screen.live)
     screen.prompt.insert(text)
     await pilot.press("enter")
@@ -91,7 +97,7 @@ async def test_a_reply_streams_and_ends_with_its_numbers(app: CharlieApp, client
         await until(pilot, lambda: reply.words.source == "That sounds **peace")
         client.jobs.write(reply.turn_id, Text("ful**."))
         client.jobs.end(reply.turn_id, Ended(JobState.DONE, {"text": "That sounds **peaceful**.", **STATS}))
-        await until(pilot, lambda: not chat(app).live)
+        await until(pilot, lambda: not talk(app).live)
         assert reply.words.source == "That sounds **peaceful**."
         assert foot(reply) == "48 tokens · 41 tok/s · first 38 ms · 212 reused"
         assert not reply.query(JobLine)
@@ -120,9 +126,9 @@ async def test_escape_before_anything_was_said_gives_the_text_back(
     async with app.run_test() as pilot:
         await send(pilot, until, "Take me back")
         await pilot.press("x", "escape")
-        await until(pilot, lambda: chat(app).prompt.text == "Take me back\nx")
-        assert not chat(app).transcript.turns
-        conversation = chat(app).conversation
+        await until(pilot, lambda: talk(app).prompt.text == "Take me back\nx")
+        assert not talk(app).transcript.turns
+        conversation = talk(app).conversation
         assert conversation is not None
         assert client.library.messages(conversation.id) == []
 
@@ -136,7 +142,7 @@ async def test_escape_while_it_speaks_keeps_what_was_said(app: CharlieApp, clien
         await pilot.press("escape")
         await until(pilot, lambda: client.jobs.asked_to_stop(reply.turn_id))
         client.jobs.end(reply.turn_id, Ended(JobState.CANCELLED))
-        await until(pilot, lambda: not chat(app).live)
+        await until(pilot, lambda: not talk(app).live)
         assert reply.words.source == "Half a"
         assert foot(reply) == "stopped · ^R asks again"
 
@@ -146,12 +152,12 @@ async def test_a_failed_reply_says_why_and_is_asked_for_again(app: CharlieApp, c
         reply = await send(pilot, until, "Hello")
         take(client, reply.turn_id)
         client.jobs.end(reply.turn_id, Ended(JobState.FAILED, None, "It needs 1.3 GB.", "Close something."))
-        await until(pilot, lambda: not chat(app).live)
+        await until(pilot, lambda: not talk(app).live)
         assert foot(reply) == "It needs 1.3 GB. Close something. · ^R asks again"
         await pilot.press("ctrl+r")
-        await until(pilot, lambda: len(chat(app).live) == 1)
-        assert chat(app).live[0].turn_id != reply.turn_id
-        assert len(chat(app).transcript.turns) == 2
+        await until(pilot, lambda: len(talk(app).live) == 1)
+        assert talk(app).live[0].turn_id != reply.turn_id
+        assert len(talk(app).transcript.turns) == 2
 
 
 async def test_a_second_message_waits_behind_the_first(app: CharlieApp, client: Client, until: Until) -> None:
@@ -162,8 +168,8 @@ async def test_a_second_message_waits_behind_the_first(app: CharlieApp, client: 
         client.jobs.write(first.turn_id, Text("first"))
         await until(pilot, lambda: first.text == "first" and line(second) == "waiting · 1 ahead")
         await pilot.press("escape")
-        await until(pilot, lambda: chat(app).prompt.text == "Two")
-        assert chat(app).live == [first]
+        await until(pilot, lambda: talk(app).prompt.text == "Two")
+        assert talk(app).live == [first]
 
 
 async def test_a_running_reply_is_picked_up_from_its_beginning(app: CharlieApp, client: Client, until: Until) -> None:
@@ -173,35 +179,50 @@ async def test_a_running_reply_is_picked_up_from_its_beginning(app: CharlieApp, 
     client.jobs.write(job.id, Text("from the "))
     client.jobs.write(job.id, Text("beginning"))
     async with app.run_test() as pilot:
-        await until(pilot, lambda: bool(chat(app).live) and chat(app).live[0].text == "from the beginning")
-        assert [turn.text for turn in chat(app).transcript.turns[:3]] == ["One", "Two", "Three"]
+        await until(pilot, lambda: bool(talk(app).live) and talk(app).live[0].text == "from the beginning")
+        assert [turn.text for turn in talk(app).transcript.turns[:3]] == ["One", "Two", "Three"]
 
 
 async def test_a_reply_asked_for_elsewhere_appears(app: CharlieApp, client: Client, until: Until) -> None:
     conversation = converse(client, "River", "One", "Two")
     async with app.run_test() as pilot:
-        await until(pilot, lambda: len(chat(app).transcript.turns) == 2)
+        await until(pilot, lambda: len(talk(app).transcript.turns) == 2)
         job = client.chat(conversation.id, "Three")
-        await until(pilot, lambda: [reply.turn_id for reply in chat(app).live] == [job.id])
+        await until(pilot, lambda: [reply.turn_id for reply in talk(app).live] == [job.id])
 
 
 async def test_a_message_that_cannot_be_sent_comes_back(app: CharlieApp, client: Client, until: Until) -> None:
     conversation = converse(client, "River", "One", "Two")
     async with app.run_test() as pilot:
-        await until(pilot, lambda: len(chat(app).transcript.turns) == 2)
+        await until(pilot, lambda: len(talk(app).transcript.turns) == 2)
         client.library.delete_conversation(conversation.id)
-        chat(app).prompt.insert("Precious")
+        talk(app).prompt.insert("Precious")
         await pilot.press("enter")
-        await until(pilot, lambda: chat(app).prompt.text == "Precious")
-        assert chat(app).notice.has_class("-failed")
+        await until(pilot, lambda: talk(app).prompt.text == "Precious")
+        assert talk(app).notice.has_class("-failed")
+
+
+async def test_a_message_comes_back_when_the_database_is_lost(home: Path, until: Until) -> None:
+    client = Client(load_settings(), find_paths())
+    with Runtime(client, worker=False) as runtime:
+        app = CharlieApp(client)
+        async with app.run_test() as pilot:
+            await until(pilot, lambda: talk(app).is_mounted)
+            assert runtime._server is not None
+            runtime._server.process.kill()
+            talk(app).prompt.insert("Precious")
+            await pilot.press("enter", *"more")
+            await until(pilot, lambda: talk(app).prompt.text == "Precious\nmore")
+            assert str(talk(app).notice.content).startswith("The database does not answer")
 
 
 async def test_text_is_never_markup_nor_control_sequence(app: CharlieApp, client: Client, until: Until) -> None:
     converse(client, "[red]t", "[bold]b[/] \x1b[31mr\x00", "a\x1b]52;c;aGk=\x07 [link](http://a.invalid)")
     async with app.run_test() as pilot:
-        await until(pilot, lambda: len(chat(app).transcript.turns) == 2)
-        mine, reply = chat(app).transcript.turns
-        assert str(mine.query_one(".words", Static).content) == "[bold]b[/] [31mr"
+        await until(pilot, lambda: len(talk(app).transcript.turns) == 2)
+        mine, reply = talk(app).transcript.turns
+        assert isinstance(mine, Mine)
+        assert str(mine.words.content) == "[bold]b[/] [31mr"
         assert isinstance(reply, Reply)
         assert reply.words.source == "a]52;c;aGk= [link](http://a.invalid)"
         assert "[red]t" in str(chat(app).list.options.options[0].prompt)
@@ -210,11 +231,11 @@ async def test_text_is_never_markup_nor_control_sequence(app: CharlieApp, client
 async def test_a_paste_of_a_megabyte_is_sent_whole(app: CharlieApp, client: Client, until: Until) -> None:
     text = "word " * 200_000
     async with app.run_test() as pilot:
-        chat(app).prompt.post_message(events.Paste(text))
-        await until(pilot, lambda: chat(app).prompt.text == "[pasted text 1: 1,000,000 characters]")
+        talk(app).prompt.post_message(events.Paste(text))
+        await until(pilot, lambda: talk(app).prompt.text == "[pasted text 1: 1,000,000 characters]")
         await pilot.press("enter")
-        await until(pilot, lambda: bool(chat(app).live))
-        conversation = chat(app).conversation
+        await until(pilot, lambda: bool(talk(app).live))
+        conversation = talk(app).conversation
         assert conversation is not None
         assert client.library.messages(conversation.id)[0].text == text
 
@@ -224,7 +245,7 @@ async def test_only_the_latest_turns_are_mounted_until_one_scrolls_up(
 ) -> None:
     converse(client, "Long", *(f"turn {number}" for number in range(MOUNTED * 2)))
     async with app.run_test() as pilot:
-        transcript = chat(app).transcript
+        transcript = talk(app).transcript
         await until(pilot, lambda: len(transcript.turns) == MOUNTED)
         await until(pilot, lambda: transcript.scroll_y > 0 and transcript.scroll_y == transcript.max_scroll_y)
         first = transcript.turns[0]
@@ -240,27 +261,27 @@ async def test_prompt_keeps_a_history_and_a_draft_for_each_conversation(
 ) -> None:
     converse(client, "River", "One", "Two", "Three", "Four")
     async with app.run_test() as pilot:
-        await until(pilot, lambda: len(chat(app).transcript.turns) == 4)
+        await until(pilot, lambda: len(talk(app).transcript.turns) == 4)
         await pilot.press("d", "up")
-        assert chat(app).prompt.text == "Three"
+        assert talk(app).prompt.text == "Three"
         await pilot.press("up")
-        assert chat(app).prompt.text == "One"
+        assert talk(app).prompt.text == "One"
         await pilot.press("down", "down")
-        assert chat(app).prompt.text == "d"
+        assert talk(app).prompt.text == "d"
         await pilot.press("ctrl+n")
-        await until(pilot, lambda: chat(app).conversation is None and chat(app).prompt.text == "")
+        await until(pilot, lambda: talk(app).conversation is None and talk(app).prompt.text == "")
         await pilot.press("ctrl+b", "enter")
-        await until(pilot, lambda: chat(app).prompt.text == "d")
+        await until(pilot, lambda: talk(app).prompt.text == "d")
 
 
 async def test_an_earlier_turn_is_changed_in_a_branch(app: CharlieApp, client: Client, until: Until) -> None:
     old = converse(client, "River", "One", "Two", "Three", "Four")
     async with app.run_test() as pilot:
-        await until(pilot, lambda: len(chat(app).transcript.turns) == 4)
-        chat(app).transcript.turns[-1].focus()
+        await until(pilot, lambda: len(talk(app).transcript.turns) == 4)
+        talk(app).transcript.turns[-1].focus()
         await pilot.press("up", "e")
-        await until(pilot, lambda: chat(app).prompt.text == "Three")
-        assert [turn.text for turn in chat(app).transcript.turns] == ["One", "Two"]
+        await until(pilot, lambda: talk(app).prompt.text == "Three")
+        assert [turn.text for turn in talk(app).transcript.turns] == ["One", "Two"]
         assert len(client.library.messages(old.id)) == 4
         assert len(client.library.conversations()) == 2
 
@@ -268,7 +289,7 @@ async def test_an_earlier_turn_is_changed_in_a_branch(app: CharlieApp, client: C
 async def test_a_conversation_is_deleted_only_when_asked_twice(app: CharlieApp, client: Client, until: Until) -> None:
     converse(client, "River", "One", "Two")
     async with app.run_test(size=(120, 36)) as pilot:
-        await until(pilot, lambda: len(chat(app).transcript.turns) == 2)
+        await until(pilot, lambda: len(talk(app).transcript.turns) == 2)
         chat(app).list.options.focus()
         await until(pilot, lambda: chat(app).list.highlighted is not None)
         await pilot.press("d")
@@ -280,7 +301,7 @@ async def test_a_conversation_is_deleted_only_when_asked_twice(app: CharlieApp, 
         await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
         await pilot.press("tab", "enter")
         await until(pilot, lambda: not client.library.conversations())
-        await until(pilot, lambda: not chat(app).transcript.turns)
+        await until(pilot, lambda: not talk(app).transcript.turns)
 
 
 async def test_a_conversation_is_renamed_searched_and_exported(app: CharlieApp, client: Client, until: Until) -> None:
@@ -288,7 +309,7 @@ async def test_a_conversation_is_renamed_searched_and_exported(app: CharlieApp, 
     converse(client, "River", "One", "Two", at=AT + 100)
     async with app.run_test(size=(120, 36)) as pilot:
         options = chat(app).list.options
-        await until(pilot, lambda: len(chat(app).transcript.turns) == 2 and options.option_count == 2)
+        await until(pilot, lambda: len(talk(app).transcript.turns) == 2 and options.option_count == 2)
         await pilot.press("ctrl+t")
         await until(pilot, lambda: isinstance(app.screen, TextDialog))
         await pilot.press("end", *" walk", "enter")
@@ -301,13 +322,13 @@ async def test_a_conversation_is_renamed_searched_and_exported(app: CharlieApp, 
         await until(pilot, lambda: folder.exists() and any(folder.iterdir()))
         (file,) = folder.iterdir()
         assert file.read_text().startswith("# River walk\n\n## You · 2026-01-05 08:01\n\nOne\n")
-        await until(pilot, lambda: chat(app).notice.has_class("-told"))
+        await until(pilot, lambda: talk(app).notice.has_class("-told"))
 
 
 async def test_copying_a_reply(app: CharlieApp, client: Client, until: Until) -> None:
     converse(client, "River", "One", "Two **2**")
     async with app.run_test() as pilot:
-        await until(pilot, lambda: len(chat(app).transcript.turns) == 2)
+        await until(pilot, lambda: len(talk(app).transcript.turns) == 2)
         await pilot.press("ctrl+y")
         assert app.clipboard == "Two **2**"
 
@@ -318,11 +339,11 @@ async def test_the_real_worker_answers(home: Path, until: Until) -> None:
         app = CharlieApp(client, runtime.tick)
         async with app.run_test() as pilot:
             reply = await send(pilot, until, "Hello, Charlie")
-            await until(pilot, lambda: not chat(app).live)
+            await until(pilot, lambda: not talk(app).live)
             assert reply.text
             assert " tokens · " in foot(reply)
             assert "starter model" in reply.header.remark
-            conversation = chat(app).conversation
+            conversation = talk(app).conversation
             assert conversation is not None
             assert [m.role for m in client.library.messages(conversation.id)] == ["user", "assistant"]
 
@@ -344,7 +365,7 @@ def test_picture_of_a_conversation(
     client.library.put_message(river.id, stopped)
 
     async def settle(pilot: Pilot[None]) -> None:
-        await until(pilot, lambda: len(chat(app).transcript.turns) == 4)
+        await until(pilot, lambda: len(talk(app).transcript.turns) == 4)
         await still(pilot)
 
     assert snap_compare(app, terminal_size=size, run_before=settle)
@@ -360,12 +381,12 @@ def test_picture_of_prefill(
     take(client, job.id)
 
     async def settle(pilot: Pilot[None]) -> None:
-        await until(pilot, lambda: len(chat(app).live) == 1)
+        await until(pilot, lambda: len(talk(app).live) == 1)
 
         def told() -> bool:
             # Progress is not kept for who follows the events later than it was published.
             client.bus.publish(JobProgress(job.id, "prefill", 1204, 2048))
-            return line(chat(app).live[0]).startswith("reading 1,204")
+            return line(talk(app).live[0]).startswith("reading 1,204")
 
         await until(pilot, told)
         await still(pilot)
@@ -380,7 +401,7 @@ def test_picture_of_the_list_over_the_content(
     converse(client, "The river walk", "I went for a long walk.", "That sounds peaceful.")
 
     async def settle(pilot: Pilot[None]) -> None:
-        await until(pilot, lambda: len(chat(app).transcript.turns) == 2)
+        await until(pilot, lambda: len(talk(app).transcript.turns) == 2)
         await pilot.press("ctrl+b")
         options = chat(app).list.options
         await until(pilot, lambda: options.option_count == 2 and options.has_focus)

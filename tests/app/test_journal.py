@@ -118,6 +118,23 @@ async def test_an_entry_that_was_deleted_elsewhere_is_not_lost(app: CharlieApp, 
         await until(pilot, lambda: [each.text for each in client.library.entries()] == ["Riverside"])
 
 
+async def test_nothing_is_said_to_be_saved_when_the_database_is_lost(home: Path, until: Until) -> None:
+    client = Client(load_settings(), find_paths())
+    with Runtime(client, worker=False) as runtime:
+        app = CharlieApp(client)
+        async with app.run_test() as pilot:
+            screen = await journal(pilot, until)
+            assert runtime._server is not None
+            runtime._server.process.kill()
+            await pilot.press(*"Precious")
+            await until(pilot, lambda: str(screen.editor.notice.content).startswith("The database does not answer"))
+            assert "not saved yet" in str(screen.editor.head.content)
+            assert screen.editor.area.text == "Precious"
+            runtime.tick()
+            await until(pilot, lambda: "· saved" in str(screen.editor.head.content))
+        assert [entry.text for entry in client.library.entries()] == ["Precious"]
+
+
 async def test_the_state_of_an_entry_follows_its_ingestion(app: CharlieApp, client: Client, until: Until) -> None:
     entry = keep(client, "River", state=EntryState.SAVED)
     async with app.run_test() as pilot:

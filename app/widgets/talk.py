@@ -1,0 +1,278 @@
+"""The conversation that is open: its turns, what is said about it, and the prompt."""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import to_thread
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, assert_never, cast
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.message import Message
+from textual.widgets import Markdown
+
+from app.widgets.following import Following
+from app.widgets.job_line import JobLine
+from app.widgets.notice import FAILURES, Notice
+from app.widgets.prompt import Prompt
+from app.widgets.reply import Reply
+from app.widgets.transcript import Transcript
+from app.widgets.turn import Mine, Turn
+from core.events import Event, JobChanged, QueueChanged
+from core.text import one_line, printable
+from tasks.jobs import Ended, Hits, Job, JobKind, JobState, Text
+
+if TYPE_CHECKING:
+    from app.client import Client
+    from app.tui import CharlieApp
+    from core.library import Conversation, StoredMessage
+
+UNANSWERED = "The last message has no reply · ^R asks for one"
+
+
+class Talk(Vertical):
+    """One conversation at a time, or none yet. Every change of its turns is made while `_changing` is held."""
+
+    @dataclass
+    class Changed(Message):
+        """Another conversation is open, or this one has a new turn."""
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  # Textual's name
+        super().__init__(id=id)
+        self.conversation: Conversation | None = None
+        self._drafts: dict[str, str] = {}
+        self._following: dict[str, Following] = {}
+        self._changing = asyncio.Lock()
+        self.transcript = Transcript(id="transcript")
+        self.notice = Notice(id="chat-notice")
+        self.prompt = Prompt(id="prompt")
+
+    def compose(self) -> ComposeResult:
+        yield self.transcript
+        yield self.notice
+        yield self.prompt
+
+    async def on_unmount(self) -> None:
+        for following in self._stop_following():
+            await to_thread(following.join)
+
+    @property
+    def client(self) -> Client:
+        return cast("CharlieApp", self.app).client
+
+    @property
+    def live(self) -> list[Reply]:
+        """The replies that are being made or wait, oldest first."""
+        return [reply for reply in self.transcript.replies if reply.job is not None]
+
+    def happened(self, event: Event) -> None:
+        """Show what happened to the replies that wait, and those that were asked for elsewhere."""
+        lines = self.query(JobLine)
+        for line in lines:
+            line.happened(event)
+        if isinstance(event, JobChanged | QueueChanged) and any(line.state is JobState.QUEUED for line in lines):
+            self.refresh_places()
+        if isinstance(event, JobChanged) and event.job == JobKind.CHAT and event.state == "queued":
+            self.attach(event.id, event.subject)
+
+    @on(Following.Came)
+    async def came(self, message: Following.Came) -> None:
+        following = message.following
+        for output in following.take():
+            reply = self.transcript.reply(following.job_id)
+            if reply is None or following.stopped:
+                return
+            match output:
+                case Text(text):
+                    await reply.write(text)
+                case Hits():
+                    pass
+                case Ended():
+                    self._following.pop(following.job_id, None)
+                    await reply.finish(output)
+                    if output.state is JobState.CANCELLED and not reply.text and not reply.again:
+                        self.take_back(reply)
+                case _:
+                    assert_never(output)
+
+    @work(group="places", exclusive=True)
+    async def refresh_places(self) -> None:
+        """Tell each waiting reply where it stands in the queue."""
+        try:
+            queue = await to_thread(self.client.queue)
+        except FAILURES as error:
+            self.notice.fail(error)
+            return
+        for line in self.query(JobLine):
+            line.place(queue)
+
+    @work(group="change")
+    async def attach(self, job_id: str, conversation: str) -> None:
+        """Show a reply that somebody else has asked for in this conversation."""
+        async with self._changing:
+            open_id = self.conversation.id if self.conversation else None
+            known = open_id != conversation or self.transcript.reply(job_id) is not None
+        if not known:
+            await self.open(conversation)
+
+    @work(group="change")
+    async def open_soon(self, id_: str | None) -> None:
+        await self.open(id_)
+
+    async def open(self, id_: str | None, *, keep_text: bool = False) -> None:
+        """Show another conversation, or an empty one; its draft comes into the prompt unless `keep_text`."""
+        async with self._changing:
+            found: tuple[Conversation, list[Job], list[StoredMessage]] | None = None
+            if id_ is not None:
+                try:
+                    found = await to_thread(self._read, id_)
+                except FAILURES as error:
+                    self.notice.fail(error)
+                    return
+            before = self.conversation.id if self.conversation else ""
+            self._stop_following()
+            for reply in self.transcript.replies:
+                await reply.drop_stream()
+            conversation, jobs, messages = found or (None, [], [])
+            stored = {message.id for message in messages}
+            live = [Reply.live(job) for job in jobs if job.id not in stored]
+            turns: list[tuple[str, StoredMessage | Reply]] = [(message.id, message) for message in messages]
+            turns += [(reply.turn_id, reply) for reply in live]
+            self.conversation = conversation
+            await self.transcript.show([turn for _, turn in sorted(turns, key=lambda pair: pair[0])])
+            for reply in live:
+                self._follow(reply)
+            self.prompt.remember([message.text for message in messages if message.role == "user"])
+            if before != (id_ or "") and not keep_text:
+                self._drafts[before] = self.prompt.text
+                self.prompt.put(self._drafts.pop(id_ or "", ""))
+            self.notice.clear()
+            if messages and messages[-1].role == "user" and not live:
+                self.notice.say(UNANSWERED)
+        self.post_message(self.Changed())
+        self.refresh_places()
+
+    def _read(self, id_: str) -> tuple[Conversation, list[Job], list[StoredMessage]]:
+        # The queue before the messages: a reply that ends in between is then in both, never in neither.
+        jobs = [queued.job for queued in self.client.queue()]
+        mine = [job for job in jobs if job.kind is JobKind.CHAT and job.subject == id_ and not job.state.ended]
+        return self.client.library.conversation(id_), mine, self.client.library.messages(id_)
+
+    @on(Prompt.Submitted)
+    def submitted(self, message: Prompt.Submitted) -> None:
+        self.send(message.text)
+
+    @work(group="change")
+    async def send(self, text: str) -> None:
+        async with self._changing:
+            try:
+                if self.conversation is None:
+                    self.conversation = await to_thread(self.client.library.new_conversation)
+                job, message = await to_thread(self._ask, self.conversation.id, text)
+            except FAILURES as error:
+                self.prompt.give_back(text)
+                self.notice.fail(error)
+                return
+            self.notice.clear()
+            reply = Reply.live(job)
+            await self.transcript.add(Mine(message), reply)
+            self.transcript.anchor()
+            self._follow(reply)
+        self.post_message(self.Changed())
+        self.refresh_places()
+
+    def _ask(self, conversation: str, text: str) -> tuple[Job, StoredMessage]:
+        job = self.client.chat(conversation, text)
+        mine = [m for m in self.client.library.messages(conversation) if m.role == "user" and m.id < job.id]
+        return job, mine[-1]
+
+    @work(group="change")
+    async def again(self) -> None:
+        async with self._changing:
+            if self.conversation is None or self.live:
+                self.notice.say("A reply is on its way · Esc stops it" if self.live else "Write a message first.")
+                return
+            try:
+                job = await to_thread(self.client.regenerate, self.conversation.id)
+            except FAILURES as error:
+                self.notice.fail(error)
+                return
+            self.notice.clear()
+            turns = self.transcript.turns
+            last = max((n for n, turn in enumerate(turns) if isinstance(turn, Mine)), default=-1)
+            await self.transcript.take_out(turns[last + 1 :])
+            reply = Reply.live(job, again=True)
+            await self.transcript.add(reply)
+            self.transcript.anchor()
+            self._follow(reply)
+        self.refresh_places()
+
+    @work(group="stop")
+    async def stop(self, reply: Reply) -> None:
+        try:
+            await to_thread(self.client.cancel, reply.turn_id)
+        except FAILURES as error:
+            self.notice.fail(error)
+
+    @work(group="change")
+    async def take_back(self, reply: Reply) -> None:
+        """Nothing was said: what was typed returns to the prompt."""
+        async with self._changing:
+            if self.conversation is None or self.transcript.reply(reply.turn_id) is not reply:
+                return
+            try:
+                text = await to_thread(self.client.drop_reply, self.conversation.id)
+            except FAILURES as error:
+                self.notice.fail(error)
+                return
+            if not text:
+                return
+            turns = self.transcript.turns
+            mine = [turn for turn in turns[: turns.index(reply)] if isinstance(turn, Mine)]
+            await self.transcript.take_out([*mine[-1:], reply])
+            self.prompt.give_back(text)
+
+    @on(Mine.Edited)
+    def edited(self, message: Mine.Edited) -> None:
+        self.branch(message.turn)
+
+    @work(group="change")
+    async def branch(self, turn: Mine) -> None:
+        if self.conversation is None:
+            return
+        try:
+            new = await to_thread(self.client.library.branch, self.conversation.id, turn.turn_id)
+        except FAILURES as error:
+            self.notice.fail(error)
+            return
+        await self.open(new.id)
+        self.prompt.give_back(turn.text)
+        self.prompt.focus()
+        self.notice.say("A branch of the conversation · the other one stays as it was")
+
+    @on(Turn.Copied)
+    def copied(self, message: Turn.Copied) -> None:
+        self.notice.say(f"Copied {message.characters:,} characters")
+
+    @on(Markdown.LinkClicked)
+    def link(self, event: Markdown.LinkClicked) -> None:
+        """Nothing that a model wrote is opened; the address can be looked at first."""
+        self.app.copy_to_clipboard(printable(event.href))
+        self.notice.say(f"Copied the address {one_line(event.href, 200)}")
+
+    def copy_reply(self) -> None:
+        replies = [reply for reply in self.transcript.replies if reply.text]
+        if replies:
+            replies[-1].action_copy()
+
+    def _follow(self, reply: Reply) -> None:
+        self._following[reply.turn_id] = Following(self.client, reply.turn_id, self)
+
+    def _stop_following(self) -> list[Following]:
+        followings = list(self._following.values())
+        for following in followings:
+            following.stop()
+        self._following.clear()
+        return followings
