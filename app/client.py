@@ -137,7 +137,7 @@ class Client:
         ahead, known = 0.0, True
         listed = []
         for position, id_ in enumerate([*taken, *waiting], start=0 if taken else 1):
-            if (job := jobs.get(id_)) is None:
+            if (job := jobs.get(id_)) is None or job.state.ended:  # one that has just ended is not acknowledged yet
                 continue
             listed.append(QueuedJob(job, position, ahead if known else None))
             known = known and job.kind in usual

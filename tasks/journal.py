@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
+import redis
 
 from core.embedder import EmbeddingModel
 from core.errors import CancelledError, CharlieError, NotFoundError
@@ -47,7 +48,9 @@ def ingest_entry(tools: Tools, job: Job) -> dict[str, Any]:
     except CancelledError:
         tools.library.mark_entry(entry.id, entry.revision, EntryState.SAVED)
         raise
-    except CharlieError as error:
+    except redis.RedisError:
+        raise
+    except Exception as error:
         tools.library.mark_entry(entry.id, entry.revision, EntryState.FAILED, str(error))
         raise
     return {"entry": entry.id, "chunks": chunks}

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn, assert_never
 
 import redis
 
 from core.database import await_writable, explain, refuses_writes
-from core.errors import CancelledError, CharlieError
+from core.errors import CancelledError, CharlieError, NotFoundError
 from core.events import QueueChanged
 from core.library import EntryState, MessageState, StoredMessage
 from tasks import chat, journal, models
@@ -38,6 +39,7 @@ class Runner:
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
         self._current: str | None = None
+        self._lock = threading.RLock()  # a signal's handler may take it while the same thread holds it
         self.queue: Queue = make_queue(tools.raw.connection_pool, self.run, self.evict)
 
     def run(self, job_id: str) -> None:
@@ -105,12 +107,19 @@ class Runner:
                 return models.unload(self._tools, job)
         assert_never(job.kind)
 
-    # Stopping a job. These three may be called from other threads: they only set flags.
+    # Stopping a job. These four may be called from other threads: they only set flags.
 
     def cancel(self, job_id: str) -> None:
         """Stop the job if it is the one that runs."""
-        if job_id == self._current:
-            self._tools.stop.set()
+        with self._lock:
+            if job_id == self._current:
+                self._tools.stop.set()
+
+    def look(self) -> None:
+        """Stop the job that runs if that was asked for while nobody listened."""
+        job_id = self._current
+        if job_id is not None and self._tools.jobs.asked_to_stop(job_id):
+            self.cancel(job_id)
 
     def finish(self) -> None:
         """Begin no other job, because the worker is to end after this one."""
@@ -119,8 +128,9 @@ class Runner:
     def leave(self) -> None:
         """Have the running job end as interrupted, because the worker is to end."""
         self.queue.closing = True
-        self._tools.leaving.set()
-        self._tools.stop.set()
+        with self._lock:
+            self._tools.leaving.set()
+            self._tools.stop.set()
 
     @contextmanager
     def _stoppable(self, job_id: str) -> Iterator[None]:
@@ -130,9 +140,10 @@ class Runner:
         try:
             yield
         finally:
-            self._current = None
-            if not self._tools.leaving.is_set():
-                self._tools.stop.clear()
+            with self._lock:  # a stop that comes late must not stop the next job
+                self._current = None
+                if not self._tools.leaving.is_set():
+                    self._tools.stop.clear()
 
     # Idle eviction.
 
@@ -186,13 +197,14 @@ class Runner:
     def _interrupt(self, job: Job) -> None:
         tools = self._tools
         text = tools.jobs.written(job.id)
-        if job.kind is JobKind.CHAT and text:
-            message = StoredMessage(job.id, "assistant", text, state=MessageState.INTERRUPTED)
-            tools.library.put_message(job.subject, message)
         error = "The worker ended while it worked on this."
-        if job.kind is JobKind.INGEST:
-            entry = tools.library.entry(job.subject)
-            tools.library.mark_entry(entry.id, entry.revision, EntryState.FAILED, error)
+        with suppress(NotFoundError):  # what it was about may be gone by now
+            if job.kind is JobKind.CHAT and text:
+                message = StoredMessage(job.id, "assistant", text, state=MessageState.INTERRUPTED)
+                tools.library.put_message(job.subject, message)
+            if job.kind is JobKind.INGEST:
+                entry = tools.library.entry(job.subject)
+                tools.library.mark_entry(entry.id, entry.revision, EntryState.FAILED, error)
         ended = Ended(JobState.INTERRUPTED, error=error, hint="Ask for it again.")
         tools.jobs.end(job.id, ended)
 

@@ -118,11 +118,15 @@ def _end_with_owner() -> None:
 def _watch_cancels(text: RedisClient, runner: Runner, _: Bus) -> None:
     while True:
         try:
-            with text.pubsub(ignore_subscribe_messages=True) as channel:
+            with text.pubsub() as channel:
                 channel.subscribe(CANCEL)
                 while True:
                     message: Any = channel.get_message(timeout=5.0)
-                    if message is not None:
+                    if message is None:
+                        continue
+                    if message["type"] == "subscribe":  # also after the connection was lost
+                        runner.look()
+                    else:
                         runner.cancel(message["data"])
         except redis.RedisError:
             time.sleep(0.1)
