@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
+from app.runtime import Runtime
 from core.events import Bus, Event, Snapshot
 from tasks.jobs import Ended, Hits, Jobs, Text
 
@@ -27,6 +28,17 @@ def deadline(items: Iterator[T | None], seconds: float = PATIENCE) -> Iterator[T
 def happening(bus: Bus, past: int = 0) -> Iterator[Event | Snapshot]:
     """The snapshot, then what happens; the subscription stands when the snapshot has been taken from it."""
     return deadline(bus.follow(lambda: False, past=past))
+
+
+def tended(running: Runtime, bus: Bus) -> Iterator[Event | Snapshot]:
+    """The same, with the runtime mending what breaks all the while, as the interface has it do."""
+
+    def follow() -> Iterator[Event | Snapshot | None]:
+        for item in bus.follow(lambda: False):
+            running.tick()
+            yield item
+
+    return deadline(follow())
 
 
 def first(items: Iterator[T], wanted: Callable[[T], bool]) -> T:

@@ -1,0 +1,63 @@
+"""Idle eviction, on a real worker: the exact transitions, and what keeps a model warm."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.client import Client
+from app.runtime import Runtime
+from core.events import Snapshot, StateChanged
+from core.paths import find_paths
+from core.settings import Role, load_settings
+from tasks.jobs import JobState
+from tests.states.walks import changes, state_changes, steps
+from tests.waiting import ended, first, happening
+
+WARMED = ["load embedding", "loaded embedding", "unload embedding", "unloaded embedding"]
+
+
+def warm_and_wait(client: Client) -> StateChanged:
+    events = happening(client.bus)
+    assert isinstance(next(events), Snapshot)
+    assert ended(client.jobs, client.warm(Role.EMBEDDING).id).state is JobState.DONE
+    last = first(events, lambda event: isinstance(event, StateChanged) and event.trigger == "unloaded")
+    assert isinstance(last, StateChanged)
+    return last
+
+
+@pytest.mark.parametrize(("keep_alive", "reason"), [("0", "keep_alive is 0"), ("0.5", "idle for ")])
+def test_eviction(home: object, monkeypatch: pytest.MonkeyPatch, keep_alive: str, reason: str) -> None:
+    monkeypatch.setenv("CHARLIE_KEEP_ALIVE", keep_alive)
+    client = Client(load_settings(), find_paths())
+    with Runtime(client):
+        last = warm_and_wait(client)
+        assert last.reason.startswith(reason)
+        assert steps(changes(client.bus)) == WARMED
+        warm_and_wait(client)
+        assert steps(changes(client.bus)) == [*WARMED, *WARMED]
+        assert client.snapshot().phase == "empty"
+
+
+def test_with_keep_alive_0_what_waits_still_finds_the_model_warm(home: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHARLIE_KEEP_ALIVE", "0")
+    client = Client(load_settings(), find_paths())
+    with Runtime(client, worker=False) as running:
+        events = happening(client.bus)
+        assert isinstance(next(events), Snapshot)
+        for _ in range(5):
+            client.warm(Role.EMBEDDING)
+        running._start_worker()
+        first(events, lambda event: isinstance(event, StateChanged) and event.trigger == "unloaded")
+        assert client.queue() == []
+        assert steps(changes(client.bus)) == WARMED
+
+
+def test_below_0_a_model_stays(home: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHARLIE_KEEP_ALIVE", "-1")
+    client = Client(load_settings(), find_paths())
+    with Runtime(client):
+        ended(client.jobs, client.warm(Role.EMBEDDING).id)
+        assert ended(client.jobs, client.warm(Role.EMBEDDING).id).state is JobState.DONE
+        assert client.snapshot().keep_alive_until is None
+        assert client._queue.storage.schedule_size() == 0
+        assert [event.to for event in state_changes(client.bus)] == ["loading", "warm"]

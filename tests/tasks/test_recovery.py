@@ -1,0 +1,217 @@
+"""What becomes of work when the worker ends, in order or not. Real processes, real signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.client import Client
+from app.runtime import Runtime
+from core.events import Event, JobProgress, Snapshot, StateChanged, WorkerLost, WorkerUp
+from core.library import EntryState, MessageState
+from core.settings import Role
+from tasks.jobs import Ended, Job, JobKind, JobState, Text
+from tests.states.walks import state_changes
+from tests.waiting import deadline, ended, first, output, tended
+
+LONG = "\n\n".join(f"Paragraph {n}: a walk by the river. " * 12 for n in range(400))
+
+
+def worker_pid(client: Client) -> int:
+    pid = client.snapshot().worker_pid
+    assert pid is not None
+    return pid
+
+
+def up(events: Iterator[Event | Snapshot]) -> WorkerUp:
+    """Wait until a worker serves, from the time of the subscription on."""
+    event = first(events, lambda event: isinstance(event, WorkerUp))
+    assert isinstance(event, WorkerUp)
+    return event
+
+
+def serving(running: Runtime, client: Client) -> Iterator[Event | Snapshot]:
+    """What happens, from when the worker serves on."""
+    events = tended(running, client.bus)
+    snapshot = next(events)
+    assert isinstance(snapshot, Snapshot)
+    if snapshot.worker_pid is None:
+        up(events)
+    return events
+
+
+def decoding(client: Client) -> Job:
+    """A chat that would go on for minutes, and has put out some text."""
+    job = client.chat(client.library.new_conversation().id, "hello", max_tokens=10_000)
+    out = output(client.jobs, job.id)
+    for _ in range(3):
+        assert isinstance(next(out), Text)
+    return job
+
+
+def die(client: Client, events: Iterator[Event | Snapshot]) -> None:
+    """Kill the worker, and wait until another one serves."""
+    pid = worker_pid(client)
+    os.kill(pid, signal.SIGKILL)
+    lost = first(events, lambda event: isinstance(event, WorkerLost))
+    assert isinstance(lost, WorkerLost)
+    assert (lost.pid, lost.reason) == (pid, "signal SIGKILL")
+    assert up(events).pid == worker_pid(client) != pid
+
+
+def test_an_ingestion_is_run_again(runtime: tuple[Runtime, Client]) -> None:
+    running, client = runtime
+    events = serving(running, client)
+    entry = client.library.new_entry(LONG)
+    job = client.ingest(entry)
+    first(events, lambda event: isinstance(event, JobProgress) and event.id == job.id)
+    assert client.library.entry(entry.id).state is EntryState.READING
+    die(client, events)
+    last = ended(client.jobs, job.id)
+    assert last.state is JobState.DONE
+    assert last.result is not None
+    assert client.jobs.get(job.id).attempts == 1
+    found = client.library.entry(entry.id)
+    assert (found.state, found.ingested) == (EntryState.FINDABLE, 1)
+    (key,) = client._raw.keys("charlie:vectors:*")
+    stored = client._raw.hgetall(key)
+    assert list(stored) == [entry.id.encode()]
+    dimension = len(stored[entry.id.encode()]) // 4 // last.result["chunks"]
+    vectors = np.frombuffer(stored[entry.id.encode()], "<f4").reshape(-1, dimension)
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-4)
+    assert client.queue() == []
+    numbers = [event.seq for event in state_changes(client.bus)]
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_a_chat_is_interrupted_and_keeps_its_text(slow_runtime: tuple[Runtime, Client]) -> None:
+    running, client = slow_runtime
+    events = serving(running, client)
+    job = decoding(client)
+    die(client, events)
+    assert ended(client.jobs, job.id).state is JobState.INTERRUPTED
+    reply = client.reply(job)
+    assert reply is not None
+    assert reply.state is MessageState.INTERRUPTED
+    assert reply.text == client.jobs.written(job.id) != ""
+    assert client.snapshot().phase == "empty"
+    again = client.regenerate(job.subject, max_tokens=3)
+    assert ended(client.jobs, again.id).state is JobState.DONE
+    assert [turn.id for turn in client.library.messages(job.subject)][1:] == [again.id]
+    numbers = [event.seq for event in state_changes(client.bus)]
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_a_conversation_that_is_gone_does_not_keep_the_worker_from_serving(
+    slow_runtime: tuple[Runtime, Client],
+) -> None:
+    running, client = slow_runtime
+    events = serving(running, client)
+    job = decoding(client)
+    client.library.delete_conversation(job.subject)
+    die(client, events)
+    assert ended(client.jobs, job.id).state is JobState.INTERRUPTED
+    assert client.library.conversations() == []
+
+
+def left_behind(client: Client, job: Job, attempts: int) -> None:
+    """The job, as a worker leaves it that dies while it works on it."""
+    assert client._queue.storage.dequeue() is not None
+    client.jobs.advance(job.id, JobState.RUNNING, {JobState.QUEUED}, attempts=attempts)
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_an_ingestion_that_was_deadly_is_set_aside(client: Client, gone: bool) -> None:
+    entry = client.library.new_entry("deadly")
+    job = client.ingest(entry)
+    left_behind(client, job, attempts=2)
+    if gone:
+        client.library.delete_entry(entry.id)
+    with Runtime(Client(client.settings, client.paths)):
+        pass  # attached: the worker is another's
+    assert client.jobs.get(job.id).state is JobState.RUNNING
+    serve_once(client)
+    assert ended(client.jobs, job.id).state is JobState.INTERRUPTED
+    if not gone:
+        found = client.library.entry(entry.id)
+        assert found.state is EntryState.FAILED
+        assert "worker ended" in found.error
+    assert client.queue() == []
+
+
+def serve_once(client: Client) -> None:
+    """A worker on the database that runs already, until it has done one thing."""
+    running = Runtime(client)
+    running._start_worker()
+    worker = running._worker
+    assert worker is not None
+    assert worker.stdin is not None
+    try:
+        out = deadline(client.follow(client.warm(Role.EMBEDDING).id, lambda: worker.poll() is not None))
+        (last,) = out
+        assert isinstance(last, Ended)
+        assert last.state is JobState.DONE
+        worker.terminate()
+        assert worker.wait(20) == 0
+    finally:
+        worker.kill()
+        worker.wait()
+        worker.stdin.close()
+
+
+@pytest.mark.parametrize("kind", [JobKind.SEARCH, JobKind.ASK, JobKind.WARM, JobKind.UNLOAD])
+def test_what_can_be_asked_for_again_is_interrupted(client: Client, kind: JobKind) -> None:
+    job = client.submit(kind, {"query": "x", "limit": 1, "role": "instruct"})
+    left_behind(client, job, attempts=0)
+    assert [each.position for each in client.queue()] == [0]
+    serve_once(client)
+    last = ended(client.jobs, job.id)
+    assert last.state is JobState.INTERRUPTED
+    assert last.error
+    assert last.hint
+    assert client.queue() == []
+
+
+def test_a_strange_message_in_its_hands(client: Client) -> None:
+    client._raw.lpush(client._queue.storage.processing_key, b"\x80\x04strange")
+    serve_once(client)
+    assert client._queue.storage.unacknowledged() == []
+
+
+def test_the_worker_ends_in_order(slow_runtime: tuple[Runtime, Client]) -> None:
+    """What runs is interrupted, what waits still waits, and nobody serves."""
+    running, client = slow_runtime
+    serving(running, client)
+    job = decoding(client)
+    waiting = [client.warm(Role.EMBEDDING), client.warm(Role.RERANKER)]
+    worker = running._worker
+    assert worker is not None
+    worker.terminate()
+    assert worker.wait(20) == 0
+    assert ended(client.jobs, job.id) == Ended(JobState.INTERRUPTED)
+    reply = client.reply(job)
+    assert reply is not None
+    assert (reply.state, reply.text) == (MessageState.INTERRUPTED, client.jobs.written(job.id))
+    snapshot = client.snapshot()
+    assert (snapshot.phase, snapshot.role, snapshot.worker_pid) == ("empty", None, None)
+    last = client.bus.transitions(1)[0]
+    assert isinstance(last, StateChanged)
+    assert (last.trigger, last.seq) == ("unloaded", snapshot.seq)
+    assert [client.jobs.get(each.id).state for each in waiting] == [JobState.QUEUED, JobState.QUEUED]
+    assert [each.job.id for each in client.queue()] == [each.id for each in waiting]
+
+
+def test_the_folder_it_is_started_in_does_not_matter(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, client: Client
+) -> None:
+    """A package there that is named like one of ours is not run."""
+    for name in ("tasks", "core", "states"):
+        (tmp_path / "project" / name).mkdir(parents=True)
+        (tmp_path / "project" / name / "__init__.py").write_text("raise SystemExit(99)\n")
+    monkeypatch.chdir(tmp_path / "project")
+    serve_once(client)
