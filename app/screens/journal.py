@@ -34,9 +34,13 @@ if TYPE_CHECKING:
 
 FIELD = "Filter… · Enter searches by meaning · ? asks your journal"
 
+WIDTHS: list[tuple[int, str]] | None = [(0, "-narrow"), (100, "-wide")]
+"""From 100 columns on the list shows longer titles."""
+
 
 class JournalScreen(Screen[None]):
     CSS_PATH = "../journal.tcss"
+    HORIZONTAL_BREAKPOINTS = WIDTHS
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "back", "Back", id="journal.back", tooltip="Stop a search or an answer, else go back"),
         Binding("ctrl+n", "new", "New", id="journal.new", tooltip="Begin a new entry", show=False),
