@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -230,10 +230,7 @@ class Bus:
         with self.redis.pipeline(transaction=True) as pipe:
             pipe.xrevrange(TRANSITIONS, count=count)
             pipe.xrevrange(JOBS, count=count)
-            transitions, jobs = pipe.execute()
-        both = sorted([*transitions, *jobs], key=lambda entry: _position(entry[0]))[-count:]
-        known = (decode(values["event"]) for _, values in both)
-        return [event for event in known if isinstance(event, Lasting)]
+            return _in_order(*pipe.execute())[-count:]
 
     def transitions(self, count: int) -> list[StateChanged | WorkerUp | WorkerLost]:
         """The last `count` transitions and worker events, newest first."""
@@ -253,8 +250,8 @@ class Bus:
         while not stop():
             try:
                 if positions is None:
-                    positions, history = self._positions(), self.history(past) if past else []
-                    yield self.snapshot()
+                    positions, snapshot, history = self._begin(past)
+                    yield snapshot
                     yield from history
                 else:
                     yield self.snapshot()
@@ -264,14 +261,16 @@ class Bus:
                 time.sleep(0.1)
                 yield None
 
-    def _positions(self) -> dict[str, str]:
+    def _begin(self, past: int) -> tuple[dict[str, str], Snapshot, list[Lasting]]:
+        """Where to read on from, the snapshot of that very moment, and the last `past` lasting events until then."""
+        names = (TRANSITIONS, JOBS, LIVE)
         with self.redis.pipeline(transaction=True) as pipe:
-            for name in (TRANSITIONS, JOBS, LIVE):
-                pipe.xrevrange(name, count=1)
-            return {
-                name: entries[0][0] if entries else "0-0"
-                for name, entries in zip((TRANSITIONS, JOBS, LIVE), pipe.execute(), strict=True)
-            }
+            pipe.get(SNAPSHOT)
+            for name in names:
+                pipe.xrevrange(name, count=max(past, 1))
+            snapshot, *found = pipe.execute()
+        positions = {name: entries[0][0] if entries else "0-0" for name, entries in zip(names, found, strict=True)}
+        return positions, decode_snapshot(snapshot), _in_order(*found[:2])[-past:] if past else []
 
     def _read(self, stop: Callable[[], bool], positions: dict[str, str]) -> Iterator[Event | None]:
         while not stop():
@@ -284,6 +283,13 @@ class Bus:
                 positions[name] = key
                 if (event := decode(values["event"])) is not None:
                     yield event
+
+
+def _in_order(*streams: Sequence[tuple[str, dict[str, str]]]) -> list[Lasting]:
+    """The events of several streams, oldest first. Ids of one millisecond say nothing across streams."""
+    known = [(_position(key)[0], decode(values["event"])) for entries in streams for key, values in reversed(entries)]
+    lasting = [(milliseconds, event) for milliseconds, event in known if isinstance(event, Lasting)]
+    return [event for _, event in sorted(lasting, key=lambda each: (each[0], each[1].at))]
 
 
 def _position(key: str) -> tuple[int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal
@@ -86,7 +86,9 @@ class Library:
     def new_conversation(self, title: str = "") -> Conversation:
         now = time.time()
         conversation = Conversation(new_id(), clean(title), now, now)
-        self._put_conversation(conversation)
+        with self.redis.pipeline(transaction=True) as pipe:
+            self._put_conversation(conversation, pipe)
+            pipe.execute()
         return conversation
 
     def conversations(self) -> list[Conversation]:
@@ -101,10 +103,11 @@ class Library:
         """Raises NotFoundError."""
         if found := self.redis.get(_conversation_key(id_)):
             return Conversation(**json.loads(found))
-        raise NotFoundError(f"There is no conversation {id_!r}.", "The Chat screen lists them.")
+        raise _no_conversation(id_)
 
     def rename_conversation(self, id_: str, title: str) -> None:
-        self._put_conversation(replace(self.conversation(id_), title=clean(title)))
+        """Raises NotFoundError."""
+        self._change_conversation(id_, lambda old, _: replace(old, title=clean(title)))
 
     def delete_conversation(self, id_: str) -> None:
         with self.redis.pipeline(transaction=True) as pipe:
@@ -118,14 +121,17 @@ class Library:
         return [_message(found[key]) for key in sorted(found)]
 
     def put_message(self, id_: str, message: StoredMessage) -> None:
-        """Add a turn, or replace the one with its id; an untitled conversation takes its title from it."""
-        conversation = self.conversation(id_)
+        """Add a turn, or replace the one with its id; an untitled conversation takes its title from it.
+
+        Raises NotFoundError.
+        """
         message = replace(message, text=clean(message.text))
-        title = conversation.title or one_line(message.text, TITLE_WIDTH)
-        with self.redis.pipeline(transaction=True) as pipe:
+
+        def change(old: Conversation, pipe: Any) -> Conversation:
             pipe.hset(_messages_key(id_), message.id, json.dumps(asdict(message)))
-            self._put_conversation(replace(conversation, title=title, updated=message.at), pipe)
-            pipe.execute()
+            return replace(old, title=old.title or one_line(message.text, TITLE_WIDTH), updated=message.at)
+
+        self._change_conversation(id_, change)
 
     def delete_messages(self, id_: str, ids: Sequence[str]) -> None:
         if ids:
@@ -140,17 +146,28 @@ class Library:
                 self.put_message(new.id, message)
         return new
 
-    def _put_conversation(self, conversation: Conversation, pipe: Any = None) -> None:
-        with self.redis.pipeline(transaction=True) as own:
-            target = own if pipe is None else pipe
-            target.set(_conversation_key(conversation.id), json.dumps(asdict(conversation)))
-            target.zadd(CONVERSATIONS, {conversation.id: conversation.updated})
-            own.execute()
+    def _change_conversation(self, id_: str, change: Callable[[Conversation, Any], Conversation]) -> None:
+        """Begin anew when another process writes or deletes it meanwhile, so that nothing is overwritten or revived."""
+
+        def attempt(pipe: Any) -> None:
+            found = pipe.get(_conversation_key(id_))
+            if not found:
+                raise _no_conversation(id_)
+            pipe.multi()
+            self._put_conversation(change(Conversation(**json.loads(found)), pipe), pipe)
+
+        self.redis.transaction(attempt, _conversation_key(id_))
+
+    def _put_conversation(self, conversation: Conversation, pipe: Any) -> None:
+        pipe.set(_conversation_key(conversation.id), json.dumps(asdict(conversation)))
+        pipe.zadd(CONVERSATIONS, {conversation.id: conversation.updated})
 
     def new_entry(self, text: str) -> Entry:
         now = time.time()
         entry = Entry(new_id(), clean(text), now, now)
-        self._put_entry(entry)
+        with self.redis.pipeline(transaction=True) as pipe:
+            self._put_entry(entry, pipe)
+            pipe.execute()
         return entry
 
     def entries(self) -> list[Entry]:
@@ -167,23 +184,34 @@ class Library:
         """Raises NotFoundError."""
         if found := self.redis.get(_entry_key(id_)):
             return _entry(found)
-        raise NotFoundError(f"There is no journal entry {id_!r}.", "`charlie journal list` shows them.")
+        raise _no_entry(id_)
 
     def write_entry(self, id_: str, text: str) -> Entry:
-        """Replace the text. An unchanged text changes nothing."""
-        entry = self.entry(id_)
-        if entry.text == clean(text):
+        """Replace the text. An unchanged text changes nothing. Raises NotFoundError."""
+        text = clean(text)
+
+        def write(pipe: Any) -> Entry:
+            found = pipe.get(_entry_key(id_))
+            if not found:
+                raise _no_entry(id_)
+            entry = _entry(found)
+            pipe.multi()
+            if entry.text == text:
+                return entry
+            entry = replace(
+                entry,
+                text=text,
+                updated=time.time(),
+                revision=entry.revision + 1,
+                state=EntryState.SAVED,
+                error="",
+            )
+            self._put_entry(entry, pipe)
             return entry
-        changed = replace(
-            entry,
-            text=clean(text),
-            updated=time.time(),
-            revision=entry.revision + 1,
-            state=EntryState.SAVED,
-            error="",
-        )
-        self._put_entry(changed)
-        return changed
+
+        # Begun anew when another process writes it meanwhile: each text has a revision of its own.
+        written: Entry = self.redis.transaction(write, _entry_key(id_), value_from_callable=True)
+        return written
 
     def mark_entry(self, id_: str, revision: int, state: EntryState, error: str = "") -> None:
         """Say how far the ingestion of one revision is; of no effect when the text has changed since."""
@@ -205,11 +233,17 @@ class Library:
             pipe.delete(_entry_key(id_))
             pipe.execute()
 
-    def _put_entry(self, entry: Entry) -> None:
-        with self.redis.pipeline(transaction=True) as pipe:
-            pipe.set(_entry_key(entry.id), json.dumps(asdict(entry)))
-            pipe.zadd(ENTRIES, {entry.id: entry.created})
-            pipe.execute()
+    def _put_entry(self, entry: Entry, pipe: Any) -> None:
+        pipe.set(_entry_key(entry.id), json.dumps(asdict(entry)))
+        pipe.zadd(ENTRIES, {entry.id: entry.created})
+
+
+def _no_conversation(id_: str) -> NotFoundError:
+    return NotFoundError(f"There is no conversation {id_!r}.", "The Chat screen lists them.")
+
+
+def _no_entry(id_: str) -> NotFoundError:
+    return NotFoundError(f"There is no journal entry {id_!r}.", "`charlie journal list` shows them.")
 
 
 def _conversation_key(id_: str) -> str:

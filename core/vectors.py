@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,7 +42,9 @@ class VectorStore:
         stored = redis.hgetall(self._vectors_key)
         self._entries = {key.decode(): self._unpack(value) for key, value in stored.items()}
         self._matrix: Vectors | None = None
-        self._rows: list[tuple[str, int]] = []
+        self._names: list[str] = []
+        self._starts: list[int] = []
+        """The entries in the matrix, and the row where each begins."""
 
     def missing(self, entries: Sequence[str]) -> list[str]:
         return [entry for entry in entries if entry not in self._entries]
@@ -74,25 +77,24 @@ class VectorStore:
         if not len(matrix):
             return []
         similarities = matrix @ query
-        best: dict[str, tuple[float, int]] = {}
-        # An entry has several chunks, so more rows than entries are looked at.
-        for row in _largest(similarities, 8 * count):
-            entry, chunk = self._rows[row]
-            best.setdefault(entry, (float(similarities[row]), chunk))
-        found = list(best.items())[:count]
-        if not found:
-            return []
-        chunks = self._redis.hmget(self._chunks_key, [entry for entry, _ in found])
+        best = np.maximum.reduceat(similarities, self._starts)
+        ends = [*self._starts[1:], len(matrix)]
+        found: list[tuple[str, int, float]] = []
+        for number in _largest(best, count):
+            row = int(similarities[self._starts[number] : ends[number]].argmax())
+            found.append((self._names[number], row, float(best[number])))
+        chunks = self._redis.hmget(self._chunks_key, [entry for entry, _, _ in found])
         return [
             Near(entry, json.loads(texts)[chunk], similarity)
-            for (entry, (similarity, chunk)), texts in zip(found, chunks, strict=True)
+            for (entry, chunk, similarity), texts in zip(found, chunks, strict=True)
         ]
 
     def _built(self) -> Vectors:
         if self._matrix is None:
-            empty = np.empty((0, self._dimension), np.float32)
-            self._matrix = np.concatenate([empty, *self._entries.values()])
-            self._rows = [(entry, row) for entry, vectors in self._entries.items() for row in range(len(vectors))]
+            held = {entry: vectors for entry, vectors in self._entries.items() if len(vectors)}
+            self._names = list(held)
+            self._starts = [0, *accumulate(len(vectors) for vectors in held.values())][:-1]
+            self._matrix = np.concatenate([np.empty((0, self._dimension), np.float32), *held.values()])
         return self._matrix
 
     def _unpack(self, value: bytes) -> Vectors:
