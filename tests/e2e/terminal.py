@@ -1,0 +1,95 @@
+"""The real program in a real pseudo-terminal, whose screen is read by a terminal emulator."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pexpect
+import pyte
+
+from tests.app.charlie import CHARLIE, environment
+from tests.e2e.processes import PATIENCE
+
+ENTER, ESCAPE, TAB = "\r", "\x1b", "\t"
+F1, F2, F3, F4, F5 = "\x1bOP", "\x1bOQ", "\x1bOR", "\x1bOS", "\x1b[15~"
+
+
+def ctrl(letter: str) -> str:
+    return chr(ord(letter.upper()) - 64)
+
+
+class Terminal:
+    """`charlie` on a terminal of the given size (columns and rows)."""
+
+    def __init__(self, home: Path, columns: int, rows: int, **variables: str) -> None:
+        self._screen = pyte.Screen(columns, rows)
+        self._stream = pyte.ByteStream(self._screen)
+        variables = {"TERM": "xterm-256color", "COLORTERM": "truecolor", **variables}
+        self.child: Any = pexpect.spawn(
+            CHARLIE, dimensions=(rows, columns), env=environment(home, **variables), timeout=PATIENCE
+        )
+        self.raw = b""
+        """All that was written to the terminal."""
+
+    @property
+    def lines(self) -> list[str]:
+        return [line.rstrip() for line in self._screen.display]
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.lines)
+
+    @property
+    def status(self) -> str:
+        """The line that tells the state of the machine."""
+        return next((line for line in reversed(self.lines) if line.strip()[:1] in ("●", "◐", "◌", "○", "✕")), "")
+
+    def press(self, *keys: str) -> None:
+        for key in keys:
+            self.child.send(key)
+
+    def until(self, seen: str | Callable[[], bool], seconds: float = PATIENCE) -> None:
+        """Read what the program writes until the screen shows something."""
+        deadline = time.monotonic() + seconds
+        while not (seen in self.text if isinstance(seen, str) else seen()):
+            assert time.monotonic() < deadline, f"{seen} did not come\n{self.text}"
+            self._read()
+
+    def until_end(self) -> int:
+        """Read until the program ends; returns its exit status, or minus the signal that ended it."""
+        deadline = time.monotonic() + PATIENCE
+        while self._read():
+            assert time.monotonic() < deadline, f"it does not end\n{self.text}"
+        self.child.wait()
+        status: int | None = self.child.exitstatus
+        return status if status is not None else -int(self.child.signalstatus)
+
+    def _read(self) -> bool:
+        """False at the end."""
+        try:
+            data = self.child.read_nonblocking(65536, timeout=0.1)
+        except pexpect.TIMEOUT:
+            return True
+        except pexpect.EOF:
+            return False
+        self.raw += data
+        self._stream.feed(data)
+        return True
+
+
+@contextmanager
+def terminal(home: Path, columns: int = 80, rows: int = 24, **variables: str) -> Iterator[Terminal]:
+    shown = Terminal(home, columns, rows, **variables)
+    try:
+        yield shown
+    finally:
+        if shown.child.ptyproc.fileobj.closed:
+            return
+        if shown.child.isalive():
+            shown.child.kill(9)
+            shown.child.wait()
+        shown.child.close()
