@@ -45,7 +45,8 @@ def talk(app: CharlieApp) -> Talk:
 
 
 def line(reply: Reply) -> str:
-    return str(reply.query_one(JobLine).content)
+    """What a waiting reply says; nothing before its parts are mounted."""
+    return "".join(str(found.content) for found in reply.query(JobLine))
 
 
 def foot(reply: Reply) -> str:
