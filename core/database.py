@@ -166,6 +166,9 @@ class Server:
     def _start(self) -> subprocess.Popen[bytes]:
         self.run = _make_run_folder(self._paths)
         self.socket = self.run / "db.sock"
+        # What stands in the log already was said by another server.
+        log = self._paths.logs / "database.log"
+        self._logged = log.stat().st_size if log.is_file() else 0
         tether = Path(__file__).with_name("tether.py")
         command = [
             sys.executable,
@@ -222,7 +225,9 @@ class Server:
 
     def _last_words(self) -> str:
         try:
-            lines = (self._paths.logs / "database.log").read_text(errors="replace").splitlines()
+            with (self._paths.logs / "database.log").open("rb") as log:
+                log.seek(self._logged)
+                lines = log.read().decode(errors="replace").splitlines()
         except OSError as error:
             return f"its log cannot be written ({error.strerror})."
         return lines[-1].split(" # ")[-1] if lines else "it said nothing."

@@ -194,7 +194,7 @@ def _explain(error: ValidationError, arguments: dict[str, Any], paths: Paths) ->
     # A variable may hold a whole section, as JSON.
     variables = (ENV_PREFIX + "__".join(keys[:length]).upper() for length in range(len(keys), 0, -1))
     variable = next((name for name in variables if name in os.environ), None)
-    if keys and keys[0] in arguments:
+    if keys and _holds(arguments, keys):
         place = "the arguments"
     elif variable is not None:
         place = f"the environment variable {variable}"
@@ -205,3 +205,14 @@ def _explain(error: ValidationError, arguments: dict[str, Any], paths: Paths) ->
     else:
         what = f"The setting {key} = {first['input']!r} in {place} cannot be used: {first['msg']}."
     return SettingsError(what, HINT)
+
+
+def _holds(values: Any, keys: list[str]) -> bool:
+    """Whether nested values reach down to a key, or to one above it that is no section."""
+    for key in keys:
+        if not isinstance(values, dict):
+            return True
+        if key not in values:
+            return False
+        values = values[key]
+    return True
