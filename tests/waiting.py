@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import select
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from app.runtime import Runtime
@@ -59,3 +62,16 @@ def ended(jobs: Jobs, job_id: str) -> Ended:
     *_, last = output(jobs, job_id)
     assert isinstance(last, Ended)
     return last
+
+
+@contextmanager
+def ends_within(pid: int, seconds: float) -> Iterator[None]:
+    """The process, which need not be a child of ours, ends at most so long after the block began."""
+    descriptor = os.pidfd_open(pid)
+    try:
+        began = time.monotonic()
+        yield
+        ready, _, _ = select.select([descriptor], [], [], max(0, began + seconds - time.monotonic()))
+        assert ready, f"process {pid} has not ended within {seconds} seconds"
+    finally:
+        os.close(descriptor)
