@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import Annotated
 
@@ -63,6 +64,9 @@ def interface(
 
         interface = CharlieApp(client, running.tick)
         interface.run()
+        signal.alarm(0)  # set when the terminal was closed, in case the interface cannot end
+        for number in (signal.SIGTERM, signal.SIGHUP):  # it is ending already
+            signal.signal(number, signal.SIG_IGN)
     raise typer.Exit(interface.return_code or 0)
 
 

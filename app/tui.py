@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
 import signal
 from collections.abc import Callable, Iterable, Iterator
@@ -30,6 +31,8 @@ from core.errors import CharlieError
 from core.settings import Role
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from app.client import Client
     from tasks.jobs import Job
 
@@ -37,6 +40,7 @@ log = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.25
 SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+HUNG_UP_SECONDS = 3
 FUNCTION_KEY = re.compile(r"f\d+")
 MODES = ("chat", "journal", "models", "log")
 
@@ -69,6 +73,7 @@ class CharlieApp(App[None]):
         self.client = client
         self._tick = tick
         self._complaint = ""
+        self._handlers: dict[signal.Signals, Any] = {}
 
     def get_key_display(self, binding: Binding) -> str:
         """Keys as they are printed on keyboards."""
@@ -94,15 +99,22 @@ class CharlieApp(App[None]):
         self.notify(f"There is no theme {theme!r}. There are: {names}.", severity="warning", markup=False)
 
     def _obey_signals(self) -> None:
-        """Leave in order when asked to end, or when the terminal is closed."""
+        """Leave in order when asked to end, or when the terminal is closed.
+
+        These handlers run before Textual's for SIGCONT, which comes with a SIGHUP; those of the loop would not.
+        """
         loop = asyncio.get_running_loop()
-        for number in SIGNALS:
-            loop.add_signal_handler(number, partial(self.exit, return_code=128 + number))
+
+        def leave(number: int, _: FrameType | None) -> None:
+            if number == signal.SIGHUP and not self.is_headless:
+                _let_go_of_terminal()
+            loop.call_soon_threadsafe(partial(self.exit, return_code=128 + number))
+
+        self._handlers = {number: signal.signal(number, leave) for number in SIGNALS}
 
     def on_unmount(self) -> None:
-        loop = asyncio.get_running_loop()
-        for number in SIGNALS:
-            loop.remove_signal_handler(number)
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
 
     def _follow(self) -> None:
         worker = get_current_worker()
@@ -191,3 +203,15 @@ class CharlieApp(App[None]):
         for command in super().get_system_commands(screen):
             if command.title in ("Theme", "Screenshot"):
                 yield command
+
+
+def _let_go_of_terminal() -> None:
+    """Send what is still written to nowhere: the thread that writes would die of an error, and the app wait for it.
+
+    Should it have died already, the alarm ends the process, and the runtime's processes go with it.
+    """
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nowhere, descriptor)
+    os.close(nowhere)
+    signal.alarm(HUNG_UP_SECONDS)
