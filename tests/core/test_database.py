@@ -127,7 +127,8 @@ def test_damage_in_the_middle_is_told_in_the_servers_words(paths: Paths) -> None
     assert str(paths.database) in failed.value.message
     assert "database.log" in failed.value.hint
     assert list(paths.run.iterdir()) == []
-    assert (lock := take_lock(paths)) is not None
+    lock = take_lock(paths)
+    assert lock is not None
     os.close(lock)
 
 
@@ -169,7 +170,7 @@ def test_no_server(paths: Paths) -> None:
 
 
 def test_a_url_that_is_none(paths: Paths) -> None:
-    with pytest.raises(DatabaseError, match="database.url = 'nonsense'"):
+    with pytest.raises(DatabaseError, match=r"database\.url = 'nonsense'"):
         connect(paths, "nonsense")
 
 

@@ -21,7 +21,6 @@ from core.events import (
     JobChanged,
     Lasting,
     LoadProgress,
-    MemoryRead,
     Snapshot,
     StateChanged,
     WorkerUp,
@@ -199,4 +198,3 @@ def test_amending_is_no_event(client: Client) -> None:
     client.bus.amend(Snapshot(seq=1, phase="loading", keep_alive_until=5.0))
     assert client.snapshot().keep_alive_until == 5.0
     assert len(client.bus.history()) == 1
-    assert MemoryRead not in {type(event) for event in client.bus.history()}

@@ -61,9 +61,9 @@ def test_sources_are_merged_key_by_key(paths: Paths, monkeypatch: pytest.MonkeyP
 
 def test_they_are_frozen(home: Path) -> None:
     settings = load_settings()
-    for change in (lambda: setattr(settings, "keep_alive", 1), lambda: setattr(settings.instruct, "threads", 1)):
+    for section, key in ((settings, "keep_alive"), (settings.instruct, "threads")):
         with pytest.raises(ValidationError):
-            change()
+            setattr(section, key, 1)
 
 
 BAD = [("nonsense", "1", "unknown"), ("memory.nonsense", "1", "unknown"), ("keep_alive", "soon", "cannot be used")]

@@ -34,8 +34,6 @@ def test_it_ends_with_its_parent(way: str) -> None:
 
 def test_its_status_is_the_commands() -> None:
     """Run by another process than the one it names as its parent, it does not start at all."""
-    import os
-
     run = [sys.executable, SCRIPT, str(os.getpid()), sys.executable, "-c", "raise SystemExit(7)"]
     assert subprocess.run(run, stdin=subprocess.DEVNULL, check=False).returncode == 7
     run[2] = "1"

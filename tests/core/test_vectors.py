@@ -16,7 +16,8 @@ DIMENSION = 8
 
 def unit(dice: np.random.Generator, rows: int) -> NDArray[np.float32]:
     found = dice.normal(size=(rows, DIMENSION)).astype(np.float32)
-    return found / np.linalg.norm(found, axis=1, keepdims=True)
+    unit: NDArray[np.float32] = found / np.linalg.norm(found, axis=1, keepdims=True)
+    return unit
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from core.events import LoadProgress, Snapshot, StateChanged, WorkerUp
 from core.model_files import ModelSpec
 from core.settings import Role, SettingsFile
 from states import manager as manager_module
+from states import room
 from states.lifecycle import Phase
 from states.manager import ModelManager
 from tests.model_files import write_refused
@@ -213,7 +214,7 @@ def test_a_failed_unload(manager: ModelManager, client: Client, monkeypatch: pyt
 
 def fail_once_after(calls: int) -> Callable[[], object]:
     """A reading of the memory that fails once, at its call number `calls`."""
-    real, count = manager_module.read_memory, 0
+    real, count = room.read_memory, 0
 
     def read() -> object:
         nonlocal count

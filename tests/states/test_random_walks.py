@@ -142,10 +142,10 @@ def test_random_walks(client: Client, starters: dict[Role, Path], tmp_path: Path
 
     Here.client = client
     Here.refused = write_refused(tmp_path / "refused.gguf", starters[Role.INSTRUCT])
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         Here,
         settings=settings(
-            max_examples=10,
+            max_examples=7,
             stateful_step_count=25,
             deadline=None,
             suppress_health_check=list(HealthCheck),
