@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,10 @@ def ctrl(letter: str) -> str:
 class Terminal:
     """`charlie` on a terminal of the given size (columns and rows)."""
 
-    def __init__(self, home: Path, columns: int, rows: int, **variables: str) -> None:
+    def __init__(self, home: Path, columns: int, rows: int, variables: Mapping[str, str]) -> None:
         self._screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self._screen)
-        variables = {"TERM": "xterm-256color", "COLORTERM": "truecolor", **variables}
+        variables = {"TERM": "xterm-256color", "COLORTERM": "truecolor"} | dict(variables)
         self.child: Any = pexpect.spawn(
             CHARLIE, dimensions=(rows, columns), env=environment(home, **variables), timeout=PATIENCE
         )
@@ -82,14 +82,15 @@ class Terminal:
 
 
 @contextmanager
-def terminal(home: Path, columns: int = 80, rows: int = 24, **variables: str) -> Iterator[Terminal]:
-    shown = Terminal(home, columns, rows, **variables)
+def terminal(
+    home: Path, columns: int = 80, rows: int = 24, variables: Mapping[str, str] | None = None
+) -> Iterator[Terminal]:
+    shown = Terminal(home, columns, rows, variables or {})
     try:
         yield shown
     finally:
-        if shown.child.ptyproc.fileobj.closed:
-            return
-        if shown.child.isalive():
-            shown.child.kill(9)
-            shown.child.wait()
-        shown.child.close()
+        if not shown.child.ptyproc.fileobj.closed:
+            if shown.child.isalive():
+                shown.child.kill(9)
+                shown.child.wait()
+            shown.child.close()

@@ -20,7 +20,7 @@ from core.text import new_id
 from tasks.jobs import JobState, Text
 from tests.app.charlie import CHARLIE, environment, read_until, started
 from tests.e2e.processes import LONG, assert_all_gone, until, workers_on
-from tests.e2e.terminal import Terminal, ctrl, terminal
+from tests.e2e.terminal import ENTER, Terminal, ctrl, terminal
 
 
 def save(client: Client) -> tuple[str, str]:
@@ -41,6 +41,12 @@ def assert_saved(entry: str, conversation: str) -> None:
     assert read_address(find_paths()) is None
 
 
+def hang_up_while_it_writes(shown: Terminal) -> None:
+    shown.press("hello", ENTER)
+    shown.until(lambda: "tok/s" in shown.status)
+    hang_up(shown)
+
+
 def hang_up(shown: Terminal) -> None:
     """Close the terminal; the kernel sends SIGHUP."""
     shown.child.ptyproc.fileobj.close()
@@ -52,18 +58,20 @@ ENDS = {
     "SIGINT": lambda shown: shown.child.kill(signal.SIGINT),
     "SIGKILL": lambda shown: shown.child.kill(signal.SIGKILL),
     "closed": hang_up,
+    "closed while it writes": hang_up_while_it_writes,
 }
 
 
 @pytest.mark.parametrize("end", ENDS)
 def test_nothing_is_left_of_an_interface(home: Path, end: str) -> None:
-    with terminal(home) as shown:
+    with terminal(home, variables=LONG) as shown:
+        shown.until("Say something")
         shown.until("Empty   nothing loaded yet")
         client = Client(load_settings(), find_paths())
         saved = save(client)
         client.close()
         ENDS[end](shown)
-        if end == "closed":
+        if end.startswith("closed"):
             os.waitpid(shown.child.pid, 0)
         else:
             shown.until_end()

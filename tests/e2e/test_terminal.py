@@ -1,0 +1,133 @@
+"""The real program on a real terminal: what a person does with it, from start to quit."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from app.client import Client
+from core.paths import find_paths
+from core.settings import load_settings
+from tasks.jobs import Text
+from tests.app.charlie import charlie
+from tests.e2e.processes import LONG, assert_all_gone, until, workers_on
+from tests.e2e.terminal import ENTER, ESCAPE, F1, F2, F3, F4, Terminal, ctrl, terminal
+
+SIZES = [(80, 24), (120, 36)]
+
+
+def chat(shown: Terminal, text: str) -> None:
+    shown.until("Write a message")
+    shown.press(text)
+    shown.until(text)
+    shown.press(ENTER)
+
+
+def statistics(shown: Terminal) -> list[str]:
+    """The lines below the replies."""
+    return [line for line in shown.lines if "tokens · " in line]
+
+
+@pytest.mark.parametrize(("columns", "rows"), SIZES)
+def test_a_day_with_charlie(home: Path, columns: int, rows: int) -> None:
+    with terminal(home, columns, rows) as shown:
+        shown.until(lambda: "Empty" in shown.status, 10)
+        shown.until("Say something")
+        chat(shown, "hello there")
+        shown.until(lambda: len(statistics(shown)) == 1)
+        shown.until(lambda: "Warm  " in shown.status and "instruct · starter" in shown.status)
+
+        shown.press(F3)
+        shown.until("Filter…")
+        shown.press("A quiet walk by the river")
+        shown.until("A quiet walk by the river")
+        shown.until("saved")
+        shown.press(ctrl("f"))
+        shown.until("● ")
+        shown.press("river walk", ENTER)
+        shown.until("A quiet walk by the river")
+        shown.until("by relevance")
+        shown.until(lambda: "Warm" in shown.status and "reranker" in shown.status)
+        shown.press(ctrl("f"), ctrl("u"), "?where did I walk", ENTER)
+        shown.until(lambda: "Warm" in shown.status and "instruct" in shown.status)
+        shown.until("[1]")
+
+        shown.press(F4)
+        shown.until("[ WARM instruct ]")
+        shown.until("Loading → Warm")
+        shown.press("\x1b[B", "w")
+        shown.until(lambda: "Warm" in shown.status and "embedding" in shown.status)
+        shown.until("[ WARM embedding ]")
+
+        shown.press(F1)
+        shown.until("Keys")
+        shown.press(F1)
+        shown.until(lambda: "Keys" not in shown.text)
+        shown.press(F2)
+        shown.until("hello there")
+        shown.press(ctrl("q"))
+        assert shown.until_end() == 0
+        assert shown.raw.rstrip().endswith(b"l")  # the last thing is a mode that is reset
+        assert b"\x1b[?1049l" in shown.raw  # the normal screen is back
+        assert b"\x1b[?25h" in shown.raw  # and the cursor
+        assert_all_gone(home)
+        assert not list((home / "run").iterdir())
+    assert charlie(home, "journal", "list", "--json").json[0]["title"] == "A quiet walk by the river"
+
+
+def test_tokens_are_seen_as_they_come_and_escape_stops_them(home: Path) -> None:
+    with terminal(home, variables=LONG) as shown:
+        shown.until(lambda: "Empty" in shown.status)
+        shown.until("Say something")
+        (worker,) = workers_on(home)
+        client = Client(load_settings(), find_paths())
+        worker.suspend()  # and let it go on only when it cannot end before what is waited for
+        chat(shown, "hello there")
+        until(lambda: bool(client.queue()))
+        job = client.queue()[0].job.id
+        worker.resume()
+        next(output for output in client.follow(job) if isinstance(output, Text))
+        worker.suspend()
+        shown.until(lambda: "Charlie" in shown.text and "tokens · " not in shown.text)
+        shown.press(ESCAPE)
+        until(lambda: client.jobs.asked_to_stop(job))
+        worker.resume()
+        client.close()
+        shown.until("stopped")
+        shown.press(ctrl("q"))
+        assert shown.until_end() == 0
+        assert_all_gone(home)
+
+
+def test_a_worker_that_is_killed_is_told_of_and_comes_back(home: Path) -> None:
+    with terminal(home) as shown:
+        shown.until(lambda: "Empty" in shown.status)
+        shown.until("Say something")
+        (worker,) = workers_on(home)
+        worker.kill()
+        chat(shown, "hello there")
+        shown.until(lambda: len(statistics(shown)) == 1)
+        shown.until(lambda: "Warm" in shown.status)
+        shown.press(ctrl("q"))
+        assert shown.until_end() == 0
+
+
+def test_a_second_interface_attaches_and_takes_over(home: Path) -> None:
+    with terminal(home) as first, ExitStack() as stack:
+        first.until("Empty   nothing loaded yet")
+        second = stack.enter_context(terminal(home, 120, 36))
+        second.until(lambda: "Empty" in second.status)
+        chat(first, "hello there")
+        second.until(lambda: "Warm" in second.status)
+        (worker,) = workers_on(home)
+        first.press(ctrl("q"))
+        assert first.until_end() == 0
+        second.until(lambda: "Empty" in second.status)
+        chat(second, "and hello to you")
+        second.until(lambda: len(statistics(second)) == 1)
+        assert workers_on(home) != [worker]
+        second.press(ctrl("q"))
+        assert second.until_end() == 0
+        assert_all_gone(home)
