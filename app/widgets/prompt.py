@@ -21,12 +21,11 @@ KEPT = 200
 
 class Prompt(TextArea):
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "send", "Send", priority=True, show=False, id="prompt.send", tooltip="Send the message"),
+        Binding("enter", "send", "Send", show=False, id="prompt.send", tooltip="Send the message"),
         Binding(
             "ctrl+j,shift+enter,alt+enter",
             "newline",
             "New line",
-            priority=True,
             show=False,
             id="prompt.newline",
             tooltip="Begin a new line",
@@ -78,6 +77,14 @@ class Prompt(TextArea):
     def put(self, draft: str) -> None:
         """Replace the text by what `text` was earlier."""
         self._fill(draft)
+
+    async def _on_key(self, event: events.Key) -> None:
+        """Send and newline take their turn among the keys; as priority bindings they would overtake typed text."""
+        bound = self.screen.active_bindings.get(event.key)
+        if bound is not None and bound.node is self and bound.binding.action in ("send", "newline"):
+            event.prevent_default()
+            event.stop()
+            await self.run_action(bound.binding.action)
 
     async def _on_paste(self, event: events.Paste) -> None:
         event.prevent_default()

@@ -44,7 +44,7 @@ def keep(client: Client, text: str, at: float = AT, state: EntryState = EntrySta
     """An entry as it would be had it been written then."""
     made = client.library.new_entry(text)
     entry = replace(made, created=at, updated=at, state=state, error=error, ingested=state is EntryState.FINDABLE)
-    client.library._put_entry(entry)
+    client.library._put_entry(entry, client.redis)
     return entry
 
 
