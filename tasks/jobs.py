@@ -142,6 +142,11 @@ class Jobs:
 
         Record and event are written in one MULTI, so two processes can never both move it.
         """
+        return self._move(id_, to, expect, changes, None)
+
+    def _move(
+        self, id_: str, to: JobState, expect: Collection[JobState], changes: dict[str, Any], ended: Ended | None
+    ) -> Job | None:
         moved: list[Job] = []
 
         def move(pipe: Any) -> None:
@@ -152,22 +157,16 @@ class Jobs:
                 return
             moved.append(replace(job, state=to, **changes))
             self._write(pipe, moved[0])
+            if ended is not None:
+                _close(pipe, id_, ended)
 
         self.redis.transaction(move, _key(id_))
         return moved[0] if moved else None
 
     def end(self, id_: str, ended: Ended, expect: Collection[JobState] = TAKEN) -> Job | None:
         """Move a job to its last state and close its output; None when it had ended already."""
-        job = self.advance(id_, ended.state, expect, ended=time.time(), error=ended.error, hint=ended.hint)
-        if job is None:
-            return None
-        with self.redis.pipeline(transaction=True) as pipe:
-            pipe.xadd(_out(id_), {"record": _encode(ended)})
-            pipe.expire(_out(id_), KEPT_SECONDS)
-            pipe.expire(_key(id_), KEPT_SECONDS)
-            pipe.delete(_cancel(id_))
-            pipe.execute()
-        return job
+        changes = {"ended": time.time(), "error": ended.error, "hint": ended.hint}
+        return self._move(id_, ended.state, expect, changes, ended)
 
     def ask_to_stop(self, id_: str) -> None:
         """Raise the job's cancel flag; the worker sees it within some milliseconds."""
@@ -227,6 +226,14 @@ class Jobs:
         pipe.set(_key(job.id), json.dumps(asdict(job)))
         event = JobChanged(job.id, job.kind, job.state.value, job.subject, job.error, job.hint)
         pipe.xadd(JOBS, {"event": encode(event)}, maxlen=KEPT, approximate=True)
+
+
+def _close(pipe: Any, id_: str, ended: Ended) -> None:
+    """In the same MULTI as the last state: whoever follows the job always comes to its end."""
+    pipe.xadd(_out(id_), {"record": _encode(ended)})
+    pipe.expire(_out(id_), KEPT_SECONDS)
+    pipe.expire(_key(id_), KEPT_SECONDS)
+    pipe.delete(_cancel(id_))
 
 
 class TextWriter:
