@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ByteSize
 from textual.binding import Binding
+from textual.dom import DOMNode
 
 from app.screens.chat import ChatScreen
 from app.screens.journal import JournalScreen
@@ -52,7 +53,7 @@ def _line(key: str, value: Any) -> str:
 def keys_section() -> str:
     """A table of the keys that have an id, by screen."""
     rows = ["| where | key | what | id |", "|---|---|---|---|"]
-    screens = {
+    screens: dict[str, type[DOMNode]] = {
         "everywhere": CharlieApp,
         "Chat": ChatScreen,
         "Journal": JournalScreen,
@@ -73,7 +74,9 @@ def renewed(text: str) -> str:
     parts = {"settings": settings_section(), "keys": keys_section(), "graph": f"```mermaid\n{mermaid()}\n```"}
     for name, part in parts.items():
         pattern = re.compile(rf"<!-- {name} -->.*?<!-- /{name} -->", re.DOTALL)
-        text = pattern.sub(lambda _, name=name, part=part: f"<!-- {name} -->\n{part}\n<!-- /{name} -->", text)
+        whole = f"<!-- {name} -->\n{part}\n<!-- /{name} -->"
+        # A backslash in the part is no escape of the pattern's.
+        text = pattern.sub(whole.replace("\\", r"\\"), text)
     return text
 
 

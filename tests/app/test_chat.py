@@ -241,9 +241,7 @@ async def test_a_paste_of_a_megabyte_is_sent_whole(app: CharlieApp, client: Clie
         assert client.library.messages(conversation.id)[0].text == text
 
 
-async def test_enter_does_not_overtake_what_is_still_being_typed(
-    app: CharlieApp, client: Client, until: Until
-) -> None:
+async def test_enter_does_not_overtake_what_is_still_being_typed(app: CharlieApp, client: Client, until: Until) -> None:
     async with app.run_test() as pilot:
         for key in (*"hello", "enter", "b"):
             app.post_message(events.Key(key, None if key == "enter" else key))
