@@ -15,7 +15,7 @@ from textual.message import Message
 from core.events import Event, Snapshot
 
 if TYPE_CHECKING:
-    from core.events import Bus
+    from core.bus import Bus
 
 
 @dataclass

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from core.bus import Bus
 from core.database import connect, read_address
 from core.errors import CharlieError
-from core.events import Bus, QueueChanged, Snapshot
+from core.events import QueueChanged, Snapshot
 from core.library import Entry, Library, StoredMessage
 from core.settings import Role
 from core.text import clean, new_id

@@ -1,35 +1,22 @@
-"""The typed events, and how they travel: through capped streams, so that no reader loses or doubles one.
-
-Transitions and jobs are kept as history. Progress and readings, each soon followed by the next, go through
-a stream of their own that keeps only the latest, so they cannot push the history out.
-"""
+"""The typed events, and what they are on the wire. Lasting ones are kept as history, fleeting ones are soon stale."""
 
 from __future__ import annotations
 
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 from core.text import clean
 
 if TYPE_CHECKING:
-    from core.database import RedisClient
+    pass
 
 log = logging.getLogger(__name__)
 
 PhaseName = Literal["empty", "loading", "warm", "unloading"]
 JobStateName = Literal["queued", "waiting", "running", "done", "failed", "cancelled", "interrupted"]
-
-SNAPSHOT = "charlie:state"
-TRANSITIONS = "charlie:transitions"
-JOBS = "charlie:jobs"
-LIVE = "charlie:live"
-KEPT = 10_000
-"""How many events of each lasting stream are kept, about."""
-KEPT_LIVE = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,104 +181,3 @@ def _build(kind: type[Any], data: dict[str, Any]) -> Any:
             memory["devices"] = tuple(_build(Device, device) for device in memory.get("devices", ()))
             values[name] = _build(Memory, memory)
     return kind(**values)
-
-
-class Bus:
-    """Publishes and follows events over one database. `redis` must decode responses."""
-
-    def __init__(self, redis: RedisClient) -> None:
-        self.redis = redis
-
-    def snapshot(self) -> Snapshot:
-        return decode_snapshot(self.redis.get(SNAPSHOT))
-
-    def amend(self, snapshot: Snapshot) -> None:
-        """Replace the snapshot without an event: the phase is the same, something about it is known better."""
-        self.redis.set(SNAPSHOT, encode(snapshot))
-
-    def publish(self, event: Event, snapshot: Snapshot | None = None) -> None:
-        """Send one event; with a snapshot, both are written in one MULTI, so nobody sees one without the other."""
-        match event:
-            case StateChanged() | WorkerUp() | WorkerLost():
-                stream = TRANSITIONS
-            case JobChanged():
-                stream = JOBS
-            case LoadProgress() | JobProgress() | QueueChanged() | MemoryRead():
-                self.redis.xadd(LIVE, {"event": encode(event)}, maxlen=KEPT_LIVE, approximate=True)
-                return
-        with self.redis.pipeline(transaction=True) as pipe:
-            if snapshot is not None:
-                pipe.set(SNAPSHOT, encode(snapshot))
-            pipe.xadd(stream, {"event": encode(event)}, maxlen=KEPT, approximate=True)
-            pipe.execute()
-
-    def history(self, count: int = KEPT) -> list[Lasting]:
-        """The last lasting events, oldest first; transitions and jobs in the order they happened."""
-        with self.redis.pipeline(transaction=True) as pipe:
-            pipe.xrevrange(TRANSITIONS, count=count)
-            pipe.xrevrange(JOBS, count=count)
-            return _in_order(*pipe.execute())[-count:]
-
-    def transitions(self, count: int) -> list[StateChanged | WorkerUp | WorkerLost]:
-        """The last `count` transitions and worker events, newest first."""
-        found = (decode(values["event"]) for _, values in self.redis.xrevrange(TRANSITIONS, count=count))
-        return [event for event in found if isinstance(event, StateChanged | WorkerUp | WorkerLost)]
-
-    def follow(self, stop: Callable[[], bool], *, past: int = 0) -> Iterator[Event | Snapshot | None]:
-        """The snapshot first, then `past` lasting events, then all that happens, until `stop()`.
-
-        Yields None about five times a second while nothing happens. Survives a database that goes and
-        comes back: it continues from the last ids and yields the snapshot again.
-        """
-        from redis.exceptions import ConnectionError as Lost
-        from redis.exceptions import TimeoutError as Late
-
-        positions: dict[str, str] | None = None
-        while not stop():
-            try:
-                if positions is None:
-                    positions, snapshot, history = self._begin(past)
-                    yield snapshot
-                    yield from history
-                else:
-                    yield self.snapshot()
-                yield from self._read(stop, positions)
-            except (Lost, Late) as error:
-                log.warning("The database does not answer; trying again. %s", error)
-                time.sleep(0.1)
-                yield None
-
-    def _begin(self, past: int) -> tuple[dict[str, str], Snapshot, list[Lasting]]:
-        """Where to read on from, the snapshot of that very moment, and the last `past` lasting events until then."""
-        names = (TRANSITIONS, JOBS, LIVE)
-        with self.redis.pipeline(transaction=True) as pipe:
-            pipe.get(SNAPSHOT)
-            for name in names:
-                pipe.xrevrange(name, count=max(past, 1))
-            snapshot, *found = pipe.execute()
-        positions = {name: entries[0][0] if entries else "0-0" for name, entries in zip(names, found, strict=True)}
-        return positions, decode_snapshot(snapshot), _in_order(*found[:2])[-past:] if past else []
-
-    def _read(self, stop: Callable[[], bool], positions: dict[str, str]) -> Iterator[Event | None]:
-        while not stop():
-            found = self.redis.xread(dict(positions), count=500, block=200)
-            if not found:
-                yield None
-                continue
-            entries = [(key, name, values) for name, read in found for key, values in read]
-            for key, name, values in sorted(entries, key=lambda entry: _position(entry[0])):
-                positions[name] = key
-                if (event := decode(values["event"])) is not None:
-                    yield event
-
-
-def _in_order(*streams: Sequence[tuple[str, dict[str, str]]]) -> list[Lasting]:
-    """The events of several streams, oldest first. Ids of one millisecond say nothing across streams."""
-    known = [(_position(key)[0], decode(values["event"])) for entries in streams for key, values in reversed(entries)]
-    lasting = [(milliseconds, event) for milliseconds, event in known if isinstance(event, Lasting)]
-    return [event for _, event in sorted(lasting, key=lambda each: (each[0], each[1].at))]
-
-
-def _position(key: str) -> tuple[int, int]:
-    milliseconds, number = key.split("-")
-    return int(milliseconds), int(number)

@@ -23,8 +23,8 @@ from states.lifecycle import Phase, declared
 from states.room import await_return, fits, read_memory, refuse
 
 if TYPE_CHECKING:
+    from core.bus import Bus
     from core.embedder import EmbeddingModel
-    from core.events import Bus
     from core.instruct import InstructModel
     from core.paths import Paths
     from core.reranker import RerankerModel

@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from core.bus import JOBS, KEPT
 from core.errors import NotFoundError
-from core.events import JOBS, KEPT, JobChanged, encode
+from core.events import JobChanged, encode
 from core.text import new_id
 
 if TYPE_CHECKING:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from core.bus import Bus
 from core.database import RedisClient
 from core.errors import CharlieError
-from core.events import Bus, JobProgress
+from core.events import JobProgress
 from core.instruct import Completion, FinishReason, InstructModel, Message
 from core.library import Library
 from core.settings import Sampling

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import redis
 from huey.consumer import Consumer
 
+from core.bus import Bus
 from core.database import await_writable, connect
 from core.errors import CharlieError
-from core.events import Bus, Memory, MemoryRead, WorkerUp
+from core.events import Memory, MemoryRead, WorkerUp
 from core.library import Library
 from core.paths import find_paths
 from core.settings import SettingsFile

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from app.runtime import Runtime
-from core.events import Bus, Event, Snapshot
+from core.bus import Bus
+from core.events import Event, Snapshot
 from tasks.jobs import Ended, Hits, Jobs, Text
 
 PATIENCE = 30.0

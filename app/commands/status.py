@@ -98,7 +98,8 @@ def _rss(worker: int | None) -> int | None:
 
 
 def _last_reading(client: Client) -> Memory | None:
-    from core.events import LIVE, MemoryRead, decode
+    from core.bus import LIVE
+    from core.events import MemoryRead, decode
 
     events = (decode(values["event"]) for _, values in client.redis.xrevrange(LIVE))
     return next((event.memory for event in events if isinstance(event, MemoryRead)), None)
@@ -138,7 +139,8 @@ def events(
     """Show the events, the oldest first: transitions, jobs and the worker."""
     from app.commands.session import session
     from app.output import data
-    from core.events import KEPT, Snapshot
+    from core.bus import KEPT
+    from core.events import Snapshot
 
     show = line if not as_json else json_line
     with session(worker=follow) as running:

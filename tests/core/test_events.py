@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from app.client import Client
 from app.runtime import Runtime
+from core.bus import Bus
 from core.events import (
-    Bus,
     Event,
     Fleeting,
     JobChanged,

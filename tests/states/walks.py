@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from core.events import Bus, StateChanged
+from core.bus import Bus
+from core.events import StateChanged
 from states.lifecycle import TRANSITIONS
 
 LEGAL = frozenset((each.trigger, each.source.value, each.dest.value) for each in TRANSITIONS)
