@@ -15,6 +15,7 @@ from tests.app.charlie import charlie
 from tests.e2e.processes import LONG, assert_all_gone, until, workers_on
 from tests.e2e.terminal import ENTER, ESCAPE, F1, F2, F3, F4, Terminal, ctrl, terminal
 
+SHORT = {"CHARLIE_INSTRUCT__SAMPLING__SEED": "1", "CHARLIE_INSTRUCT__SAMPLING__MAX_TOKENS": "60"}
 SIZES = [(80, 24), (120, 36)]
 
 
@@ -32,7 +33,7 @@ def statistics(shown: Terminal) -> list[str]:
 
 @pytest.mark.parametrize(("columns", "rows"), SIZES)
 def test_a_day_with_charlie(home: Path, columns: int, rows: int) -> None:
-    with terminal(home, columns, rows) as shown:
+    with terminal(home, columns, rows, SHORT) as shown:
         shown.until(lambda: "Empty" in shown.status, 10)
         shown.until("Say something")
         chat(shown, "hello there")
@@ -45,7 +46,7 @@ def test_a_day_with_charlie(home: Path, columns: int, rows: int) -> None:
         shown.until("A quiet walk by the river")
         shown.until("saved")
         shown.press(ctrl("f"))
-        shown.until("● ")
+        shown.until("can be found")
         shown.press("river walk", ENTER)
         shown.until("A quiet walk by the river")
         shown.until("by relevance")
