@@ -21,6 +21,7 @@ from app.output import without_password
 from core.database import Server, answers, read_address, take_lock
 from core.errors import DatabaseError
 from core.events import Snapshot, WorkerLost
+from core.tether import tethered
 from tasks.queue import FINISH
 
 if TYPE_CHECKING:
@@ -172,10 +173,16 @@ class Runtime:
         server.restart()
 
     def _start_worker(self) -> None:
-        """The worker reads end of file on its standard input when this process ends, however it ends."""
+        """The worker reads end of file on its standard input when this process ends, however it ends.
+
+        On Linux the kernel kills it too, also while it is still starting, or stopped.
+        """
+        command = [sys.executable, "-P", "-m", "tasks.worker", "--tethered"]
+        if sys.platform == "linux":
+            command = tethered(signal.SIGKILL, command)
         with (self._paths.logs / "worker.log").open("ab") as out:
             self._worker = subprocess.Popen(
-                [sys.executable, "-P", "-m", "tasks.worker", "--tethered"],
+                command,
                 stdin=subprocess.PIPE,
                 stdout=out,
                 stderr=out,

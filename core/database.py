@@ -12,8 +12,8 @@ import importlib.util
 import json
 import os
 import shutil
+import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -27,6 +27,7 @@ from redis.retry import Retry
 
 from core.errors import DatabaseError
 from core.paths import Paths
+from core.tether import tethered
 
 RedisClient: TypeAlias = Any
 """A `redis.Redis`. Its own types do not know whether it decodes, and make each answer a union of str and bytes."""
@@ -169,18 +170,8 @@ class Server:
         # What stands in the log already was said by another server.
         log = self._paths.logs / "database.log"
         self._logged = log.stat().st_size if log.is_file() else 0
-        tether = Path(__file__).with_name("tether.py")
-        command = [
-            sys.executable,
-            "-I",
-            "-S",
-            str(tether),
-            str(os.getpid()),
-            find_executable(),
-            *self._arguments(),
-        ]
         process = subprocess.Popen(
-            command,
+            tethered(signal.SIGTERM, [find_executable(), *self._arguments()]),
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -1,8 +1,8 @@
-"""Runs a command that ends when its parent does, however the parent ends: `tether.py PARENT_PID COMMAND...`.
+"""Runs a command that ends when its parent does, however that ends: `tether.py PARENT_PID SIGNAL COMMAND...`.
 
-A script of its own, run without site packages, because it must start in milliseconds. On Linux the kernel
-signals the command (PR_SET_PDEATHSIG) and this process becomes it. Elsewhere this process stays, and ends the
-command when its standard input, a pipe from the parent, closes.
+A script of its own, run without site packages, because it must start in milliseconds. On Linux the kernel sends
+the signal (PR_SET_PDEATHSIG), from the command's first moment on, and this process becomes the command. Elsewhere
+this process stays, and sends it when its standard input, a pipe from the parent, closes.
 """
 
 import os
@@ -14,28 +14,34 @@ import threading
 PR_SET_PDEATHSIG = 1
 
 
-def become(parent: int, command: list[str]) -> None:
+def tethered(number: signal.Signals, command: list[str]) -> list[str]:
+    """The command line that has `number` sent to the command when this process, or its main thread, ends."""
+    return [sys.executable, "-I", "-S", __file__, str(os.getpid()), number.name, *command]
+
+
+def become(parent: int, number: signal.Signals, command: list[str]) -> None:
     import ctypes
 
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, number)
     if os.getppid() != parent:  # it ended before the kernel knew of our wish
         sys.exit(1)
     os.execv(command[0], command)  # noqa: S606
 
 
-def guard(command: list[str]) -> None:
+def guard(number: signal.Signals, command: list[str]) -> None:
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     signal.signal(signal.SIGTERM, lambda *_: child.terminate())
 
     def wait_for_parent() -> None:
         sys.stdin.buffer.read()
-        child.terminate()
+        child.send_signal(number)
 
     threading.Thread(target=wait_for_parent, daemon=True).start()
     sys.exit(child.wait())
 
 
 if __name__ == "__main__":
+    wanted = signal.Signals[sys.argv[2]]
     if sys.platform == "linux":
-        become(int(sys.argv[1]), sys.argv[2:])
-    guard(sys.argv[2:])
+        become(int(sys.argv[1]), wanted, sys.argv[3:])
+    guard(wanted, sys.argv[3:])

@@ -137,11 +137,15 @@ class JournalScreen(Screen[None]):
 
     @work(group="reload", exclusive=True)
     async def reload(self) -> None:
-        try:
-            entries = await to_thread(self.client.library.entries)
-        except FAILURES as error:
-            self.notice.fail(error)
-            return
+        """Read the list anew; once more when it has changed here while it was read."""
+        changes = None
+        while changes != self.entry_list.changes:
+            changes = self.entry_list.changes
+            try:
+                entries = await to_thread(self.client.library.entries)
+            except FAILURES as error:
+                self.notice.fail(error)
+                return
         self.entry_list.show(entries)
 
     @work(group="entries")
@@ -285,11 +289,11 @@ class JournalScreen(Screen[None]):
         if question is None:
             self._show("results")
             await self.results.begin(text, job)
-            self.results.options.focus()
         else:
             self._show("answer")
             await self.answer.begin(question, job)
-            self.answer.focus()
+        if self.field.has_focus and self.field.value.strip() == text:  # else the person types on
+            (self.results.options if question is None else self.answer).focus()
         self.following = Following(self.client, job.id, self)
 
     async def _give_up(self) -> None:

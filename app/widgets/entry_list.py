@@ -67,6 +67,8 @@ class EntryList(Vertical):
         self._folded: dict[str, tuple[int, str]] = {}
         self._sought = ""
         self._open: str | None = None
+        self.changes = 0
+        """How often an entry was put here or taken away, so that a slower reading of all does not undo it."""
         self.options = OptionList(compact=True)
         self.none = Static(classes="none")
 
@@ -97,6 +99,7 @@ class EntryList(Vertical):
         if old is not None and old.revision > entry.revision:
             return
         self._entries[entry.id] = entry
+        self.changes += 1
         options = self.options
         if old is not None and any(option.id == entry.id for option in options.options):
             options.replace_option_prompt(entry.id, self._label(entry))
@@ -109,6 +112,7 @@ class EntryList(Vertical):
 
     def remove_entry(self, id_: str) -> None:
         self._entries.pop(id_, None)
+        self.changes += 1
         self._fill()
 
     def mark_open(self, id_: str | None) -> None:
@@ -154,9 +158,7 @@ class EntryList(Vertical):
         if wanted is not None and wanted in ids:
             options.highlighted = ids.index(wanted)
         self.none.display = not shown
-        self.none.update(
-            Content("No entry has that in it.\nEnter searches by meaning." if self._entries else INVITATION)
-        )
+        self.none.update(Content(NOT_FOUND if self._entries else INVITATION))
 
     def _label(self, entry: Entry) -> Content:
         symbol, style, _ = LOOKS[entry.state]

@@ -13,10 +13,14 @@ import core.tether
 from tests.waiting import ends_within
 
 SCRIPT = str(Path(core.tether.__file__))
-KERNEL = f"import subprocess, sys, os; subprocess.run([sys.executable, {SCRIPT!r}, str(os.getpid()), *sys.argv[1:]])"
+KERNEL = """
+import signal, subprocess, sys
+from core.tether import tethered
+subprocess.run(tethered(signal.SIGKILL, sys.argv[1:]))
+"""
 PIPE = """
 import subprocess, sys
-guard = "import sys; from core.tether import guard; guard(sys.argv[1:])"
+guard = "import signal, sys; from core.tether import guard; guard(signal.SIGKILL, sys.argv[1:])"
 subprocess.Popen([sys.executable, "-c", guard, *sys.argv[1:]], stdin=subprocess.PIPE).wait()
 """
 CHILD = "import os, signal; print(os.getpid(), flush=True); signal.pause()"
@@ -34,7 +38,7 @@ def test_it_ends_with_its_parent(way: str) -> None:
 
 def test_its_status_is_the_commands() -> None:
     """Run by another process than the one it names as its parent, it does not start at all."""
-    run = [sys.executable, SCRIPT, str(os.getpid()), sys.executable, "-c", "raise SystemExit(7)"]
+    run = [sys.executable, SCRIPT, str(os.getpid()), "SIGTERM", sys.executable, "-c", "raise SystemExit(7)"]
     assert subprocess.run(run, stdin=subprocess.DEVNULL, check=False).returncode == 7
     run[2] = "1"
     assert subprocess.run(run, stdin=subprocess.DEVNULL, check=False).returncode == 1
