@@ -20,6 +20,7 @@ from core.events import (
 )
 
 ENDED = frozenset({"done", "failed", "cancelled", "interrupted"})
+RESTARTED = "worker restarted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class MachineView:
     queue_told: bool = False
     """Whether an event has said since the bus was reached how long the queue is."""
     tokens_per_second: float | None = None
-    """The last measured; kept after the generation that it is of."""
+    """The last measured; kept after the generation that it is of, until its model goes."""
     generating: bool = False
     fraction: float = 0.0
     """How far the load is, 0 to 1; only of meaning while loading."""
@@ -42,7 +43,15 @@ class MachineView:
 
     def began(self, snapshot: Snapshot) -> MachineView:
         """The bus was reached anew: the snapshot counts, not what was seen before."""
-        return replace(self, snapshot=snapshot, queue_told=False, lost=self.lost if snapshot.worker_lost else None)
+        same = snapshot.seq == self.snapshot.seq and snapshot.worker_pid == self.snapshot.worker_pid
+        return replace(
+            self,
+            snapshot=snapshot,
+            queue_told=False,
+            lost=self.lost if snapshot.worker_lost else None,
+            tokens_per_second=self.tokens_per_second if same else None,
+            last=self.last if same else None,
+        )
 
     def counted(self, waiting: int, running: str | None) -> MachineView:
         """The queue was counted, as nothing else says how long it is when one attaches; an event is more recent."""
@@ -84,7 +93,16 @@ class MachineView:
             since=event.at,
             worker_pid=self.snapshot.worker_pid,
         )
-        return replace(self, snapshot=snapshot, memory=event.after or self.memory, fraction=0.0, lost=None, last=event)
+        return replace(
+            self,
+            snapshot=snapshot,
+            memory=event.after or self.memory,
+            tokens_per_second=None,
+            generating=False,
+            fraction=0.0,
+            lost=None,
+            last=event,
+        )
 
     def _emptied(self, event: WorkerUp | WorkerLost) -> MachineView:
         """A worker that begins or ends has nothing loaded."""
@@ -92,8 +110,10 @@ class MachineView:
         snapshot = Snapshot(
             seq=self.snapshot.seq,
             since=event.at,
-            reason=lost.reason if lost else "",
+            reason=lost.reason if lost else RESTARTED if self.snapshot.worker_lost else "",
             worker_pid=None if lost else event.pid,
             worker_lost=lost is not None,
         )
-        return replace(self, snapshot=snapshot, lost=lost, running=None, generating=False)
+        return replace(
+            self, snapshot=snapshot, lost=lost, running=None, tokens_per_second=None, generating=False, last=None
+        )

@@ -21,6 +21,8 @@ GAP = "   "
 NARROW = 100
 LONGEST_NAME = 28
 LONGEST_REASON = 60
+PLAINLY = {"asked for": "unloaded by hand", "keep_alive is 0": "unloaded after its use (keep_alive 0)"}
+"""The machine's reasons that say little without the transition they belong to."""
 
 
 def status_line(view: MachineView, width: int) -> Content:
@@ -66,7 +68,7 @@ def _subject(view: MachineView, width: int) -> Content:
     if snapshot.worker_lost:
         return Content.styled(one_line(snapshot.reason, LONGEST_REASON), "$foreground-muted")
     if snapshot.phase == "empty":
-        idle = snapshot.reason or "nothing loaded yet"
+        idle = PLAINLY.get(snapshot.reason, snapshot.reason) or "nothing loaded yet"
         reason = idle if snapshot.worker_pid is not None else "the worker is not running yet"
         return Content.styled(one_line(reason, min(LONGEST_REASON, max(20, width - 40))), "$foreground-muted")
     name = "starter" if snapshot.starter else one_line(snapshot.model or "", min(LONGEST_NAME, max(10, width // 4)))

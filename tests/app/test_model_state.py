@@ -86,3 +86,30 @@ def test_a_reading_taken_with_a_transition_counts() -> None:
 def test_a_new_snapshot_replaces_what_was_known() -> None:
     view = after(LOADING, WARM).began(Snapshot(seq=9, phase="empty", worker_pid=3))
     assert (view.snapshot.phase, view.snapshot.seq) == ("empty", 9)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        StateChanged(3, "warm", "unloading", "unload", "instruct", "qwen", "idle for 5 s", 900.0, at=30.0),
+        WorkerLost(7, "signal SIGKILL", 1, 5, at=30.0),
+        WorkerUp(8, at=30.0),
+    ],
+)
+def test_the_rate_goes_with_its_model(event: Event) -> None:
+    view = after(LOADING, WARM, JobProgress("a", "decode", 4, 9, 41.0))
+    assert view.tokens_per_second == 41.0
+    assert view.seen(event).tokens_per_second is None
+
+
+def test_a_worker_lost_or_begun_leaves_no_edge_marked() -> None:
+    view = after(LOADING, WARM)
+    assert view.last == WARM
+    assert view.seen(WorkerLost(7, "signal SIGKILL", 1, 5, at=20.0)).last is None
+    assert view.seen(WorkerUp(8, at=20.0)).last is None
+
+
+def test_a_worker_that_follows_a_lost_one_is_called_restarted() -> None:
+    lost = WorkerLost(7, "signal SIGKILL", 1, 5, at=20.0)
+    assert after(LOADING, WARM, lost, WorkerUp(8, at=21.0)).snapshot.reason == "worker restarted"
+    assert after(WorkerUp(8, at=21.0)).snapshot.reason == ""

@@ -101,3 +101,16 @@ async def test_who_comes_late_sees_the_present_state(app: CharlieApp, client: Cl
     client.bus.publish(changed, Snapshot(seq=4, phase="warm", role="embedding", model="minilm", worker_pid=7))
     async with app.run_test() as pilot:
         await until(pilot, lambda: "embedding · minilm" in app.screen.query_one(StatusBar).render().plain)
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        ("asked for", "○ Empty   unloaded by hand"),
+        ("keep_alive is 0", "○ Empty   unloaded after its use (keep_alive 0)"),
+        ("worker restarted", "○ Empty   worker restarted"),
+    ],
+)
+def test_why_nothing_is_loaded_is_said_plainly(reason: str, said: str) -> None:
+    shown = status_line(MachineView(Snapshot(reason=reason, worker_pid=7)), 100).plain
+    assert shown.startswith(f"{said}   queue")
