@@ -97,6 +97,10 @@ class Client:
         return self.submit(JobKind.UNLOAD, {})
 
     def submit(self, kind: JobKind, args: dict[str, Any], subject: str = "") -> Job:
+        if "sampling" in args:
+            # What this process was told (its environment, its file) counts, whatever the worker was told.
+            own = self.settings.instruct.sampling.model_dump(exclude_unset=True)
+            args = {**args, "sampling": {**own, **args["sampling"]}}
         job = self.jobs.create(kind, args, subject)
         enqueue(self._queue, kind, job.id)
         self._publish_queue()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,9 +44,15 @@ def fetch(folder: Path, repo: str, file: str, on_progress: Callable[[int, int], 
 
     The hub is HF_ENDPOINT, where that is set. Raises CharlieError, with what was wrong, when it fails.
     """
+    # Else the library asks its hub about the programs that use it, before anything that was asked for.
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     import httpx
     from huggingface_hub import errors
 
+    if not file.endswith(".gguf") or ".." in Path(file).parts:
+        raise CharlieError(f"{file} is not a GGUF file.", "Name one of the repository's files that end in .gguf.")
+    # The library's own talk of retries is about what our progress shows.
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     try:
         return _fetch(folder, repo, file, on_progress or _no_report)
     except (errors.RepositoryNotFoundError, errors.GatedRepoError) as error:

@@ -55,7 +55,7 @@ class Paths:
 def _unusable(folder: Path, error: OSError) -> CharlieError:
     return CharlieError(
         f"The folder {folder} cannot be used: {error.strerror or error}.",
-        "Make it writable, or set CHARLIE_HOME to a folder of your own.",
+        "Set CHARLIE_HOME to a folder that you can write to.",
     )
 
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -87,6 +87,13 @@ class DatabaseSettings(Section):
     url: str | None = None
     """A Redis or Valkey server that is already there; unset starts the embedded one."""
 
+    @field_validator("url")
+    @classmethod
+    def _has_a_scheme(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("it begins with redis://, rediss:// or unix://")
+        return url
+
 
 class InterfaceSettings(Section):
     theme: str = "textual-dark"
@@ -137,6 +144,8 @@ def load_settings(**arguments: Any) -> Settings:
     """
     paths = find_paths()
     _refuse_unknown_variables()
+    if paths.config_file.exists() and not paths.config_file.is_file():
+        raise SettingsError(f"{paths.config_file} is not a file.", "Move it out of the way.")
     try:
         return Settings(**arguments)
     except tomllib.TOMLDecodeError as error:
@@ -203,7 +212,7 @@ def _explain(error: ValidationError, arguments: dict[str, Any], paths: Paths) ->
     if first["type"] == "extra_forbidden":
         what = f"The setting {key} = {first['input']!r} in {place} is unknown."
     else:
-        what = f"The setting {key} = {first['input']!r} in {place} cannot be used: {first['msg']}."
+        what = f"The setting {key} = {first['input']!r} in {place} cannot be used: {first['msg'].removeprefix('Value error, ')}."
     return SettingsError(what, HINT)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,15 @@ ASK_PROMPT = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The best entries, the best first; what a person should know of the search; whether a starter made it."""
+
+    hits: list[Hit]
+    note: str
+    starter: bool
+
+
 def ingest_entry(tools: Tools, job: Job) -> dict[str, Any]:
     """Split, embed and store one entry. Running it again gives the same; an entry that is gone is no error."""
     try:
@@ -44,7 +53,7 @@ def ingest_entry(tools: Tools, job: Job) -> dict[str, Any]:
     try:
         with tools.manager.lease(Role.EMBEDDING, tools.stop.is_set) as model:
             tools.begin(job)
-            chunks = _read_in(tools, job, model, _store(tools, model), entry)
+            chunks, starter = _read_in(tools, job, model, _store(tools, model), entry), model.spec.starter
     except CancelledError:
         tools.library.mark_entry(entry.id, entry.revision, EntryState.SAVED)
         raise
@@ -53,21 +62,22 @@ def ingest_entry(tools: Tools, job: Job) -> dict[str, Any]:
     except Exception as error:
         tools.library.mark_entry(entry.id, entry.revision, EntryState.FAILED, str(error))
         raise
-    return {"entry": entry.id, "chunks": chunks}
+    return {"entry": entry.id, "chunks": chunks, "starter": starter}
 
 
 def search_journal(tools: Tools, job: Job) -> dict[str, Any]:
     """The entries nearest to a query, then the same reordered by the reranker. Both are put out as they are known."""
-    found, note = _find(tools, job, job.args["query"], job.args["limit"])
-    return {"query": job.args["query"], "hits": [asdict(hit) for hit in found], "note": note}
+    found = _find(tools, job, job.args["query"], job.args["limit"])
+    hits = [asdict(hit) for hit in found.hits]
+    return {"query": job.args["query"], "hits": hits, "note": found.note, "starter": found.starter}
 
 
 def ask_journal(tools: Tools, job: Job) -> dict[str, Any]:
     """An answer to a question from the entries that a search finds, with the entries it was given numbered."""
     question = job.args["query"]
-    hits, note = _find(tools, job, question, job.args["limit"])
-    entries = {entry.id: entry for entry in tools.library.entries_of([hit.entry for hit in hits])}
-    given = [(number, entries[hit.entry]) for number, hit in enumerate(hits, start=1) if hit.entry in entries]
+    found = _find(tools, job, question, job.args["limit"])
+    entries = {entry.id: entry for entry in tools.library.entries_of([hit.entry for hit in found.hits])}
+    given = [(number, entries[hit.entry]) for number, hit in enumerate(found.hits, start=1) if hit.entry in entries]
     if not given:
         raise CharlieError("There is nothing in the journal to answer from.", "Write an entry first.")
     sampling = tools.sampling(job)
@@ -82,11 +92,10 @@ def ask_journal(tools: Tools, job: Job) -> dict[str, Any]:
     citations = [
         {"number": number, "entry": entry.id, "title": entry.title, "cited": number in cited} for number, entry in given
     ]
-    return {**stats, "question": question, "citations": citations, "note": note}
+    return {**stats, "question": question, "citations": citations, "note": found.note}
 
 
-def _find(tools: Tools, job: Job, query: str, limit: int) -> tuple[list[Hit], str]:
-    """The best entries, and a note when the reranker could not help."""
+def _find(tools: Tools, job: Job, query: str, limit: int) -> Found:
     with tools.manager.lease(Role.EMBEDDING, tools.stop.is_set) as model:
         tools.begin(job)
         store = _store(tools, model)
@@ -98,19 +107,23 @@ def _find(tools: Tools, job: Job, query: str, limit: int) -> tuple[list[Hit], st
             if entry.id in missing:
                 _read_in(tools, job, model, store, entry)
         near = store.nearest(model.embed([query])[0], limit * CANDIDATES)
+        room, starter = model.spec.context_length, model.spec.starter
+        notes = [f"The query is longer than {room:,} tokens: its beginning was used."] * (
+            model.count_tokens(query) > room
+        )
     titles = {entry.id: entry.title for entry in everything}
     found = [Hit(hit.entry, titles[hit.entry], hit.chunk, round(hit.similarity, 4)) for hit in near]
     tools.jobs.write(job.id, Hits(tuple(found[:limit]), reranked=False))
-    if not found:
-        return [], ""
-    try:
-        ordered = _rerank(tools, query, found)
-    except CancelledError:
-        raise
-    except CharlieError as error:
-        return found[:limit], f"The order is by nearness alone: {error}"
-    tools.jobs.write(job.id, Hits(tuple(ordered[:limit]), reranked=True))
-    return ordered[:limit], ""
+    if found:
+        try:
+            found = _rerank(tools, query, found)
+        except CancelledError:
+            raise
+        except CharlieError as error:
+            notes.append(f"The order is by nearness alone: {error}")
+        else:
+            tools.jobs.write(job.id, Hits(tuple(found[:limit]), reranked=True))
+    return Found(found[:limit], " ".join(notes), starter)
 
 
 def _rerank(tools: Tools, query: str, found: Sequence[Hit]) -> list[Hit]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -137,6 +138,9 @@ def _watch_memory(_: RedisClient, __: Runner, bus: Bus) -> None:
     from states.room import read_memory
 
     last = Memory()
+    read_memory()
+    # llama.cpp's module is imported by now: what stays for good is not looked through at each unload.
+    gc.freeze()
     while True:
         now = read_memory()
         if _differ(now, last):

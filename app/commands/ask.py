@@ -25,7 +25,7 @@ def ask(
     conversation: Annotated[str | None, typer.Option(metavar="ID", help="Go on with this conversation.")] = None,
 ) -> None:
     """Ask the model, and print its reply as it is made."""
-    from app.commands.session import read_text, session
+    from app.commands.session import read_text, session, tell_about
     from app.output import data_json, talk
 
     message = read_text(text, "message")
@@ -41,6 +41,7 @@ def ask(
             data_json(result)
         else:
             printer.end()
+            tell_about(result)
 
 
 def given(max_tokens: int | None, temperature: float | None, seed: int | None) -> dict[str, Any]:

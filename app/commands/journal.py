@@ -25,7 +25,7 @@ def add(
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait until it can be found.")] = False,
 ) -> None:
     """Save an entry, and print its id."""
-    from app.commands.session import read_text, session
+    from app.commands.session import read_text, session, tell_about
     from app.output import data, talk
     from core.errors import CharlieError
 
@@ -39,7 +39,7 @@ def add(
         if no_wait:
             return
         try:
-            running.wait(job)
+            tell_about(running.wait(job))
         except KeyboardInterrupt:
             talk("The entry is saved; it is made findable the next time a worker is up.")
             raise
@@ -54,7 +54,7 @@ def list_entries(as_json: AsJson = False) -> None:
     from time import localtime, strftime
 
     from app.commands.session import session
-    from app.output import data, data_json, table
+    from app.output import data, data_json, table, talk
 
     with session(worker=False) as running:
         entries = running.client.library.entries()
@@ -62,11 +62,13 @@ def list_entries(as_json: AsJson = False) -> None:
         data_json(
             [
                 {"id": entry.id, "title": entry.title}
-                | {key: value for key, value in asdict(entry).items() if key not in ("id", "text")}
+                | {key: value for key, value in asdict(entry).items() if key != "id"}
                 for entry in entries
             ]
         )
-    elif entries:
+    elif not entries:
+        talk("There are no entries yet; `charlie journal add` writes one.")
+    else:
         data(
             table(
                 (entry.id, strftime("%Y-%m-%d %H:%M", localtime(entry.created)), entry.state, entry.title)
@@ -84,7 +86,7 @@ def search(
     """Find entries by meaning."""
     from dataclasses import asdict
 
-    from app.commands.session import read_text, session
+    from app.commands.session import read_text, session, tell_about
     from app.output import data, data_json, talk
     from tasks.jobs import Hits
 
@@ -96,7 +98,7 @@ def search(
 
     query = read_text(query, "query")
     with session(worker=True) as running:
-        running.follow(lambda: running.client.search(query, limit), take)
+        result = running.follow(lambda: running.client.search(query, limit), take)
     if as_json:
         data_json({"query": query, "hits": [asdict(hit) for hit in found]})
         return
@@ -104,6 +106,7 @@ def search(
         talk("No entry was found.")
     for hit in found:
         data(_hit(hit))
+    tell_about(result)
 
 
 @journal.command("ask")
@@ -116,7 +119,7 @@ def ask_journal(
     seed: Seed = None,
 ) -> None:
     """Ask a question; the answer cites the entries that it comes from."""
-    from app.commands.session import read_text, session
+    from app.commands.session import read_text, session, tell_about
     from app.output import data, data_json
 
     question = read_text(question, "question")
@@ -130,6 +133,7 @@ def ask_journal(
     printer.end()
     for citation in result.get("citations", ()):
         data(f"[{citation['number']}] {citation['title']}  ({citation['entry']})")
+    tell_about(result)
 
 
 def _hit(hit: Hit) -> str:

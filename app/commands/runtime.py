@@ -69,8 +69,8 @@ def unload() -> None:
     from app.output import talk
 
     with session(worker=True) as running:
-        running.follow(running.client.unload, lambda _: None)
-        talk("Nothing is loaded.")
+        result = running.follow(running.client.unload, lambda _: None)
+        talk("Unloaded." if result.get("unloaded") else "Nothing was loaded.")
 
 
 def cancel(job: Annotated[str, typer.Argument(help="The job's id, as `charlie ps` shows it.")]) -> None:
@@ -83,4 +83,5 @@ def cancel(job: Annotated[str, typer.Argument(help="The job's id, as `charlie ps
         if not running.client.cancel(job):
             state = running.client.jobs.get(job).state
             raise CharlieError(f"The job {job} has ended already: it is {state}.")
-        talk(f"The job {job} is being cancelled.")
+        ended = running.client.jobs.get(job).state.ended
+        talk(f"The job {job} is cancelled." if ended else f"The job {job} is being cancelled.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
     from tasks.jobs import Ended, Hits, Job, Text
 
 TICK_SECONDS = 0.2
+WORKERS_OWN = (
+    "CHARLIE_INSTRUCT__FILE", "CHARLIE_INSTRUCT__C", "CHARLIE_INSTRUCT__GPU", "CHARLIE_INSTRUCT__THREADS",
+    "CHARLIE_INSTRUCT__BATCH", "CHARLIE_INSTRUCT__SYSTEM", "CHARLIE_EMBEDDING", "CHARLIE_RERANKER",
+    "CHARLIE_KEEP_ALIVE", "CHARLIE_MEMORY",
+)  # fmt: skip
+"""Variables that only the process which loads the models can heed."""
 PATIENCE_SECONDS = 10.0
 """How long a database may be away before a command gives up; the embedded one is back much sooner."""
 
@@ -178,9 +185,37 @@ def session(*, worker: bool, patient: bool = True) -> Iterator[Session]:
     client = make_client()
     end_in_order()
     with Runtime(client, worker=worker, on_wait=_say_so if patient else None) as runtime:
+        if worker and not runtime.owner and (unheeded := _unheeded(client)):
+            talk(f"{', '.join(unheeded)}: the worker that runs already was started without this and goes by its own.")
         if worker and client.settings.database.url is not None and client.snapshot().worker_pid is None:
             talk("No worker serves this database yet; `charlie worker` starts one.")
         yield Session(client, runtime)
+
+
+def _unheeded(client: Client) -> list[str]:
+    """The settings in this environment that the running worker does not share and that cannot go with a job."""
+    import psutil
+
+    pid = client.snapshot().worker_pid
+    if pid is None or client.settings.database.url is not None:
+        return []
+    try:
+        theirs = psutil.Process(pid).environ()
+    except psutil.Error:
+        return []
+    return [name for name, value in os.environ.items() if name.startswith(WORKERS_OWN) and theirs.get(name) != value]
+
+
+def tell_about(result: dict[str, Any]) -> None:
+    """Say on stderr what a person should know of a result, beside the result itself."""
+    if result.get("starter"):
+        talk("A starter model was used: random weights, a placeholder. `charlie models pull ROLE` fetches a real one.")
+    if result.get("truncated"):
+        talk("The message was longer than the context: only its end was read.")
+    if left_out := result.get("left_out"):
+        talk(f"{left_out} earlier turns are outside the context.")
+    if note := result.get("note"):
+        talk(note)
 
 
 def _say_so() -> None:

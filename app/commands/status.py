@@ -185,7 +185,8 @@ def line(event: Event) -> str:
     match event:
         case StateChanged():
             about = " · ".join(part for part in (event.role, event.model, event.reason) if part)
-            elapsed = f"{event.elapsed_ms:.0f} ms"
+            # How long a model was warm, or none was, is no duration of a transition.
+            elapsed = f"{event.elapsed_ms:.0f} ms" if event.source in ("loading", "unloading") else ""
             return f"{clock(event.at)}  {event.source} → {event.to}  {event.trigger}  {elapsed}  {about}"
         case WorkerUp():
             return f"{clock(event.at)}  worker {event.pid} is up"

@@ -56,7 +56,7 @@ def test_ask_streams_plain_text_that_a_seed_repeats(home: Path) -> None:
     arguments = ("ask", "-", "--seed", "7", "--max-tokens", "12", "--temperature", "1")
     first, second = charlie(home, *arguments, stdin="hello"), charlie(home, *arguments, stdin="hello")
     assert first.code == 0
-    assert first.err == ""
+    assert first.err.startswith("A starter model was used: random weights, a placeholder.")
     assert first.out == second.out
     assert charlie(home, *arguments, "--json", stdin="hello").json["text"] == first.out.removesuffix("\n")
 
@@ -73,6 +73,22 @@ def test_a_prompt_longer_than_the_context_is_no_error(home: Path) -> None:
     reply = charlie(home, "ask", "--json", "--max-tokens", "4", stdin="word " * 200_000).json
     assert reply["truncated"]
     assert reply["completion_tokens"] == 4
+
+
+def test_what_was_left_out_is_said(home: Path) -> None:
+    text = "word " * 20_000
+    assert "only its end was read" in charlie(home, "ask", "--max-tokens", "4", stdin=text).err
+    charlie(home, "journal", "add", "A walk")
+    assert "longer than 512 tokens: its beginning was used" in charlie(home, "journal", "search", "-", stdin=text).err
+
+
+def test_settings_of_a_command_that_attaches(home: Path) -> None:
+    """Sampling goes with the job; what only the running worker can heed is told."""
+    short = charlie(home, "ask", "hello", "--json", CHARLIE_INSTRUCT__SAMPLING__MAX_TOKENS="3")
+    assert short.json["completion_tokens"] == 3
+    assert short.err == ""
+    other = charlie(home, "ask", "hello", "--json", CHARLIE_KEEP_ALIVE="77")
+    assert other.err.startswith("CHARLIE_KEEP_ALIVE: the worker that runs already")
 
 
 def test_hostile_text_is_answered_and_kept(home: Path) -> None:
