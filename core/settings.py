@@ -212,7 +212,8 @@ def _explain(error: ValidationError, arguments: dict[str, Any], paths: Paths) ->
     if first["type"] == "extra_forbidden":
         what = f"The setting {key} = {first['input']!r} in {place} is unknown."
     else:
-        what = f"The setting {key} = {first['input']!r} in {place} cannot be used: {first['msg'].removeprefix('Value error, ')}."
+        why = first["msg"].removeprefix("Value error, ")
+        what = f"The setting {key} = {first['input']!r} in {place} cannot be used: {why}."
     return SettingsError(what, HINT)
 
 
