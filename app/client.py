@@ -68,13 +68,14 @@ class Client:
         return self.submit(JobKind.CHAT, {"conversation": conversation, "sampling": sampling}, conversation)
 
     def regenerate(self, conversation: str, **sampling: Any) -> Job:
-        """Drop the replies after the last message of the person's, and have it answered again."""
+        """Have the last message of the person's answered again; the replies to it stay until the new one is stored."""
         messages = self.library.messages(conversation)
         last = max((n for n, message in enumerate(messages) if message.role == "user"), default=None)
         if last is None:
             raise CharlieError("There is nothing to answer yet.", "Write a message first.")
-        self.library.delete_messages(conversation, [message.id for message in messages[last + 1 :]])
-        return self.submit(JobKind.CHAT, {"conversation": conversation, "sampling": sampling}, conversation)
+        replaces = [message.id for message in messages[last + 1 :]]
+        args = {"conversation": conversation, "sampling": sampling, "replaces": replaces}
+        return self.submit(JobKind.CHAT, args, conversation)
 
     def ingest(self, entry: Entry) -> Job:
         """Have an entry's text split, embedded and made findable."""

@@ -15,11 +15,13 @@ from tasks.tools import Tools, cancelled
 def chat_response(tools: Tools, job: Job) -> dict[str, Any]:
     """Answer the last turn that was there when the job was made; the reply is stored under the job's id.
 
-    A reply that is stopped is stored as far as it came, then CancelledError is raised.
+    A reply that is stopped is stored as far as it came, then CancelledError is raised. The replies that it `replaces`
+    are deleted once it is stored, and not before: one of which nothing came costs none of them.
     """
     conversation = job.args["conversation"]
     # Ids sort by time: a message written after this job was made is answered by a job of its own.
-    turns = [turn for turn in tools.library.messages(conversation) if turn.id < job.id]
+    replaces = job.args.get("replaces", [])
+    turns = [turn for turn in tools.library.messages(conversation) if turn.id < job.id and turn.id not in replaces]
     if not turns:
         raise CharlieError("There is nothing to answer yet.", "Write a message first.")
     sampling = tools.sampling(job)
@@ -28,12 +30,13 @@ def chat_response(tools: Tools, job: Job) -> dict[str, Any]:
         tools.begin(job)
         text, stats = tools.reply(job, model, [system, *(Message(turn.role, turn.text) for turn in turns)], sampling)
     stopped = cancelled(stats)
-    if text or not stopped:
+    if text or not (stopped or replaces):
         state = MessageState.COMPLETE
         if stopped:
             state = MessageState.INTERRUPTED if tools.leaving.is_set() else MessageState.CANCELLED
         kept = {key: value for key, value in stats.items() if key != "text"}
         tools.library.put_message(conversation, StoredMessage(job.id, "assistant", text, state=state, stats=kept))
+        tools.library.delete_messages(conversation, replaces)
     if stopped:
         raise CancelledError
     return {**stats, "conversation": conversation, "message": job.id}

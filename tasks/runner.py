@@ -69,6 +69,7 @@ class Runner:
             put_back(self.queue, job.kind, job.id)
             return
         tools.jobs.end(job.id, ended)
+        log.info("%s %s is %s %s", job.kind, job.id, ended.state, ended.error)
         if ended.state is JobState.DONE:
             tools.jobs.measure(job.kind, time.time() - job.started)
         self._publish_queue(None)
@@ -199,7 +200,7 @@ class Runner:
         text = tools.jobs.written(job.id)
         error = "The worker ended while it worked on this."
         with suppress(NotFoundError):  # what it was about may be gone by now
-            if job.kind is JobKind.CHAT and text:
+            if job.kind is JobKind.CHAT and text and not job.args.get("replaces"):  # half a reply replaces none
                 message = StoredMessage(job.id, "assistant", text, state=MessageState.INTERRUPTED)
                 tools.library.put_message(job.subject, message)
             if job.kind is JobKind.INGEST:

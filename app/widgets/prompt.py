@@ -23,7 +23,7 @@ class Prompt(TextArea):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "send", "Send", show=False, id="prompt.send", tooltip="Send the message"),
         Binding(
-            "ctrl+j,shift+enter,alt+enter",
+            "ctrl+j,shift+enter",
             "newline",
             "New line",
             show=False,

@@ -39,8 +39,17 @@ def numbers(stats: dict[str, Any]) -> str:
         parts.append(f"{stats['reused_tokens']:,} reused")
     if stats.get("finish_reason") == "length":
         parts.append("cut at the token limit")
+    return " · ".join(parts)
+
+
+def outside(stats: dict[str, Any]) -> str:
+    """What of the conversation the model was not given, in one line; empty for nothing."""
+    parts = []
+    if left_out := stats.get("left_out"):
+        turns = "turn is" if left_out == 1 else "turns are"
+        parts.append(f"{left_out:,} earlier {turns} outside the context")
     if stats.get("truncated"):
-        parts.append("the message was shortened to fit the context")
+        parts.append("the message was longer than the context: only its end was read")
     return " · ".join(parts)
 
 
@@ -54,6 +63,8 @@ class Reply(Turn):
         self.job: Job | None = None
         self.again = False
         """Whether it was asked for again, so that there is no typed text to give back."""
+        self.replaces: list[str] = []
+        """The replies that are not shown while this one is being made; they are stored until it is."""
         self._stored: StoredMessage | None = None
         self._stream: MarkdownStream | None = None
         self.left_out = Static(classes="left-out")
@@ -67,10 +78,11 @@ class Reply(Turn):
         return reply
 
     @classmethod
-    def live(cls, job: Job, *, again: bool = False) -> Reply:
+    def live(cls, job: Job) -> Reply:
         reply = cls(job.id)
         reply.job = job
-        reply.again = again
+        reply.again = "replaces" in job.args
+        reply.replaces = job.args.get("replaces", [])
         return reply
 
     def compose(self) -> ComposeResult:
@@ -113,9 +125,8 @@ class Reply(Turn):
         if stats.get("starter"):
             self.header.remark = f"starter model · {self.header.remark}"
         self.header.refresh()
-        if left_out := stats.get("left_out"):
-            turns = "turn is" if left_out == 1 else "turns are"
-            self.left_out.update(Content(f"{left_out:,} earlier {turns} outside the context"))
+        if said := outside(stats):
+            self.left_out.update(Content(said))
             self.add_class("-left-out")
         self.set_class(state is MessageState.FAILED, "-failed")
         self.add_class("-closed")

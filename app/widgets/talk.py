@@ -94,6 +94,8 @@ class Talk(Vertical):
                     await reply.finish(output)
                     if output.state is JobState.CANCELLED and not reply.text and not reply.again:
                         self.take_back(reply)
+                    if reply.replaces:
+                        self.bring_back(reply, output.state)
                 case _:
                     assert_never(output)
 
@@ -138,7 +140,8 @@ class Talk(Vertical):
             conversation, jobs, messages = found or (None, [], [])
             stored = {message.id for message in messages}
             live = [Reply.live(job) for job in jobs if job.id not in stored]
-            turns: list[tuple[str, StoredMessage | Reply]] = [(message.id, message) for message in messages]
+            replaced = {message for reply in live for message in reply.replaces}
+            turns: list[tuple[str, StoredMessage | Reply]] = [(m.id, m) for m in messages if m.id not in replaced]
             turns += [(reply.turn_id, reply) for reply in live]
             self.conversation = conversation
             await self.transcript.show([turn for _, turn in sorted(turns, key=lambda pair: pair[0])])
@@ -203,7 +206,7 @@ class Talk(Vertical):
             turns = self.transcript.turns
             last = max((n for n, turn in enumerate(turns) if isinstance(turn, Mine)), default=-1)
             await self.transcript.take_out(turns[last + 1 :])
-            reply = Reply.live(job, again=True)
+            reply = Reply.live(job)
             await self.transcript.add(reply)
             self.transcript.anchor()
             self._follow(reply)
@@ -233,6 +236,26 @@ class Talk(Vertical):
             mine = [turn for turn in turns[: turns.index(reply)] if isinstance(turn, Mine)]
             await self.transcript.take_out([*mine[-1:], reply])
             self.prompt.give_back(text)
+
+    @work(group="change")
+    async def bring_back(self, reply: Reply, state: JobState) -> None:
+        """Show the replies again that an attempt was to replace, as far as they are stored still."""
+        async with self._changing:
+            if self.conversation is None or self.transcript.reply(reply.turn_id) is not reply:
+                return
+            try:
+                messages = await to_thread(self.client.library.messages, self.conversation.id)
+            except FAILURES as error:
+                self.notice.fail(error)
+                return
+            stay = [Reply.of(message) for message in messages if message.id in reply.replaces]
+            reply.replaces = []
+            if not stay:
+                return
+            await self.transcript.add(*stay, before=reply)
+            # A failure says why it is one; of a reply that was stopped in time nothing needs to stay.
+            if state is JobState.CANCELLED and not reply.text:
+                await self.transcript.take_out([reply])
 
     @on(Mine.Edited)
     def edited(self, message: Mine.Edited) -> None:

@@ -64,9 +64,10 @@ class Transcript(VerticalScroll, can_focus=False):
         self._tell()
         self.anchor()
 
-    async def add(self, *turns: Turn) -> None:
+    async def add(self, *turns: Turn, before: Turn | None = None) -> None:
+        """Add turns at the end, or before another one."""
         if self.paper.is_attached:
-            await self.paper.mount_all(turns)
+            await self.paper.mount_all(turns, before=before)
         self._tell()
 
     async def take_out(self, turns: Sequence[Turn]) -> None:

@@ -161,6 +161,63 @@ async def test_a_failed_reply_says_why_and_is_asked_for_again(app: CharlieApp, c
         assert len(talk(app).transcript.turns) == 2
 
 
+async def test_a_reply_that_is_asked_for_again_stays_until_the_new_one_is_there(
+    app: CharlieApp, client: Client, until: Until
+) -> None:
+    conversation = converse(client, "River", "One", "Precious")
+    old = client.library.messages(conversation.id)[1].id
+    async with app.run_test() as pilot:
+        transcript = talk(app).transcript
+        await until(pilot, lambda: len(transcript.turns) == 2)
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: len(talk(app).live) == 1)
+        assert [turn.text for turn in transcript.turns] == ["One", ""]
+        await pilot.press("escape")
+        await until(pilot, lambda: [turn.text for turn in transcript.turns] == ["One", "Precious"])
+        assert [message.text for message in client.library.messages(conversation.id)] == ["One", "Precious"]
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: len(talk(app).live) == 1)
+        again = talk(app).live[0]
+        assert client.jobs.get(again.turn_id).args["replaces"] == [old]
+        take(client, again.turn_id)
+        client.jobs.end(again.turn_id, Ended(JobState.FAILED, None, "It needs 1.3 GB.", "Close something."))
+        await until(pilot, lambda: [turn.text for turn in transcript.turns] == ["One", "Precious", ""])
+        assert foot(again).startswith("It needs 1.3 GB.")
+
+
+async def test_the_reply_that_is_being_replaced_is_not_shown_beside_the_new_one(
+    app: CharlieApp, client: Client, until: Until
+) -> None:
+    conversation = converse(client, "River", "One", "Two")
+    job = client.regenerate(conversation.id)
+    async with app.run_test() as pilot:
+        await until(pilot, lambda: [reply.turn_id for reply in talk(app).live] == [job.id])
+        assert [turn.text for turn in talk(app).transcript.turns] == ["One", ""]
+        await pilot.press("escape")
+        await until(pilot, lambda: [turn.text for turn in talk(app).transcript.turns] == ["One", "Two"])
+
+
+async def test_the_real_worker_replaces_a_reply(home: Path, until: Until) -> None:
+    client = Client(load_settings(), find_paths())
+    with Runtime(client) as runtime:
+        app = CharlieApp(client, runtime.tick)
+        async with app.run_test() as pilot:
+            first = await send(pilot, until, "Hello, Charlie")
+            await until(pilot, lambda: not talk(app).live)
+            await pilot.press("ctrl+r")
+            await until(pilot, lambda: [r.turn_id for r in talk(app).transcript.replies] != [first.turn_id])
+            await until(pilot, lambda: not talk(app).live)
+            (again,) = talk(app).transcript.replies
+            conversation = talk(app).conversation
+            assert conversation is not None
+            _, stored = client.library.messages(conversation.id)
+            assert stored.id == again.turn_id
+            (before,) = (item for item in client.jobs.follow(first.turn_id) if isinstance(item, Ended))
+            assert stored.stats is not None
+            assert before.result is not None
+            assert stored.stats["prompt_tokens"] == before.result["prompt_tokens"]
+
+
 async def test_a_second_message_waits_behind_the_first(app: CharlieApp, client: Client, until: Until) -> None:
     async with app.run_test() as pilot:
         first = await send(pilot, until, "One")
