@@ -11,6 +11,7 @@ from core.errors import CancelledError, LoadFailedError
 from core.gguf import read_header
 from core.instruct import InstructModel
 from core.model_files import check_role
+from core.native import log as logger
 from core.native import never
 from core.reranker import RerankerModel
 from core.settings import Role
@@ -35,7 +36,6 @@ __all__ = [
 
 Model = InstructModel | EmbeddingModel | RerankerModel
 
-logger = logging.getLogger("charlie.llama")
 ERROR = 4
 SOURCE_LEVELS = {3: logging.WARNING, ERROR: logging.ERROR}
 """ggml_log_level (ggml.h) to Python's; llama.cpp's information is for debugging."""

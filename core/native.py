@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from llama_cpp import Llama
     from numpy.typing import NDArray
 
+log = logging.getLogger("charlie.llama")
+"""What llama.cpp itself says."""
 ABORTED = 2
 """What llama_decode returns when the abort callback stopped it; llama.h."""
 
@@ -66,11 +69,17 @@ def aborting(llama: Llama, cancelled: Callable[[], bool]) -> Iterator[None]:
     """Within the block, a running llama_decode asks `cancelled` and stops within milliseconds."""
     import llama_cpp
 
+    def unasked(_: logging.LogRecord) -> bool:
+        """llama.cpp logs a decode that was stopped as an error; it is none."""
+        return not cancelled()
+
     callback = llama_cpp.ggml_abort_callback(lambda _: cancelled())
     llama_cpp.llama_set_abort_callback(llama.ctx, callback, None)
+    log.addFilter(unasked)
     try:
         yield
     finally:
+        log.removeFilter(unasked)
         llama_cpp.llama_set_abort_callback(llama.ctx, llama_cpp.ggml_abort_callback(0), None)
 
 

@@ -273,6 +273,7 @@ class ModelManager:
             worker_pid=self.snapshot.worker_pid,
         )
         self._outbox.append((change, self.snapshot))
+        log.info("%s → %s (%s) %s %s", change.source, change.to, change.trigger, change.role, change.reason)
 
     def _fire(
         self,

@@ -96,7 +96,7 @@ def test_cancelled_while_decoding(instruct: InstructModel) -> None:
     assert run(instruct, prompt)[0] == whole
 
 
-def test_cancelled_in_the_middle_of_prefill(instruct: InstructModel) -> None:
+def test_cancelled_in_the_middle_of_prefill(instruct: InstructModel, caplog: pytest.LogCaptureFixture) -> None:
     long = instruct.fit([Message("user", "a walk by the river " * 140)], 256)
     short = instruct.fit(HELLO, 512)
     expected_long, expected_short = run(instruct, long)[0], run(instruct, short)[0]
@@ -108,6 +108,7 @@ def test_cancelled_in_the_middle_of_prefill(instruct: InstructModel) -> None:
         assert instruct.llama.n_tokens < len(long.tokens)
         assert run(instruct, short)[0] == expected_short
         assert run(instruct, long)[0] == expected_long
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 def test_prefill_is_counted(instruct: InstructModel) -> None:
