@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from textual.actions import parse
+from textual.app import App
 from textual.binding import Binding
 from textual.dom import DOMNode
 from textual.screen import Screen
@@ -45,6 +46,39 @@ def declared(screen: Screen[Any], keymap: Mapping[str, str]) -> list[Declared]:
                 keys, binding.description, binding.tooltip, binding.action, node, _enabled(node, binding)
             )
     return list(found.values())
+
+
+def named_bindings() -> Iterator[tuple[type[DOMNode], Binding]]:
+    """What a keymap can name, with the class that declares it: also that of a screen not yet visited."""
+    kinds, seen = [DOMNode], {DOMNode}
+    while kinds:
+        kind = kinds.pop()
+        below = set(kind.__subclasses__()) - seen
+        kinds.extend(below)
+        seen |= below
+        yield from ((kind, each) for each in Binding.make_bindings(kind.__dict__.get("BINDINGS", ())) if each.id)
+
+
+def clashes(keymap: Mapping[str, str]) -> list[str]:
+    """One clause for each key of the keymap that does something else in the same class, or everywhere.
+
+    Textual's own check overlooks each binding that has an id and is not in the keymap.
+    """
+    named = [(kind, each) for kind, each in named_bindings() if kind.__module__.startswith("app.")]
+    found = set()
+    for kind, moved in named:
+        if moved.id not in keymap:
+            continue
+        for other, taken in named:
+            meet = kind is other or issubclass(kind, App) or issubclass(other, App)
+            if meet and taken.id != moved.id:
+                pair = " and of ".join(sorted((str(moved.id), str(taken.id))))
+                found |= {f"{key} is the key of {pair}" for key in _keys(moved, keymap) & _keys(taken, keymap)}
+    return sorted(found)
+
+
+def _keys(binding: Binding, keymap: Mapping[str, str]) -> set[str]:
+    return {key.strip() for key in (keymap.get(binding.id or "") or binding.key).split(",")}
 
 
 def _widgets(screen: Screen[Any]) -> Iterator[DOMNode]:

@@ -20,7 +20,7 @@ from textual.screen import Screen
 from textual.worker import get_current_worker
 
 from app.bridge import Began, Happened, follow
-from app.declared import declared
+from app.declared import clashes, declared, named_bindings
 from app.model_state import MachineView
 from app.screens.chat import ChatScreen
 from app.screens.help import HelpScreen
@@ -57,6 +57,7 @@ class CharlieApp(App[None]):
         "log": LogScreen,
     }
     DEFAULT_MODE = "chat"
+    NOTIFICATION_TIMEOUT = 4
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f1", "help", "Help", id="app.help", tooltip="Every key of this screen, and what the symbols mean"),
         Binding("f2", "mode('chat')", "Chat", id="app.chat", tooltip="Talk with the model"),
@@ -84,7 +85,7 @@ class CharlieApp(App[None]):
 
     def on_mount(self) -> None:
         self._dress()
-        self.set_keymap(self.client.settings.interface.keys)
+        self._take_keys()
         self._obey_signals()
         self.run_worker(self._follow, thread=True, name="bridge")
         if self._tick is not None:
@@ -95,8 +96,24 @@ class CharlieApp(App[None]):
         if theme in self.available_themes:
             self.theme = theme
             return
-        names = ", ".join(sorted(self.available_themes))
-        self.notify(f"There is no theme {theme!r}. There are: {names}.", severity="warning", markup=False)
+        self.notify(f"There is no theme {theme!r}; Ctrl+P lists them.", severity="warning", markup=False)
+
+    def _take_keys(self) -> None:
+        keys = self.client.settings.interface.keys
+        if unknown := sorted(keys.keys() - {each.id for _, each in named_bindings()}):
+            names = ", ".join(unknown)
+            self.notify(f"[interface.keys] names no action: {names}.", severity="warning", markup=False)
+        for clash in clashes(keys):
+            self.notify(f"[interface.keys]: {clash}.", severity="warning", markup=False)
+        self.set_keymap(keys)
+
+    def action_help_quit(self) -> None:
+        """Ctrl+C, as Textual answers it, in one line."""
+        for active in self.active_bindings.values():
+            if active.binding.action in ("quit", "app.quit"):
+                key = "+".join(part.capitalize() for part in active.binding.key.split("+"))
+                self.notify(f"Do you want to quit? Press {key}.", markup=False)
+                return
 
     def _obey_signals(self) -> None:
         """Leave in order when asked to end, or when the terminal is closed.

@@ -19,7 +19,9 @@ from textual.timer import Timer
 from textual.widgets import Checkbox, Footer, RichLog, Select, Static
 
 from app.log_files import SOURCES, Level, Line, Tails
+from app.widgets.notice import Notice
 from app.widgets.status_bar import StatusBar
+from core.errors import CharlieError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 KEPT = 5000
 """Lines; older ones are in the files."""
 READ_SECONDS = 0.5
+TOLD_SECONDS = 8
 SOURCE_WIDTH = max(len(source) for source in SOURCES)
 
 
@@ -58,6 +61,7 @@ class LogScreen(Screen[None]):
         self._lines: deque[Line] = deque(maxlen=KEPT)
         self._unseen = 0
         self._timer: Timer | None = None
+        self._told: Timer | None = None
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="log-filter"):
@@ -69,6 +73,7 @@ class LogScreen(Screen[None]):
                 yield Checkbox(source, value=True, compact=True, id=source)
             yield Static(id="log-place")
         yield RichLog(id="lines", max_lines=KEPT, auto_scroll=False, min_width=0)
+        yield Notice()
         yield StatusBar()
         yield Footer()
 
@@ -183,9 +188,22 @@ class LogScreen(Screen[None]):
         try:
             await asyncio.to_thread(_save, path, text)
         except OSError as error:
-            self._place(f"Not saved: {error}.", "$text-error")
+            self._tell(CharlieError(f"Not saved: {error}."))
         else:
-            self.notify(f"Saved as {path}", markup=False)
+            self._tell(f"Saved as {path}")
+
+    def _tell(self, told: str | CharlieError) -> None:
+        """Say in a line of its own how the saving ended, for some seconds; the end stays in view if it is followed."""
+        notice, following = self.query_one(Notice), self._view.is_vertical_scroll_end
+        if isinstance(told, CharlieError):
+            notice.fail(told)
+        else:
+            notice.say(told)
+        if following:
+            self.call_after_refresh(self.action_end)
+        if self._told is not None:
+            self._told.stop()
+        self._told = self.set_timer(TOLD_SECONDS, notice.clear)
 
 
 def _save(path: Path, text: str) -> None:

@@ -9,6 +9,7 @@ from textual.widgets import RichLog, Static
 
 from app.client import Client
 from app.tui import CharlieApp
+from app.widgets.notice import Notice
 
 if TYPE_CHECKING:
     from tests.app.conftest import Until
@@ -99,6 +100,10 @@ async def test_what_is_shown_is_saved(app: CharlieApp, client: Client, until: Un
         await until(pilot, lambda: bool(list(client.paths.logs.glob("saved-*.txt"))))
         (saved,) = client.paths.logs.glob("saved-*.txt")
         await until(pilot, lambda: "the job failed" in saved.read_text())
+        await until(pilot, lambda: str(app.screen.query_one(Notice).visual) == f"Saved as {saved}")
+        assert app.screen.query_one(Notice).display
+        assert not app._notifications
+        assert place(app) == "following the end"
         assert "serving as process" not in saved.read_text()
         assert "\x1b" not in saved.read_text()
 

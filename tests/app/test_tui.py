@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 from textual.widgets import Input
+from textual.widgets._toast import Toast
 
 from app.client import Client
 from app.runtime import Runtime
 from app.tui import CharlieApp
+from app.widgets.prompt import Prompt
+from app.widgets.status_bar import StatusBar
 from core.errors import DatabaseError
 from core.events import QueueChanged
 from core.paths import find_paths
@@ -141,3 +144,47 @@ async def test_it_leaves_in_order_when_asked_to_end(app: CharlieApp, number: sig
     async with app.run_test() as pilot:
         os.kill(os.getpid(), number)
         await until(pilot, lambda: app.return_code == 128 + number)
+
+
+def notes(app: CharlieApp) -> list[str]:
+    return [note.message for note in app._notifications]
+
+
+async def test_a_toast_is_one_line_at_the_top(app: CharlieApp, until: Until) -> None:
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await pilot.pause()
+        app.action_help_quit()
+        app.notify("The database could not be started again: no space is left on the device.", severity="error")
+        await until(pilot, lambda: len(app.screen.query(Toast)) == 2 and app.screen.query(Toast)[1].region.height > 0)
+        assert notes(app)[0] == "Do you want to quit? Press Ctrl+Q."
+        first, second = (toast.region for toast in app.screen.query(Toast))
+        assert (first.height, second.bottom) == (1, 3)
+        below = [app.screen.query_one(StatusBar).region, app.screen.query_one(Prompt).region]
+        assert not any(toast.overlaps(each) for toast in (first, second) for each in below)
+
+
+async def test_an_unknown_theme_is_told_in_one_short_sentence(home: Path, until: Until) -> None:
+    client = Client(load_settings(interface={"theme": "nope"}), find_paths())
+    with Runtime(client, worker=False):
+        app = CharlieApp(client)
+        async with app.run_test() as pilot:
+            await until(pilot, lambda: notes(app) == ["There is no theme 'nope'; Ctrl+P lists them."])
+
+
+async def test_keys_for_no_action_are_told(home: Path, until: Until) -> None:
+    keys = {"chat.nothing": "f8", "app.models": "f9", "models.warm": "x"}
+    client = Client(load_settings(interface={"keys": keys}), find_paths())
+    with Runtime(client, worker=False):
+        app = CharlieApp(client)
+        async with app.run_test() as pilot:
+            await until(pilot, lambda: notes(app) == ["[interface.keys] names no action: chat.nothing."])
+
+
+async def test_a_key_that_is_taken_is_told_once(home: Path, until: Until) -> None:
+    keys = {"app.models": "f2", "models.warm": "s"}
+    client = Client(load_settings(interface={"keys": keys}), find_paths())
+    with Runtime(client, worker=False):
+        app = CharlieApp(client)
+        async with app.run_test() as pilot:
+            await pilot.press("f1", "escape")
+            await until(pilot, lambda: notes(app) == ["[interface.keys]: f2 is the key of app.chat and of app.models."])
