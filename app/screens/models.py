@@ -24,7 +24,7 @@ from app.widgets.model_table import ModelTable
 from app.widgets.state_graph import StateGraph
 from app.widgets.status_bar import StatusBar
 from core.errors import CharlieError
-from core.events import JobChanged, StateChanged, WorkerLost, WorkerUp
+from core.events import JobChanged, QueueChanged, StateChanged, WorkerLost, WorkerUp
 from core.text import one_line
 
 if TYPE_CHECKING:
@@ -48,6 +48,11 @@ class ModelsScreen(Screen[None]):
         Binding("u", "unload", "Unload", id="models.unload", tooltip="Unload the model and give its memory back"),
         Binding("r", "refresh", "Refresh", id="models.refresh", show=False, tooltip="Read the model files again"),
     ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._asked = ""
+        """The id of the job that was asked for here last, until the worker takes it."""
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="models-body", can_focus=False):
@@ -104,8 +109,13 @@ class ModelsScreen(Screen[None]):
             self.query_one(History).add(event)
         elif isinstance(event, JobChanged):
             self.query_one(ModelTable).job(event)
-            if event.job == "unload":
-                self._complain(f"{event.error} {event.hint}" if event.state == "failed" else "")
+            if event.id == self._asked and event.state != "queued":
+                self._asked = ""
+                self._complain("")
+            if event.job == "unload" and event.state == "failed":
+                self._complain(f"{event.error} {event.hint}")
+        elif isinstance(event, QueueChanged) and self._asked:
+            self._count_ahead()
 
     @on(OptionList.OptionHighlighted)
     def _show_details(self) -> None:
@@ -123,15 +133,34 @@ class ModelsScreen(Screen[None]):
     @work(group="ask")
     async def _ask(self, call: Callable[[], Job]) -> None:
         try:
-            await asyncio.to_thread(call)
+            job = await asyncio.to_thread(call)
         except (CharlieError, RedisError) as error:
             self._complain(str(error))
         else:
             self._complain("")
+            self._asked = job.id
+            self._count_ahead()
+
+    @work(exclusive=True, group="ahead")
+    async def _count_ahead(self) -> None:
+        """Say how many jobs come before the one that was asked for last, until the worker takes it."""
+        asked = self._asked
+        try:
+            queue = await asyncio.to_thread(self.client.queue)
+        except RedisError as error:
+            self._complain(f"The queue cannot be read: {error}.")
+            return
+        for ahead, each in enumerate(queue):
+            if each.job.id == asked == self._asked and ahead:  # it may have begun while the queue was read
+                what = f"{each.job.kind} {each.job.subject}".strip().capitalize()
+                self._tell(f"{what}: waiting · {ahead} ahead", "$foreground-muted")
 
     def _complain(self, text: str) -> None:
+        self._tell(text, "$text-error")
+
+    def _tell(self, text: str, style: str) -> None:
         failure = self.query_one("#failure", Static)
-        failure.update(Content.styled(one_line(text, 400), "$text-error"))
+        failure.update(Content.styled(one_line(text, 400), style))
         failure.display = bool(text)
 
 

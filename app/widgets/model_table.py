@@ -17,44 +17,69 @@ from core.text import one_line
 from states.room import fits
 
 if TYPE_CHECKING:
+    from textual import events
+
     from app.model_state import MachineView
     from app.tui import CharlieApp
 
 LONGEST = 300
+LONGEST_NAME = 32
 NAME_WIDTH = 11
 STATE_WIDTH = 16
+PADDING = 2
 
 
 def row(role: Role, facts: Facts | None, view: MachineView, failure: JobChanged | None, width: int) -> Content:
-    """Two lines of `width` cells on one role, and a third where its last warming failed."""
+    """Two lines of `width` cells on one role, and more where an error or another model has to be told."""
+    room = max(width - NAME_WIDTH, NAME_WIDTH)
+    file, told = "", []
     match facts:
         case None:
-            file, about = "", [("reading the file …", "$foreground-muted")]
+            told.append(Content.styled("reading the file …", "$foreground-muted"))
         case Known():
             file = facts.spec.path.name
-            about = [(_about(facts, view, width - NAME_WIDTH), "$foreground-muted")]
+            told.append(Content.styled(_about(facts, view, room), "$foreground-muted"))
+            if _other_is_loaded(facts, view):
+                told.append(_other(view))
         case Broken():
-            file = ""
-            about = [
-                (one_line(facts.error.message, LONGEST), "$text-error"),
-                (f" {facts.error.hint}", "$foreground-muted"),
-            ]
+            told.append(_error(facts.error.message, facts.error.hint))
         case _:
             assert_never(facts)
+    if failure is not None and not (isinstance(facts, Broken) and facts.error.message == failure.error):
+        told.append(_error(f"✕ {failure.error}", failure.hint))
     state, style = _state(role, facts, view)
-    lines = [
-        Content.assemble((f"{role:<{NAME_WIDTH}}", "bold"), (f"{state:<{STATE_WIDTH}}", style), one_line(file, 60)),
-        Content.assemble(" " * NAME_WIDTH, *about),
-    ]
-    if failure is not None:
-        error = one_line(f"{failure.error} {failure.hint}", LONGEST)
-        lines.append(Content.assemble(" " * NAME_WIDTH, (f"✕ {error}", "$text-error")))
-    return Content("\n").join(lines)
+    first = Content.assemble(
+        (f"{role:<{NAME_WIDTH}}", "bold"),
+        (f"{state:<{STATE_WIDTH}}", style),
+        one_line(file, max(room - STATE_WIDTH, NAME_WIDTH)),
+    )
+    hanging = [Content.assemble(" " * NAME_WIDTH, line) for each in told for line in each.wrap(room)]
+    return Content("\n").join([first, *hanging])
+
+
+def _error(message: str, hint: str) -> Content:
+    return Content.assemble((one_line(message, LONGEST), "$text-error"), (f" {hint}", "$foreground-muted"))
+
+
+def _other_is_loaded(facts: Known, view: MachineView) -> bool:
+    """Whether the role's model in memory is not the one of its file, as after `charlie models use`."""
+    snapshot = view.snapshot
+    return snapshot.role == facts.role and snapshot.phase != "empty" and snapshot.model != facts.spec.name
+
+
+def _other(view: MachineView) -> Content:
+    look = LOOKS[view.snapshot.phase]
+    loaded = f"{look.symbol} {one_line(view.snapshot.model or '', LONGEST_NAME)} is {look.word.lower()}"
+    return Content.assemble((loaded, look.style), ("; this from the next use", "$foreground-muted"))
 
 
 def _state(role: Role, facts: Facts | None, view: MachineView) -> tuple[str, str]:
     snapshot = view.snapshot
-    if snapshot.role == role and snapshot.phase != "empty":
+    if (
+        snapshot.role == role
+        and snapshot.phase != "empty"
+        and not (isinstance(facts, Known) and _other_is_loaded(facts, view))
+    ):
         look = LOOKS[snapshot.phase]
         percent = f" {view.fraction:.0%}" if snapshot.phase == "loading" else ""
         return f"{look.symbol} {look.word.lower()}{percent}", look.style
@@ -68,6 +93,7 @@ def _state(role: Role, facts: Facts | None, view: MachineView) -> tuple[str, str
 
 
 def _about(facts: Known, view: MachineView, width: int) -> str:
+    """As many facts as fit into `width` cells; what it needs is the last to go."""
     header, needs = facts.spec.header, facts.needs
     parts = [
         one_line(header.architecture, 24),
@@ -77,9 +103,10 @@ def _about(facts: Known, view: MachineView, width: int) -> str:
         size(header.file_bytes),
         f"needs {size(needs.ram)}" + (f" + {size(needs.vram)} VRAM" if needs.vram else ""),
     ]
-    text = " · ".join(parts)
+    while len(text := " · ".join(parts)) > width and len(parts) > 1:
+        del parts[-2]
     against = f" of {gigabytes(view.memory.available)} GB free" if view.memory and not needs.vram else ""
-    return text + against if len(text + against) <= width else one_line(text, width)
+    return text + against if len(text + against) <= width else text
 
 
 class ModelTable(OptionList):
@@ -124,6 +151,13 @@ class ModelTable(OptionList):
             self._failures.pop(role, None)
         self._draw()
 
+    def on_click(self, event: events.Click) -> None:
+        """A click only selects: OptionList's own would load the model, and unload another for it."""
+        event.prevent_default()
+        clicked: int | None = event.style.meta.get("option")
+        if clicked is not None:
+            self.highlighted = clicked
+
     def on_resize(self) -> None:
         self._draw()
 
@@ -131,7 +165,7 @@ class ModelTable(OptionList):
         self._draw()
 
     def _draw(self) -> None:
-        view, width = cast("CharlieApp", self.app).view, self.content_size.width
+        view, width = cast("CharlieApp", self.app).view, self.scrollable_content_region.width - PADDING
         for role in Role:
             prompt = row(role, self._facts.get(role), view, self._failures.get(role), width)
             if self.get_option(role.value).prompt != prompt:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,12 +13,14 @@ from textual.widgets import Static
 
 from app.client import Client
 from app.model_facts import Broken, Known, read_facts
+from app.model_state import MachineView
 from app.tui import CharlieApp
 from app.widgets.history import History
 from app.widgets.memory_gauge import gauge
 from app.widgets.model_table import ModelTable, row
 from app.widgets.state_graph import StateGraph
 from core import starter
+from core.errors import ModelFileError
 from core.events import (
     Device,
     Event,
@@ -25,6 +28,7 @@ from core.events import (
     LoadProgress,
     Memory,
     MemoryRead,
+    QueueChanged,
     Snapshot,
     StateChanged,
     WorkerLost,
@@ -40,10 +44,21 @@ GIB = 1024**3
 AT = 1_763_802_720.0
 MEMORY = Memory(16 * GIB, 9 * GIB, GIB // 2, (Device("NVIDIA RTX 3070", 8 * GIB, 3 * GIB),))
 UP = WorkerUp(4321, at=AT)
-LOADING = StateChanged(1, "empty", "loading", "load", "instruct", "starter", "fits", 6.0, starter=True, at=AT + 1)
-WARM = StateChanged(2, "loading", "warm", "loaded", "instruct", "starter", "", 1840.0, starter=True, at=AT + 3)
+LOADING = StateChanged(
+    1, "empty", "loading", "load", "instruct", "starter-instruct", "fits", 6.0, starter=True, at=AT + 1
+)
+WARM = StateChanged(2, "loading", "warm", "loaded", "instruct", "starter-instruct", "", 1840.0, starter=True, at=AT + 3)
 UNLOADING = StateChanged(
-    3, "warm", "unloading", "unload", "instruct", "starter", "idle for 5 min", 300_000.0, starter=True, at=AT + 303
+    3,
+    "warm",
+    "unloading",
+    "unload",
+    "instruct",
+    "starter-instruct",
+    "idle for 5 min",
+    300_000.0,
+    starter=True,
+    at=AT + 303,
 )
 EMPTY = StateChanged(4, "unloading", "empty", "unloaded", None, None, "idle for 5 min", 210.0, at=AT + 304)
 LOST = WorkerLost(4321, "signal SIGKILL", 2, 5, at=AT + 305)
@@ -99,7 +114,7 @@ def test_snapshot(
         for event in (*story, MemoryRead(memory)):
             client.bus.publish(event)
         if phase == "loading":
-            client.bus.publish(LoadProgress("instruct", "starter", 0.63))
+            client.bus.publish(LoadProgress("instruct", "starter-instruct", 0.63))
         await until(pilot, lambda: app.view.memory == memory and app.view.fraction == 0.63 * (phase == "loading"))
         await pilot.wait_for_scheduled_animations()
 
@@ -108,7 +123,7 @@ def test_snapshot(
 
 async def test_the_machine_is_followed_live(app: CharlieApp, client: Client, until: Until) -> None:
     client.bus.publish(UP, Snapshot(since=AT, worker_pid=4321))
-    client.bus.publish(LOADING, Snapshot(1, "loading", "instruct", "starter", since=AT + 1, worker_pid=4321))
+    client.bus.publish(LOADING, Snapshot(1, "loading", "instruct", "starter-instruct", since=AT + 1, worker_pid=4321))
     async with app.run_test(size=(120, 36)) as pilot:
         await open_models(pilot, until)
         await until(pilot, lambda: "Loading" in history_text(app))
@@ -157,7 +172,7 @@ async def test_a_damaged_file_is_told_in_its_row_and_mended(app: CharlieApp, cli
     async with app.run_test() as pilot:
         await open_models(pilot, until)
         assert "✕ unusable" in table_text(app)
-        assert "cannot be used as a model: " in table_text(app)
+        assert "cannot be used as a model: " in " ".join(table_text(app).split())
         good.write_bytes(whole)
         await pilot.press("r")
         await until(pilot, lambda: "✕ unusable" not in table_text(app))
@@ -206,3 +221,65 @@ async def test_typing_goes_on_while_the_database_is_away(app: CharlieApp, client
         assert app.screen.query_one(ModelTable).selected is Role.RERANKER
         assert asyncio.get_running_loop().time() - began < 1.0
         await until(pilot, lambda: len(client.queue()) == 1)
+
+
+async def test_a_click_selects_and_enter_warms(app: CharlieApp, client: Client, until: Until) -> None:
+    def asked() -> list[str]:
+        return [each.job.subject for each in client.queue()]
+
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_models(pilot, until)
+        table = app.screen.query_one(ModelTable)
+        await pilot.click(ModelTable, offset=(20, 3))
+        await until(pilot, lambda: table.selected is Role.EMBEDDING)
+        await pilot.press("enter")
+        await until(pilot, lambda: asked() == ["embedding"])
+
+
+def test_a_file_that_is_not_the_one_in_memory_is_not_called_warm(client: Client) -> None:
+    facts = read_facts(client.paths)[0]
+    assert isinstance(facts, Known)
+    old = MachineView(Snapshot(phase="warm", role="instruct", model="qwen3-4b", worker_pid=7))
+    shown = row(Role.INSTRUCT, facts, old, None, 78).plain
+    assert "● warm" not in shown
+    assert "● qwen3-4b is warm; this from the next use" in shown
+    same = MachineView(Snapshot(phase="warm", role="instruct", model=facts.spec.name, worker_pid=7))
+    shown = row(Role.INSTRUCT, facts, same, None, 78).plain
+    assert "● warm" in shown
+    assert "next use" not in shown
+
+
+@pytest.mark.parametrize("width", [40, 60, 78])
+def test_no_line_of_a_row_is_too_long_and_what_a_model_needs_is_whole(width: int, client: Client) -> None:
+    full = MachineView(memory=MEMORY)
+    for facts in read_facts(client.paths):
+        lines = row(facts.role, facts, full, None, width).plain.splitlines()
+        assert len(lines) == 2
+        assert max(map(len, lines)) <= width
+        assert re.search(r"needs [\d.]+ [KMG]?B", lines[1])
+
+
+def test_an_error_hangs_under_its_row_and_stands_there_once() -> None:
+    error = ModelFileError("The file model.gguf cannot be used as a model: it ends too early.", "Load it again.")
+    failed = JobChanged("j1", "warm", "failed", "instruct", error.message, error.hint)
+    lines = row(Role.INSTRUCT, Broken(Role.INSTRUCT, error), MachineView(), failed, 50).plain.splitlines()
+    assert all(line.startswith(" " * 11) and len(line) <= 50 for line in lines[1:])
+    assert " ".join("\n".join(lines).split()).count("it ends too early") == 1
+    other = JobChanged("j1", "warm", "failed", "instruct", "It needs 9 GB.", "Close programs.")
+    assert "✕ It needs 9 GB." in row(Role.INSTRUCT, Broken(Role.INSTRUCT, error), MachineView(), other, 78).plain
+
+
+async def test_work_that_waits_says_how_much_is_ahead(app: CharlieApp, client: Client, until: Until) -> None:
+    def told() -> str:
+        failure = app.screen.query_one("#failure", Static)
+        return str(failure.visual) if failure.display else ""
+
+    client.warm(Role.RERANKER)
+    async with app.run_test() as pilot:
+        await open_models(pilot, until)
+        await pilot.press("u")
+        await until(pilot, lambda: told() == "Unload: waiting · 1 ahead")
+        asked = client.queue()[1].job
+        client.bus.publish(QueueChanged(1, "another"))
+        client.bus.publish(JobChanged(asked.id, "unload", "running"))
+        await until(pilot, lambda: told() == "")
