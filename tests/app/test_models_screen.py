@@ -232,8 +232,9 @@ async def test_a_click_selects_and_enter_warms(app: CharlieApp, client: Client, 
         table = app.screen.query_one(ModelTable)
         await pilot.click(ModelTable, offset=(20, 3))
         await until(pilot, lambda: table.selected is Role.EMBEDDING)
-        await pilot.press("enter")
-        await until(pilot, lambda: asked() == ["embedding"])
+        await pilot.press("down", "enter")
+        await until(pilot, lambda: bool(asked()))
+        assert asked() == ["reranker"]
 
 
 def test_a_file_that_is_not_the_one_in_memory_is_not_called_warm(client: Client) -> None:
