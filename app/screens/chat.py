@@ -104,6 +104,7 @@ class ChatScreen(Screen[None]):
 
     def action_stop(self) -> None:
         """Close what lies over the content, else stop the reply that was asked for last, else go to the prompt."""
+        self.list.forget_search()
         if self.has_class("-narrow") and self.has_class("-sidebar"):
             self.remove_class("-sidebar")
         elif self.talk.live:
@@ -128,7 +129,7 @@ class ChatScreen(Screen[None]):
             self.toggle_class("-folded")
             shown = not self.has_class("-folded")
         if shown:
-            self.list.options.focus()
+            self.list.begin()
         else:
             self.talk.prompt.focus()
 

@@ -70,6 +70,16 @@ class ConversationList(Vertical):
         option = self.options.highlighted_option
         return next((c for c in self._conversations if option is not None and c.id == option.id), None)
 
+    def begin(self) -> None:
+        """Take the focus, with the cursor on the open conversation."""
+        for place, option in enumerate(self.options.options):
+            if option.id == self._open:
+                self.options.highlighted = place
+        self.options.focus()
+
+    def forget_search(self) -> None:
+        self.field.value = ""
+
     def action_search(self) -> None:
         self.field.focus()
 

@@ -20,7 +20,7 @@ from core.events import (
     WorkerUp,
 )
 from core.text import one_line
-from tasks.jobs import JobState
+from tasks.jobs import TAKEN, JobState
 
 if TYPE_CHECKING:
     from app.client import QueuedJob
@@ -64,12 +64,15 @@ class JobLine(Static):
                 self._enter(JobState(state))
             case JobProgress(id=self.job_id):
                 self._progress(event)
-            case LoadProgress(model=model, fraction=fraction) if self.state is JobState.WAITING:
+            case LoadProgress(model=model, fraction=fraction) if self.state in TAKEN:
                 self._loading(model, fraction)
-            case StateChanged(to="unloading", model=model) if self.state is JobState.WAITING:
+            # A job that runs may need a second model: what the worker loads, it loads for the one job that it works on.
+            case StateChanged(to="unloading", model=model) if self.state in TAKEN:
                 self._show(f"making room · unloading {one_line(model or 'the other model', MODEL_WIDTH)}")
-            case StateChanged(to="loading", model=model) if self.state is JobState.WAITING:
+            case StateChanged(to="loading", model=model) if self.state in TAKEN:
                 self._loading(model or "the model", 0.0)
+            case StateChanged(to="warm") if self.state is JobState.RUNNING:
+                self._show("reading")
             case WorkerLost(attempt=attempt, attempts=attempts):
                 self._show(f"the worker ended · starting it again ({attempt} of {attempts})")
             case JobChanged() | JobProgress() | LoadProgress() | StateChanged() | WorkerUp():
@@ -82,7 +85,7 @@ class JobLine(Static):
     def _enter(self, state: JobState) -> None:
         self.state = state
         if state is JobState.WAITING:
-            self._show("waiting for the model")
+            self._show("loading …")
         elif state is JobState.RUNNING:
             self._show("reading")
 

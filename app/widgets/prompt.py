@@ -30,6 +30,10 @@ class Prompt(TextArea):
             id="prompt.newline",
             tooltip="Begin a new line",
         ),
+        Binding("pageup", "page(-1)", "Page up", show=False, id="prompt.page-up", tooltip="Scroll the turns up"),
+        Binding("pagedown", "page(1)", "Page down", show=False, id="prompt.page-down", tooltip="Scroll the turns down"),
+        Binding("ctrl+home", "far(-1)", "Beginning", show=False, id="prompt.first", tooltip="Go to the first turns"),
+        Binding("ctrl+end", "far(1)", "End", show=False, id="prompt.last", tooltip="Go to the last turn"),
         Binding(
             "ctrl+y",
             "screen.copy_reply",
@@ -45,6 +49,13 @@ class Prompt(TextArea):
         """The person wants `text` sent; the prompt is empty already."""
 
         text: str
+
+    @dataclass
+    class Scrolled(Message):
+        """The turns are to be scrolled `pages` pages down, or up when it is negative; `far`: all the way."""
+
+        pages: int
+        far: bool
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  # Textual's name
         super().__init__(id=id, compact=True, highlight_cursor_line=False, placeholder="Write a message…")
@@ -93,6 +104,21 @@ class Prompt(TextArea):
 
     def action_newline(self) -> None:
         self.insert("\n")
+
+    def action_page(self, step: int) -> None:
+        """Through the prompt while it has more lines than it shows, else through the turns."""
+        if self.max_scroll_y == 0:
+            self.post_message(self.Scrolled(step, far=False))
+        elif step < 0:
+            self.action_cursor_page_up()
+        else:
+            self.action_cursor_page_down()
+
+    def action_far(self, step: int) -> None:
+        if self.max_scroll_y == 0:
+            self.post_message(self.Scrolled(step, far=True))
+        else:
+            self.move_cursor(self.document.start if step < 0 else self.document.end)
 
     def action_send(self) -> None:
         text = self.whole_text

@@ -163,6 +163,10 @@ class Talk(Vertical):
         mine = [job for job in jobs if job.kind is JobKind.CHAT and job.subject == id_ and not job.state.ended]
         return self.client.library.conversation(id_), mine, self.client.library.messages(id_)
 
+    @on(Prompt.Scrolled)
+    def scrolled(self, message: Prompt.Scrolled) -> None:
+        self.transcript.page(message.pages, far=message.far)
+
     @on(Prompt.Submitted)
     def submitted(self, message: Prompt.Submitted) -> None:
         self.send(message.text)

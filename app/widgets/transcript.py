@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
 
 from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
@@ -13,9 +14,15 @@ from app.widgets.reply import Reply
 from app.widgets.turn import Mine, Turn
 from core.library import StoredMessage
 
+if TYPE_CHECKING:
+    from app.tui import CharlieApp
+
 MOUNTED = 50
 """Turns that are mounted at first, and more each time the top is reached."""
 INVITATION = "Say something, and Charlie answers.\nNothing of it leaves this machine."
+UNCONFIGURED = (
+    "No model is configured: a starter answers, a placeholder with random weights. F4 shows how to choose a real one."
+)
 
 
 def turn_of(message: StoredMessage) -> Turn:
@@ -28,12 +35,13 @@ class Transcript(VerticalScroll, can_focus=False):
         self._earlier: list[StoredMessage] = []
         self._loading = False
         self.paper = Vertical(classes="paper")
+        self.invitation = Static(id="invitation")
         self.earlier = Static(id="earlier")
 
     def compose(self) -> ComposeResult:
         # At least as high as the view: an anchored widget would push less than that out of its place.
         with self.paper:
-            yield Static(Content(INVITATION), id="invitation")
+            yield self.invitation
             yield self.earlier
 
     def on_mount(self) -> None:
@@ -75,6 +83,14 @@ class Transcript(VerticalScroll, can_focus=False):
             await turn.remove()
         self._tell()
 
+    def page(self, pages: int, *, far: bool = False) -> None:
+        """Scroll by pages that overlap by a line, or to one end; at the end, what comes is followed again."""
+        to = self.scroll_y + pages * (self.max_scroll_y if far else max(1, self.size.height - 1))
+        if to >= self.max_scroll_y:
+            self.anchor()
+        else:
+            self.scroll_to(y=to, animate=False)
+
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
         if new_value <= 0 < old_value and self._earlier and not self._loading:
@@ -95,6 +111,10 @@ class Transcript(VerticalScroll, can_focus=False):
         self.call_after_refresh(stay)
 
     def _tell(self) -> None:
+        configured = cast("CharlieApp", self.app).client.settings.instruct.file is not None
+        self.invitation.update(
+            Content(INVITATION) if configured else Content.assemble(INVITATION, "\n\n", (UNCONFIGURED, "dim"))
+        )
         self.set_class(not self.turns, "-empty")
         self.set_class(bool(self._earlier), "-more")
         self.earlier.update(Content(f"↑ {len(self._earlier):,} earlier turns"))

@@ -113,12 +113,23 @@ async def test_what_a_waiting_reply_says(app: CharlieApp, client: Client, until:
         reply = await send(pilot, until, "Hello")
         await until(pilot, lambda: line(reply) == "waiting · 2 ahead · about 8 s")
         client.jobs.advance(reply.turn_id, JobState.WAITING, {JobState.QUEUED})
-        await until(pilot, lambda: line(reply) == "waiting for the model")
+        await until(pilot, lambda: line(reply) == "loading …")
         client.bus.publish(LoadProgress("instruct", "qwen3-4b", 0.63))
         await until(pilot, lambda: line(reply) == "loading qwen3-4b ▇▇▇▇▇▇▁▁▁▁ 63%")
         client.jobs.advance(reply.turn_id, JobState.RUNNING, {JobState.WAITING})
         client.bus.publish(JobProgress(reply.turn_id, "prefill", 1204, 2048))
         await until(pilot, lambda: line(reply) == "reading 1,204 of 2,048 tokens")
+
+
+async def test_a_job_that_runs_says_when_another_model_is_loaded_for_it(
+    app: CharlieApp, client: Client, until: Until
+) -> None:
+    async with app.run_test() as pilot:
+        reply = await send(pilot, until, "Hello")
+        take(client, reply.turn_id)
+        await until(pilot, lambda: line(reply) == "reading")
+        client.bus.publish(LoadProgress("instruct", "qwen3-4b", 0.5))
+        await until(pilot, lambda: line(reply).startswith("loading qwen3-4b"))
 
 
 async def test_escape_before_anything_was_said_gives_the_text_back(
@@ -340,6 +351,72 @@ async def test_prompt_keeps_a_history_and_a_draft_for_each_conversation(
         await until(pilot, lambda: talk(app).conversation is None and talk(app).prompt.text == "")
         await pilot.press("ctrl+b", "enter")
         await until(pilot, lambda: talk(app).prompt.text == "d")
+
+
+async def test_page_keys_scroll_the_turns_while_the_prompt_fits(app: CharlieApp, client: Client, until: Until) -> None:
+    converse(client, "Long", *(f"turn {number}" for number in range(20)))
+    async with app.run_test() as pilot:
+        transcript = talk(app).transcript
+        await until(pilot, lambda: transcript.scroll_y == transcript.max_scroll_y > 0)
+        await pilot.press("pageup")
+        await until(pilot, lambda: 0 < transcript.scroll_y < transcript.max_scroll_y)
+        await pilot.press("ctrl+home")
+        await until(pilot, lambda: transcript.scroll_y == 0)
+        await pilot.press("pagedown")
+        await until(pilot, lambda: transcript.scroll_y > 0)
+        await pilot.press("ctrl+end")
+        await until(pilot, lambda: transcript.scroll_y == transcript.max_scroll_y)
+        talk(app).prompt.insert("line\n" * 30)
+        await until(pilot, lambda: talk(app).prompt.max_scroll_y > 0)
+        await pilot.press("ctrl+home")
+        assert talk(app).prompt.cursor_location == (0, 0)
+        await pilot.press("pagedown")
+        assert talk(app).prompt.cursor_location[0] > 0
+        assert transcript.scroll_y == transcript.max_scroll_y
+
+
+async def test_the_list_opens_on_the_open_conversation_and_forgets_its_search(
+    app: CharlieApp, client: Client, until: Until
+) -> None:
+    converse(client, "Bread", "Rise", "Well")
+    converse(client, "River", "One", "Two", at=AT + 100)
+    async with app.run_test() as pilot:
+        listed = chat(app).list
+        await until(pilot, lambda: len(talk(app).transcript.turns) == 2 and listed.options.option_count == 2)
+        await pilot.press("ctrl+b", "down", "ctrl+b")
+        assert listed.highlighted is not None
+        assert listed.highlighted.title == "Bread"
+        await pilot.press("ctrl+b")
+        assert listed.highlighted.title == "River"
+        await pilot.press("slash", *"bre")
+        await until(pilot, lambda: listed.options.option_count == 1)
+        await pilot.press("escape")
+        await until(pilot, lambda: listed.options.option_count == 2)
+        assert listed.field.value == ""
+
+
+async def test_the_empty_chat_says_that_no_model_is_configured(app: CharlieApp, client: Client) -> None:
+    async with app.run_test():
+        assert "No model is configured" in str(talk(app).transcript.invitation.content)
+    client.settings = client.settings.model_copy(
+        update={"instruct": client.settings.instruct.model_copy(update={"file": Path("real.gguf")})}
+    )
+    other = CharlieApp(client)
+    async with other.run_test():
+        assert str(talk(other).transcript.invitation.content).endswith("leaves this machine.")
+
+
+async def test_what_is_outside_the_context_is_said_in_one_line(app: CharlieApp, client: Client, until: Until) -> None:
+    river = converse(client, "River", "One")
+    stats = {**STATS, "left_out": 12, "truncated": True}
+    client.library.put_message(river.id, StoredMessage(f"{1:020x}", "assistant", "Two", AT + 1, stats=stats))
+    async with app.run_test() as pilot:
+        await until(pilot, lambda: len(talk(app).transcript.replies) == 1)
+        (reply,) = talk(app).transcript.replies
+        said = "12 earlier turns are outside the context"
+        cut = "the message was longer than the context: only its end was read"
+        await until(pilot, lambda: str(reply.left_out.content) == f"{said} · {cut}")
+        assert foot(reply) == "48 tokens · 41 tok/s · first 38 ms · 212 reused"
 
 
 async def test_an_earlier_turn_is_changed_in_a_branch(app: CharlieApp, client: Client, until: Until) -> None:
