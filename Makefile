@@ -53,6 +53,7 @@ $(VENV)/.run: requirements.lock pyproject.toml | $(BIN)/python
 		| awk '/^ *\[[0-9]+\/[0-9]+\]/ { split($$1, n, /[][\/]/); printf "\r  llama.cpp: %d of %d files compiled ", n[2], n[3]; fflush() } \
 		/^Collecting/ { printf "\r  %-60s", $$2; fflush() } \
 		/^ *(Building wheel|Created wheel)/ { printf "\r  %-60s\n", $$1 " " $$2 " " $$3 " " $$4; fflush() } \
+		/^Installing collected/ { printf "\r  %-60s\n", "Installing the packages" ; fflush() } \
 		/^ERROR|^error:/ { print "\n" $$0 } \
 		/^pip-ended/ { status = $$2 } END { print ""; if (status) print "The installation failed; its log is $(VENV)/install.log."; exit status }'
 	@$(PIP) install --quiet --no-deps --no-build-isolation --config-settings editable_mode=compat -e .

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,10 @@ from app.screens.journal import JournalScreen
 from app.screens.log import LogScreen
 from app.screens.models import ModelsScreen
 from app.tui import CharlieApp
+from app.widgets.conversation_list import ConversationList
+from app.widgets.entry_list import EntryList
+from app.widgets.prompt import Prompt
+from app.widgets.turn import Mine, Turn
 from core.settings import Settings
 from states.diagram import mermaid
 
@@ -56,16 +61,21 @@ def keys_section() -> str:
     screens: dict[str, type[DOMNode]] = {
         "everywhere": CharlieApp,
         "Chat": ChatScreen,
+        "Chat, prompt": Prompt,
+        "Chat, on a turn": Turn,
+        "Chat, on mine": Mine,
+        "Chat, list": ConversationList,
         "Journal": JournalScreen,
+        "Journal, list": EntryList,
         "Models": ModelsScreen,
         "Log": LogScreen,
     }
     for where, screen in screens.items():
-        rows.extend(
-            f"| {where} | `{binding.key}` | {binding.tooltip or binding.description} | `{binding.id}` |"
-            for binding in Binding.make_bindings(screen.BINDINGS)
-            if binding.id and binding.description
-        )
+        named = [binding for binding in Binding.make_bindings(screen.BINDINGS) if binding.id and binding.description]
+        for id_, same in groupby(named, key=lambda binding: binding.id):
+            alike = list(same)
+            keys = ", ".join(f"`{binding.key}`" for binding in alike)
+            rows.append(f"| {where} | {keys} | {alike[0].tooltip or alike[0].description} | `{id_}` |")
     return "\n".join(rows)
 
 
