@@ -309,6 +309,12 @@ async def test_a_paste_of_a_megabyte_is_sent_whole(app: CharlieApp, client: Clie
         assert client.library.messages(conversation.id)[0].text == text
 
 
+async def test_a_paste_with_control_characters_keeps_its_order(app: CharlieApp, until: Until) -> None:
+    async with app.run_test() as pilot:
+        talk(app).prompt.post_message(events.Paste("ab\x1b[31mcd\x07\x1bef\ngh"))
+        await until(pilot, lambda: talk(app).prompt.text == "ab[31mcdef\ngh")
+
+
 async def test_enter_does_not_overtake_what_is_still_being_typed(app: CharlieApp, client: Client, until: Until) -> None:
     async with app.run_test() as pilot:
         for key in (*"hello", "enter", "b"):
