@@ -6,7 +6,7 @@ import asyncio
 from asyncio import to_thread
 from typing import TYPE_CHECKING, ClassVar, assert_never, cast
 
-from textual import on, work
+from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
@@ -34,8 +34,19 @@ if TYPE_CHECKING:
 
 FIELD = "Filter… · Enter searches by meaning · ? asks your journal"
 
-WIDTHS: list[tuple[int, str]] | None = [(0, "-narrow"), (100, "-wide")]
-"""From 100 columns on the list shows longer titles."""
+WIDTHS: list[tuple[int, str]] | None = [(0, "-narrow"), (60, "-usual"), (100, "-wide")]
+"""Below 60 columns the list lies over the content; from 100 on it shows longer titles."""
+
+
+class Field(Input):
+    async def _on_key(self, event: events.Key) -> None:
+        """Take Enter in the order of the keys: as a binding it would be obeyed after those that came behind it."""
+        if event.key == "enter":
+            event.stop()
+            event.prevent_default()
+            await self.action_submit()
+            return
+        await super()._on_key(event)
 
 
 class JournalScreen(Screen[None]):
@@ -43,9 +54,13 @@ class JournalScreen(Screen[None]):
     HORIZONTAL_BREAKPOINTS = WIDTHS
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "back", "Back", id="journal.back", tooltip="Stop a search or an answer, else go back"),
-        Binding("ctrl+n", "new", "New", id="journal.new", tooltip="Begin a new entry", show=False),
-        Binding("ctrl+f", "field", "Search", id="journal.search", tooltip="Go to the field that searches and asks"),
-        Binding("ctrl+b", "list", "Entries", id="journal.list", tooltip="Go to the list of entries", show=False),
+        # Priority keys are obeyed before the next key is given to a widget, so that what follows goes where it should.
+        Binding("ctrl+n", "new", "New", id="journal.new", priority=True, tooltip="Begin a new entry", show=False),
+        Binding(
+            "ctrl+f", "field", "Search", id="journal.search", priority=True,
+            tooltip="Go to the field that searches and asks",
+        ),
+        Binding("ctrl+b", "list", "Entries", id="journal.list", priority=True, tooltip="Go to the list", show=False),
     ]
 
     def __init__(self) -> None:
@@ -54,7 +69,13 @@ class JournalScreen(Screen[None]):
         self._stale: dict[str, JobState] = {}
         self._changing = asyncio.Lock()
         """Held while another entry is opened, so that no two openings mix."""
-        self.field = Input(placeholder=FIELD, compact=True, id="journal-field")
+        self._opening = 0
+        """Counts what was asked to be opened, so that a slow reading does not open what is wanted no more."""
+        self._from = ""
+        """What the shown entry was opened from, results or answer, if from one of them."""
+        self._asked = False
+        """Whether what is found is an answer."""
+        self.field = Field(placeholder=FIELD, compact=True, id="journal-field")
         self.entry_list = EntryList(id="entries")
         self.switcher = ContentSwitcher(initial="editor")
         self.editor = EntryEditor(id="editor")
@@ -118,7 +139,7 @@ class JournalScreen(Screen[None]):
     @on(Following.Came)
     async def came(self, message: Following.Came) -> None:
         following = message.following
-        asked = self.shown == "answer"
+        asked = self._asked
         for output in following.take():
             if following is not self.following:
                 return
@@ -185,39 +206,52 @@ class JournalScreen(Screen[None]):
     @on(SearchResults.Opened)
     @on(Answer.Opened)
     def opened(self, message: EntryList.Opened | SearchResults.Opened | Answer.Opened) -> None:
+        self._from = "" if isinstance(message, EntryList.Opened) else self.shown
         self.open_entry(message.entry)
 
     @work(group="open")
-    async def open_entry(self, id_: str | None) -> None:
+    async def open_entry(self, id_: str) -> None:
         """Leave the entry that is being written, and go to another; it stays when it cannot be saved."""
+        self._opening += 1
+        mine = self._opening
         async with self._changing:
-            if id_ is None or id_ != self.editor.entry_id:
+            if id_ != self.editor.entry_id:
                 if not await self.editor.leave():
                     self._show("editor")
                     return
                 try:
-                    entry = None if id_ is None else await to_thread(self.client.library.entry, id_)
+                    entry = await to_thread(self.client.library.entry, id_)
                 except FAILURES as error:
                     self.notice.fail(error)
                     return
+                if mine != self._opening:
+                    return
                 self.editor.show(entry)
                 self.entry_list.mark_open(id_)
-            self.notice.clear()
-            self._show("editor")
-            self.editor.area.focus()
+            self._write()
 
     @on(EntryList.Asked)
     def asked(self, message: EntryList.Asked) -> None:
         match message.what, message.entry:
-            case "new", _:
-                self.action_new()
             case "delete", entry if entry is not None:
                 self.delete(entry)
             case "retry", entry if entry is not None:
                 self.retry(entry)
 
-    def action_new(self) -> None:
-        self.open_entry(None)
+    async def action_new(self) -> None:
+        """Begin an empty entry at once, with the keys that come next; the one before is saved meanwhile."""
+        await self.editor.typed()
+        self._opening += 1
+        self._from = ""
+        self.editor.show(None)
+        self.entry_list.mark_open(None)
+        self._write()
+
+    def _write(self) -> None:
+        self.notice.clear()
+        self.remove_class("-list")
+        self._show("editor")
+        self.set_focus(self.editor.area)  # at once; focus() would wait behind the keys that came by now
 
     @work
     async def delete(self, entry: Entry) -> None:
@@ -231,7 +265,7 @@ class JournalScreen(Screen[None]):
                 self.notice.fail(error)
                 return
             if self.editor.entry_id == entry.id:
-                self.editor.show(None)
+                self.editor.drop()
                 self.entry_list.mark_open(None)
             self.entry_list.remove_entry(entry.id)
 
@@ -251,6 +285,8 @@ class JournalScreen(Screen[None]):
         except FAILURES as error:
             self.notice.fail(error)
             return
+        if self.editor.entry_id == entry.id:
+            self.editor.notice.clear()
         self.notice.say("It waits to be read in")
 
     # The field.
@@ -286,6 +322,8 @@ class JournalScreen(Screen[None]):
         self.refresh_places()
 
     async def _wait_for(self, job: Job, text: str, question: str | None) -> None:
+        self._from = ""
+        self._asked = question is not None
         if question is None:
             self._show("results")
             await self.results.begin(text, job)
@@ -293,8 +331,15 @@ class JournalScreen(Screen[None]):
             self._show("answer")
             await self.answer.begin(question, job)
         if self.field.has_focus and self.field.value.strip() == text:  # else the person types on
-            (self.results.options if question is None else self.answer).focus()
+            self._focus_found()
         self.following = Following(self.client, job.id, self)
+
+    def _focus_found(self) -> None:
+        match self.shown:
+            case "results":
+                self.results.options.focus()
+            case _:
+                (self.answer.options if self.answer.options.display else self.answer).focus()
 
     async def _give_up(self) -> None:
         """Stop what is still being found."""
@@ -304,15 +349,29 @@ class JournalScreen(Screen[None]):
             await to_thread(self.client.cancel, following.job_id)
 
     def action_field(self) -> None:
-        self.field.focus()
+        self.remove_class("-list")
+        self.set_focus(self.field)  # at once; focus() would wait behind the keys that came by now
 
     def action_list(self) -> None:
+        """Go to the list; where it lies over the content, also away from it."""
+        if self.has_class("-narrow") and self.has_class("-list"):
+            self.remove_class("-list")
+            self.editor.area.focus() if self.shown == "editor" else self._focus_found()
+            return
+        self.add_class("-list")
         self.entry_list.options.focus()
 
     def action_back(self) -> None:
-        """Stop what is being found; else from the field, the results or the answer to the entry; else to the list."""
-        if self.following is not None:
+        """To what the entry was found by; else stop what is being found; else to the entry; else to the list."""
+        if self.shown == "editor" and self._from:
+            self._show(self._from)
+            self._focus_found()
+        elif self.following is not None:
             self.stop(self.following.job_id)
+        elif self._from:
+            self._from = ""
+            self._show("editor")
+            self.action_list()
         elif self.shown != "editor":
             self._show("editor")
             self.field.focus()

@@ -14,6 +14,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
+from textual.strip import Strip
 from textual.widgets import Static, TextArea
 
 from app.widgets.entry_list import LOOKS
@@ -50,7 +51,11 @@ def break_long_lines(text: str) -> str:
 
 
 class Editor(TextArea):
-    """A text area that takes any paste."""
+    """A text area that takes any paste, and may be squeezed to nothing."""
+
+    def render_line(self, y: int) -> Strip:
+        # Textual cannot wrap a placeholder at no width at all.
+        return super().render_line(y) if self.content_size.width else Strip.blank(0)
 
     async def _on_paste(self, event: events.Paste) -> None:
         event.prevent_default()
@@ -77,6 +82,8 @@ class EntryEditor(Vertical):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  # Textual's name
         super().__init__(id=id)
         self.draft = Draft(None, "")
+        self._put_away: list[Draft] = []
+        """What was left before the database had it; the oldest first."""
         self._submitted: dict[str, int] = {}
         self._saving = asyncio.Lock()
         self._save_timer: Timer | None = None
@@ -96,14 +103,15 @@ class EntryEditor(Vertical):
     async def on_unmount(self) -> None:
         """The interface ends: nothing is left to show a failure on, so it is logged."""
         self._stop_timers()
+        self._take()
         async with self._saving:
-            draft = self.draft
-            try:
-                entry = await to_thread(self._write, draft.entry, draft.text) if draft.dirty else draft.entry
-                if entry is not None and self._wants_ingest(entry):
-                    await to_thread(self.client.ingest, entry)
-            except FAILURES:
-                log.exception("The journal entry that was open could not be saved")
+            for draft in (*self._put_away, self.draft):
+                try:
+                    entry = await to_thread(self._write, draft.entry, draft.text) if draft.dirty else draft.entry
+                    if entry is not None and self._wants_ingest(entry):
+                        await to_thread(self.client.ingest, entry)
+                except FAILURES:
+                    log.exception("A journal entry that was being written could not be saved")
 
     @property
     def client(self) -> Client:
@@ -114,53 +122,89 @@ class EntryEditor(Vertical):
         return self.draft.entry.id if self.draft.entry else None
 
     def show(self, entry: Entry | None) -> None:
-        """Begin with an entry, or with an empty one. What was written before must have been left."""
+        """Begin with an entry, or with an empty one. What was written before is saved and read in meanwhile."""
+        self._take()
+        old = self.draft
+        self._begin(Draft(entry, break_long_lines(printable(entry.text)) if entry else ""))
+        if old.dirty or (old.entry is not None and self._wants_ingest(old.entry)):
+            self._put_away.append(old)
+            self.save_soon()
+
+    def drop(self) -> None:
+        """Begin with an empty one, and forget what was written before."""
+        self._begin(Draft(None, ""))
+
+    def _begin(self, draft: Draft) -> None:
         self._stop_timers()
-        self.draft = Draft(entry, break_long_lines(printable(entry.text)) if entry else "")
-        self.area.load_text(self.draft.text)
+        self.draft = draft
+        self.area.load_text(draft.text)
         self.notice.clear()
         self._tell()
 
     def update_state(self, entry: Entry) -> None:
         """The ingestion of the shown entry went on."""
         mine = self.draft.entry
-        if mine is not None and mine.id == entry.id and mine.revision == entry.revision:
-            self.draft.entry = entry
-            self._tell()
+        if mine is None or mine.id != entry.id or mine.revision != entry.revision:
+            return
+        self.draft.entry = entry
+        if not self.draft.dirty:  # else it may say why the text is not saved
+            self.notice.clear()
+        self._tell()
 
     async def leave(self) -> bool:
         """Save and read in what was written; False when it could not be saved and must stay here."""
         self._stop_timers()
         if not await self.save():
             return False
-        await self.submit()
+        await self.submit(self.draft)
         return True
 
     async def save(self) -> bool:
-        """Write the text if it has changed; True when the database has it."""
+        """Write what was put away, then the text, where they have changed; True when the database has all."""
+        self._take()
         async with self._saving:
-            draft = self.draft
-            if not draft.dirty:
-                return True
-            draft.dirty = False
-            try:
-                entry = await to_thread(self._write, draft.entry, draft.text)
-            except FAILURES as error:
-                draft.dirty = True
-                self.notice.fail(error)
-                self._save_timer = self.set_timer(SAVE_SECONDS * 5, self.save_soon)
-                return False
-            if entry is None:
-                return True
-            draft.entry = entry
+            while self._put_away:
+                draft = self._put_away[0]
+                if not await self._save(draft):
+                    self._bring_back(draft)
+                    return False
+                self._put_away.remove(draft)
+                await self.submit(draft)
+            return await self._save(self.draft)
+
+    async def _save(self, draft: Draft) -> bool:
+        if not draft.dirty:
+            return True
+        draft.dirty = False
+        try:
+            entry = await to_thread(self._write, draft.entry, draft.text)
+        except FAILURES as error:
+            draft.dirty = True
+            self.notice.fail(error)
+            self._stop_timers()
+            self._save_timer = self.set_timer(SAVE_SECONDS * 5, self.save_soon)
+            return False
+        if entry is None:
+            return True
+        draft.entry = entry
+        if draft is self.draft:
             self.notice.clear()
             self._tell()
-            self.post_message(self.Saved(entry))
-            return True
+        self.post_message(self.Saved(entry))
+        return True
 
-    async def submit(self) -> None:
+    def _bring_back(self, draft: Draft) -> None:
+        """Show what could not be saved, unless something else is being written by now; it is then tried again."""
+        self._take()
+        if self.draft.entry is None and not self.draft.text:
+            self._put_away.remove(draft)
+            self.draft = draft
+            self.area.load_text(draft.text)
+            self._tell()
+
+    async def submit(self, draft: Draft) -> None:
         """Have the saved text read in, once for each revision."""
-        entry = self.draft.entry
+        entry = draft.entry
         if entry is None or not self._wants_ingest(entry):
             return
         self._submitted[entry.id] = entry.revision
@@ -170,18 +214,25 @@ class EntryEditor(Vertical):
             del self._submitted[entry.id]
             self.notice.fail(error)
 
-    def _wants_ingest(self, entry: Entry) -> bool:
-        asked = self._submitted.get(entry.id) == entry.revision
-        return entry.state is EntryState.SAVED and bool(entry.text.strip()) and not asked
+    async def typed(self) -> None:
+        """Wait until the keys that came so far are in the text."""
+        done = asyncio.Event()
+        if self.area.call_later(done.set):
+            await done.wait()
+
+    def _take(self) -> None:
+        """Take over the text of which the area has not told yet."""
+        text = self.area.text
+        if text != self.draft.text:
+            self.draft.text = text
+            self.draft.dirty = True
 
     @on(TextArea.Changed)
     def changed(self, event: TextArea.Changed) -> None:
         event.stop()
-        text = self.area.text
-        if text == self.draft.text:
+        self._take()
+        if not self.draft.dirty:
             return
-        self.draft.text = text
-        self.draft.dirty = True
         self._stop_timers()
         self._save_timer = self.set_timer(SAVE_SECONDS, self.save_soon)
         self._ingest_timer = self.set_timer(INGEST_SECONDS, self.submit_soon)
@@ -194,7 +245,11 @@ class EntryEditor(Vertical):
     @work(group="save")
     async def submit_soon(self) -> None:
         if await self.save():
-            await self.submit()
+            await self.submit(self.draft)
+
+    def _wants_ingest(self, entry: Entry) -> bool:
+        asked = self._submitted.get(entry.id) == entry.revision
+        return entry.state is EntryState.SAVED and bool(entry.text.strip()) and not asked
 
     def _write(self, entry: Entry | None, text: str) -> Entry | None:
         if entry is None:

@@ -45,7 +45,8 @@ class EntryList(Vertical):
     """What is chosen or asked for here is done by the screen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("n", "ask('new')", "New", id="entries.new", tooltip="Begin a new entry"),
+        # A priority key is obeyed before the next one is given to a widget: what is typed after it goes to the editor.
+        Binding("n", "screen.new", "New", id="entries.new", priority=True, tooltip="Begin a new entry"),
         Binding("d,delete", "ask('delete')", "Delete", id="entries.delete", tooltip="Delete the entry, after asking"),
         Binding("r", "ask('retry')", "Retry", id="entries.retry", tooltip="Read the entry in again"),
     ]
@@ -56,7 +57,7 @@ class EntryList(Vertical):
 
     @dataclass
     class Asked(Message):
-        """`what` (new, delete, retry) is wanted with the highlighted entry."""
+        """`what` (delete, retry) is wanted with the highlighted entry."""
 
         what: str
         entry: Entry | None

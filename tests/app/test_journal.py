@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -359,3 +360,165 @@ def test_picture_of_an_answer(
         await still(pilot)
 
     assert snap_compare(app, terminal_size=size, run_before=settle)
+
+
+def burst(app: CharlieApp, *keys: str) -> None:
+    """Give the application all keys at once, as a terminal does that was read late."""
+    for key in keys:
+        app.post_message(events.Key(key, key if len(key) == 1 else None))
+
+
+async def test_who_types_on_after_enter_stays_in_the_field(app: CharlieApp, client: Client, until: Until) -> None:
+    async with app.run_test() as pilot:
+        screen = await journal(pilot, until)
+        await pilot.press("ctrl+f", *"river")
+        burst(app, "enter", "s")
+        await until(pilot, lambda: screen.following is not None)
+        assert screen.field.has_focus
+        assert screen.field.value == "rivers"
+
+
+async def test_a_slow_reading_of_the_list_does_not_take_a_new_entry_away(
+    app: CharlieApp, client: Client, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with app.run_test() as pilot:
+        screen = await journal(pilot, until)
+        read, saved, shown = client.library.entries, threading.Event(), list[int]()
+
+        def slow() -> list[Entry]:
+            found = read()
+            assert saved.wait(10)
+            return found
+
+        show = screen.entry_list.show
+
+        def seen(found: list[Entry]) -> None:
+            show(found)
+            shown.append(len(found))
+
+        monkeypatch.setattr(client.library, "entries", slow)
+        monkeypatch.setattr(screen.entry_list, "show", seen)
+        screen.reload()
+        try:
+            await pilot.press(*"Rain")
+            await until(pilot, lambda: len(screen.entry_list.entries) == 1)
+        finally:
+            saved.set()
+        await until(pilot, lambda: bool(shown))
+        assert shown == [1]
+        assert [entry.text for entry in screen.entry_list.entries] == ["Rain"]
+
+
+async def test_keys_that_follow_a_new_entry_at_once_are_its_own(app: CharlieApp, client: Client, until: Until) -> None:
+    async with app.run_test() as pilot:
+        screen = await journal(pilot, until)
+        burst(app, *"Rain", "ctrl+n", *"Snow", "ctrl+n", *"Sun")
+        await until(pilot, lambda: {each.text for each in client.library.entries()} == {"Rain", "Snow", "Sun"})
+        assert screen.editor.area.text == "Sun"
+        await until(pilot, lambda: len(jobs(client, JobKind.INGEST)) >= 2)
+        screen.entry_list.options.focus()
+        burst(app, "n", *"d and r")
+        await until(pilot, lambda: screen.editor.area.text == "d and r")
+
+
+async def test_keys_that_follow_the_way_to_the_field_are_its_own(app: CharlieApp, client: Client, until: Until) -> None:
+    keep(client, "River")
+    async with app.run_test() as pilot:
+        screen = await journal(pilot, until)
+        for start in (screen.editor.area, screen.entry_list.options):
+            start.focus()
+            screen.field.clear()
+            burst(app, "ctrl+f", *"nd")
+            await until(pilot, lambda: screen.field.value == "nd")
+            assert screen.editor.area.text == ""
+        assert app.screen is screen
+
+
+async def test_what_cannot_be_saved_comes_back_from_behind_a_new_entry(home: Path, until: Until) -> None:
+    client = Client(load_settings(), find_paths())
+    with Runtime(client, worker=False) as runtime:
+        app = CharlieApp(client)
+        async with app.run_test() as pilot:
+            screen = await journal(pilot, until)
+            assert runtime._server is not None
+            runtime._server.process.kill()
+            await pilot.press(*"Rain", "ctrl+n")
+            await until(pilot, lambda: screen.editor.area.text == "Rain")
+            assert str(screen.editor.notice.content).startswith("The database does not answer")
+            await pilot.press("ctrl+n", *"Snow")
+            runtime.tick()
+            await until(pilot, lambda: "· saved" in str(screen.editor.head.content))
+            assert screen.editor.area.text == "Snow"
+        assert {entry.text for entry in client.library.entries()} == {"Rain", "Snow"}
+
+
+async def test_an_empty_journal_lives_through_any_width(app: CharlieApp, client: Client, until: Until) -> None:
+    async with app.run_test(size=(120, 36)) as pilot:
+        screen = await journal(pilot, until)
+        await pilot.press("f2")
+        await pilot.resize_terminal(50, 14)
+        await pilot.press("f4", "f3")
+        await until(pilot, lambda: app.screen is screen and screen.editor.area.size.width >= 40)
+        assert not screen.entry_list.display
+        await pilot.press("ctrl+b")
+        await until(pilot, lambda: screen.entry_list.display and screen.entry_list.options.has_focus)
+        assert screen.editor.area.size.width >= 40
+        await pilot.press("ctrl+b")
+        await until(pilot, lambda: not screen.entry_list.display and screen.editor.area.has_focus)
+        await pilot.press("escape")
+        await until(pilot, lambda: screen.entry_list.options.has_focus)
+        await pilot.press("escape", "h")
+        await until(pilot, lambda: screen.editor.area.text == "h")
+        for width in (3, 1, 80):
+            await pilot.press("backspace")
+            await pilot.resize_terminal(width, 14)
+            await pilot.pause()
+
+
+async def test_escape_leads_from_a_found_entry_back_to_what_found_it(
+    app: CharlieApp, client: Client, until: Until
+) -> None:
+    river = keep(client, "A walk by the river")
+    async with app.run_test() as pilot:
+        screen = await journal(pilot, until)
+        job = await seek(pilot, until, screen, "calm")
+        client.jobs.advance(job, JobState.RUNNING, {JobState.QUEUED})
+        client.jobs.write(job, Hits((hit(river, 0.7, 0.9),), reranked=True))
+        client.jobs.end(job, Ended(JobState.DONE, {}))
+        await until(pilot, lambda: screen.following is None)
+        for _ in range(2):
+            await pilot.press("enter")
+            await until(pilot, lambda: screen.shown == "editor" and screen.editor.area.has_focus)
+            await pilot.press("escape")
+            await until(pilot, lambda: screen.shown == "results" and screen.results.options.has_focus)
+        await pilot.press("escape")
+        await until(pilot, lambda: screen.shown == "editor" and screen.entry_list.options.has_focus)
+        job = await seek(pilot, until, screen, "? when was I calm")
+        client.jobs.advance(job, JobState.RUNNING, {JobState.QUEUED})
+        citations = [{"number": 1, "entry": river.id, "title": river.title}]
+        client.jobs.end(job, Ended(JobState.DONE, {"text": "By the river [1].", "citations": citations}))
+        await until(pilot, lambda: screen.following is None)
+        await pilot.press("1")
+        await until(pilot, lambda: screen.shown == "editor" and screen.editor.area.has_focus)
+        await pilot.press("escape")
+        await until(pilot, lambda: screen.shown == "answer" and screen.answer.options.has_focus)
+        await pilot.press("ctrl+n", "escape")
+        await until(pilot, lambda: screen.shown == "editor" and screen.entry_list.options.has_focus)
+
+
+async def test_all_of_why_an_entry_failed_can_be_read(app: CharlieApp, client: Client, until: Until) -> None:
+    why = "The embedding model needs 1.3 GB and 0.9 GB are free now. Close something, or choose a smaller model."
+    entry = keep(client, "Bread", state=EntryState.FAILED, error=why)
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = await journal(pilot, until)
+        screen.entry_list.options.focus()
+        await pilot.press("end", "enter")
+        await until(pilot, lambda: screen.editor.entry_id == entry.id and screen.editor.notice.size.height > 1)
+        notice = screen.editor.notice
+        await until(pilot, lambda: screen.get_widget_at(*notice.region.offset)[0] is notice)
+        lines = [strip.text.strip() for strip in notice.render_lines(notice.outer_size.region)]
+        assert " ".join(lines) == f"{why} In the list, r reads it in again."
+        screen.entry_list.options.focus()
+        await pilot.press("r")
+        await until(pilot, lambda: len(jobs(client, JobKind.INGEST)) == 1)
+        await until(pilot, lambda: not notice.display)
