@@ -57,7 +57,11 @@ class JournalScreen(Screen[None]):
         # Priority keys are obeyed before the next key is given to a widget, so that what follows goes where it should.
         Binding("ctrl+n", "new", "New", id="journal.new", priority=True, tooltip="Begin a new entry", show=False),
         Binding(
-            "ctrl+f", "field", "Search", id="journal.search", priority=True,
+            "ctrl+f",
+            "field",
+            "Search",
+            id="journal.search",
+            priority=True,
             tooltip="Go to the field that searches and asks",
         ),
         Binding("ctrl+b", "list", "Entries", id="journal.list", priority=True, tooltip="Go to the list", show=False),
