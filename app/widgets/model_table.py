@@ -114,7 +114,7 @@ class ModelTable(OptionList):
 
     DEFAULT_CSS = """
     ModelTable, ModelTable:focus {
-        height: auto; border: none; padding: 0; background: transparent;
+        height: auto; min-width: 20; border: none; padding: 0; background: transparent;
         .option-list--option { padding: 0 1; }
         .option-list--option-highlighted { background: $primary 25%; color: $foreground; text-style: none; }
     }

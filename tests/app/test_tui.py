@@ -17,6 +17,7 @@ from app.widgets.prompt import Prompt
 from app.widgets.status_bar import StatusBar
 from core.errors import DatabaseError
 from core.events import QueueChanged
+from core.library import StoredMessage
 from core.paths import find_paths
 from core.settings import load_settings
 from tasks.jobs import JobKind
@@ -188,3 +189,18 @@ async def test_a_key_that_is_taken_is_told_once(home: Path, until: Until) -> Non
         async with app.run_test() as pilot:
             await pilot.press("f1", "escape")
             await until(pilot, lambda: notes(app) == ["[interface.keys]: f2 is the key of app.chat and of app.models."])
+
+
+@pytest.mark.parametrize("mode", ["f2", "f3", "f4", "f5", "f1"])
+async def test_no_window_is_too_small(client: Client, mode: str) -> None:
+    conversation = client.library.new_conversation("The river walk")
+    client.library.put_message(conversation.id, StoredMessage("1", "user", "A long walk by the river"))
+    client.library.put_message(conversation.id, StoredMessage("2", "assistant", "That **sounds** peaceful."))
+    client.library.new_entry("Walked by the river with Anna.")
+    app = CharlieApp(client)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await pilot.press(mode)
+        for size in ((50, 14), (30, 10), (12, 6), (5, 4), (2, 2), (1, 1), (120, 36)):
+            await pilot.resize_terminal(*size)
+            await pilot.pause()
+        assert app.is_running
