@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 CONVERSATIONS = "charlie:conversations"
 ENTRIES = "charlie:entries"
+INDEXES = "charlie:indexes"
+"""The names of the hashes, by entry, that embedding models have made of the journal."""
 TITLE_WIDTH = 60
 
 
@@ -228,9 +230,13 @@ class Library:
         self.redis.transaction(mark, key)
 
     def delete_entry(self, id_: str) -> None:
+        """Its text is gone at once, from what models have read of it too."""
+        indexes = self.redis.smembers(INDEXES)
         with self.redis.pipeline(transaction=True) as pipe:
             pipe.zrem(ENTRIES, id_)
             pipe.delete(_entry_key(id_))
+            for index in indexes:
+                pipe.hdel(index, id_)
             pipe.execute()
 
     def _put_entry(self, entry: Entry, pipe: Any) -> None:

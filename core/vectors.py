@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from core.library import INDEXES
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
@@ -54,6 +56,7 @@ class VectorStore:
         with self._redis.pipeline(transaction=True) as pipe:
             pipe.hset(self._vectors_key, entry, vectors.astype("<f4").tobytes())
             pipe.hset(self._chunks_key, entry, json.dumps(list(chunks)))
+            pipe.sadd(INDEXES, self._vectors_key, self._chunks_key)
             pipe.execute()
         self._entries[entry] = vectors
         self._matrix = None
@@ -87,6 +90,7 @@ class VectorStore:
         return [
             Near(entry, json.loads(texts)[chunk], similarity)
             for (entry, chunk, similarity), texts in zip(found, chunks, strict=True)
+            if texts is not None  # it was deleted a moment ago
         ]
 
     def _built(self) -> Vectors:

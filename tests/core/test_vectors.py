@@ -71,6 +71,18 @@ def test_what_is_gone_is_forgotten(client: Client, store: VectorStore) -> None:
     assert [near.entry for near in VectorStore(client._raw, "m", DIMENSION).nearest(one[0], 5)] == ["b"]
 
 
+def test_a_deleted_entry_leaves_no_text(client: Client, store: VectorStore) -> None:
+    entry = client.library.new_entry("A secret by the river")
+    vectors = unit(np.random.default_rng(1), 1)
+    store.put(entry.id, ["A secret by the river"], vectors)
+    client.library.delete_entry(entry.id)
+    assert store.nearest(vectors[0], 5) == []
+    for key in client.redis.scan_iter():
+        kind = client.redis.type(key)
+        held = client._raw.hgetall(key) if kind == "hash" else client._raw.get(key) if kind == "string" else b""
+        assert b"secret" not in str(held).encode(), key
+
+
 def test_models_have_vectors_of_their_own(client: Client, store: VectorStore) -> None:
     store.put("a", ["a"], np.eye(DIMENSION, dtype=np.float32)[:1])
     other = VectorStore(client._raw, "other", 3)
