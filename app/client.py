@@ -10,7 +10,7 @@ from core.bus import Bus
 from core.database import connect, read_address
 from core.errors import CharlieError
 from core.events import QueueChanged, Snapshot
-from core.library import Entry, Library, StoredMessage
+from core.library import Entry, EntryState, Library, StoredMessage
 from core.settings import Role
 from core.text import clean, new_id
 from tasks.jobs import Ended, Job, JobKind, Jobs, JobState, Output
@@ -78,7 +78,9 @@ class Client:
         return self.submit(JobKind.CHAT, args, conversation)
 
     def ingest(self, entry: Entry) -> Job:
-        """Have an entry's text split, embedded and made findable."""
+        """Have an entry's text split, embedded and made findable. One that failed has failed no more; it waits."""
+        if entry.state is EntryState.FAILED:
+            self.library.mark_entry(entry.id, entry.revision, EntryState.SAVED)
         return self.submit(JobKind.INGEST, {"entry": entry.id}, entry.id)
 
     def search(self, query: str, limit: int = 10) -> Job:

@@ -56,7 +56,6 @@ class CharlieApp(App[None]):
         "models": ModelsScreen,
         "log": LogScreen,
     }
-    DEFAULT_MODE = "chat"
     NOTIFICATION_TIMEOUT = 4
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f1", "help", "Help", id="app.help", tooltip="Every key of this screen, and what the symbols mean"),
@@ -90,6 +89,8 @@ class CharlieApp(App[None]):
         self.run_worker(self._follow, thread=True, name="bridge")
         if self._tick is not None:
             self.set_interval(TICK_SECONDS, partial(self._mend, self._tick))
+        # No DEFAULT_MODE: from Python 3.12 on, Textual mounts its fields before its screen is on the stack, and fails.
+        self.switch_mode("chat")
 
     def _dress(self) -> None:
         theme = self.client.settings.interface.theme

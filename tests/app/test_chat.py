@@ -294,7 +294,9 @@ async def test_text_is_never_markup_nor_control_sequence(app: CharlieApp, client
         assert str(mine.words.content) == "[bold]b[/] [31mr"
         assert isinstance(reply, Reply)
         assert reply.words.source == "a]52;c;aGk= [link](http://a.invalid)"
-        assert "[red]t" in str(chat(app).list.options.options[0].prompt)
+        titles = chat(app).list.options
+        await until(pilot, lambda: bool(titles.options))
+        assert "[red]t" in str(titles.options[0].prompt)
 
 
 async def test_a_paste_of_a_megabyte_is_sent_whole(app: CharlieApp, client: Client, until: Until) -> None:

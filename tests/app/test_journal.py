@@ -521,4 +521,5 @@ async def test_all_of_why_an_entry_failed_can_be_read(app: CharlieApp, client: C
         screen.entry_list.options.focus()
         await pilot.press("r")
         await until(pilot, lambda: len(jobs(client, JobKind.INGEST)) == 1)
+        assert client.library.entry(entry.id).state is EntryState.SAVED
         await until(pilot, lambda: not notice.display)

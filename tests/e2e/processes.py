@@ -65,7 +65,6 @@ def kill_all(home: Path) -> list[str]:
 
 
 def assert_all_gone(home: Path, seconds: float = ORPHAN_SECONDS) -> None:
-    left = psutil.wait_procs(running_on(home), timeout=seconds)[1]
-    names = [process.name() for process in left if process.is_running()]
-    assert not names, names
-    assert not running_on(home)
+    psutil.wait_procs(running_on(home), timeout=seconds)
+    left = [f"{process.name()} ({process.status()})" for process in running_on(home)]
+    assert not left, left
