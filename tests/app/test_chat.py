@@ -293,6 +293,7 @@ async def test_text_is_never_markup_nor_control_sequence(app: CharlieApp, client
         assert isinstance(mine, Mine)
         assert str(mine.words.content) == "[bold]b[/] [31mr"
         assert isinstance(reply, Reply)
+        await until(pilot, lambda: bool(reply.words.source))
         assert reply.words.source == "a]52;c;aGk= [link](http://a.invalid)"
         titles = chat(app).list.options
         await until(pilot, lambda: bool(titles.options))
