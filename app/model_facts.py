@@ -9,7 +9,7 @@ from core.errors import CharlieError
 from core.settings import Role, load_settings
 
 if TYPE_CHECKING:
-    from core.memory import Footprint
+    from core.footprint import Footprint
     from core.model_files import ModelSpec
     from core.paths import Paths
     from core.settings import MemorySettings, Settings
@@ -49,12 +49,11 @@ def read_facts(paths: Paths) -> tuple[Facts, ...]:
 
 
 def _read(settings: Settings, paths: Paths, role: Role) -> Facts:
-    from core.memory import footprint
+    from core.footprint import estimate
     from core.model_files import resolve
 
     try:
         spec = resolve(settings, paths, role)
     except CharlieError as error:
         return Broken(role, error)
-    needs = footprint(spec.header, context_length=spec.context_length, gpu_layers=spec.gpu_layers, batch=spec.batch)
-    return Known(role, spec, needs, settings.memory)
+    return Known(role, spec, estimate(spec), settings.memory)

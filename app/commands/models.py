@@ -1,4 +1,7 @@
-"""`charlie models`: which file has which role, what a file is, and getting one. Never starts the database."""
+"""`charlie models`: which file has which role, what a file is, what loading it takes, and getting one.
+
+Only `plan` needs a worker and starts one.
+"""
 
 from __future__ import annotations
 
@@ -109,15 +112,39 @@ def inspect(file: Annotated[Path, typer.Argument(help="A GGUF file.")], as_json:
 
 def _needs(header: Header) -> str:
     from app.output import size
-    from core.memory import footprint, read_ram
-    from core.model_files import DEFAULT_CONTEXT
-    from core.settings import RoleSettings
+    from core.footprint import estimate
+    from core.memory import read_ram
+    from core.model_files import describe_spec
 
-    context = min(header.context_length or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
-    usual = RoleSettings()
-    need = footprint(header, context_length=context, gpu_layers=0, batch=usual.batch)
-    free = size(read_ram().available)
-    return f"{size(need.ram)} of RAM at {context:,} tokens without a GPU; {free} are available now"
+    spec = describe_spec(header)
+    need, free = size(estimate(spec).total), size(read_ram().available)
+    return f"{need} of RAM at {spec.context_length:,} tokens without a GPU; {free} are available now"
+
+
+@models.command()
+def plan(
+    role: RoleArgument,
+    file: Annotated[Path | None, typer.Option(help="A GGUF file, instead of the one that the role has.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what loading a role's model would need and do now, by device. Nothing is loaded or unloaded for it."""
+    from app.commands.session import session
+    from app.output import data, data_json, table
+    from app.plans import rows
+    from core.model_files import locate
+    from core.settings import Role
+
+    with session(worker=True) as running:
+        path = None
+        if file is not None:
+            path = file.expanduser()
+            path = path.absolute() if path.exists() else locate(running.client.paths, path)
+        name = None if path is None else str(path)
+        result = running.follow(lambda: running.client.plan(Role(role), name), lambda _: None)
+        if as_json:
+            data_json(result)
+        else:
+            data(table(rows(result)))
 
 
 @models.command()

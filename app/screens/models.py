@@ -18,14 +18,16 @@ from textual.widgets import Footer, OptionList, Static
 from app.bridge import Began, Happened
 from app.model_facts import Broken, Known, read_facts
 from app.widgets.figures import size
-from app.widgets.history import KEPT, History
+from app.widgets.history import KEPT, History, Kept
 from app.widgets.memory_gauge import MemoryGauge
 from app.widgets.model_table import ModelTable
+from app.widgets.plan_panel import PlanPanel
 from app.widgets.state_graph import StateGraph
 from app.widgets.status_bar import StatusBar
 from core.errors import CharlieError
 from core.events import JobChanged, QueueChanged, StateChanged, WorkerLost, WorkerUp
 from core.text import one_line
+from tasks.jobs import JobKind
 
 if TYPE_CHECKING:
     from app.client import Client
@@ -45,6 +47,9 @@ class ModelsScreen(Screen[None]):
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (130, "-wide")]  # noqa: RUF012  # as Textual declares it
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("w", "warm", "Warm", id="models.warm", tooltip="Load the selected role's model"),
+        Binding(
+            "p", "plan", "Plan", id="models.plan", tooltip="Show what loading the selected role's model would take"
+        ),
         Binding("u", "unload", "Unload", id="models.unload", tooltip="Unload the model and give its memory back"),
         Binding("r", "refresh", "Refresh", id="models.refresh", show=False, tooltip="Read the model files again"),
     ]
@@ -59,6 +64,7 @@ class ModelsScreen(Screen[None]):
             yield ModelTable(id="roles")
             yield Static(STARTER, id="starter")
             yield Static(id="details")
+            yield PlanPanel(id="plan")
             yield Static(id="failure")
             yield MemoryGauge(id="gauge")
             with Container(id="machine"):
@@ -105,9 +111,11 @@ class ModelsScreen(Screen[None]):
 
     def on_happened(self, message: Happened) -> None:
         event = message.event
-        if isinstance(event, StateChanged | WorkerUp | WorkerLost):
+        if isinstance(event, Kept):
             self.query_one(History).add(event)
-        elif isinstance(event, JobChanged):
+        if isinstance(event, StateChanged | WorkerUp | WorkerLost):
+            self.query_one(PlanPanel).outdated()
+        if isinstance(event, JobChanged):
             self.query_one(ModelTable).job(event)
             if event.id == self._asked and event.state != "queued":
                 self._asked = ""
@@ -118,9 +126,16 @@ class ModelsScreen(Screen[None]):
             self._count_ahead()
 
     @on(OptionList.OptionHighlighted)
+    def _select(self) -> None:
+        self.query_one(PlanPanel).drop()
+        self._show_details()
+
+    @on(PlanPanel.Changed)
     def _show_details(self) -> None:
-        table = self.query_one(ModelTable)
-        self.query_one("#details", Static).update(details(table.facts(table.selected)))
+        """What is known of the selected model; its plan takes the place while there is one."""
+        table, shown = self.query_one(ModelTable), self.query_one("#details", Static)
+        shown.update(details(table.facts(table.selected)))
+        shown.display = not self.query_one(PlanPanel).display
 
     @on(OptionList.OptionSelected)
     def action_warm(self) -> None:
@@ -130,14 +145,22 @@ class ModelsScreen(Screen[None]):
     def action_unload(self) -> None:
         self._ask(self.client.unload)
 
+    def action_plan(self) -> None:
+        role = self.query_one(ModelTable).selected
+        self.query_one(PlanPanel).begin(role)
+        self._ask(lambda: self.client.plan(role))
+
     @work(group="ask")
     async def _ask(self, call: Callable[[], Job]) -> None:
         try:
             job = await asyncio.to_thread(call)
         except (CharlieError, RedisError) as error:
+            self.query_one(PlanPanel).drop()
             self._complain(str(error))
         else:
             self._complain("")
+            if job.kind is JobKind.PLAN:
+                self.query_one(PlanPanel).follow(job)
             self._asked = job.id
             self._count_ahead()
 

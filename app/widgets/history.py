@@ -1,4 +1,4 @@
-"""The transitions as they happened, newest first."""
+"""The transitions as they happened and what each unload gave back, newest first."""
 
 from __future__ import annotations
 
@@ -12,25 +12,31 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from app.widgets.figures import duration
+from app.widgets.figures import duration, size
 from app.widgets.phases import LOOKS, LOST
-from core.events import StateChanged, WorkerLost, WorkerUp
+from core.events import Receipt, StateChanged, WorkerLost, WorkerUp
 from core.text import one_line
 
 KEPT = 200
 LONGEST_REASON = 200
-Kept = StateChanged | WorkerUp | WorkerLost
+Kept = StateChanged | Receipt | WorkerUp | WorkerLost
 
 
 def line(event: Kept) -> Content:
     """Time, from and to, how long it took, role and reason."""
     at = time.strftime("%H:%M:%S", time.localtime(event.at))
+    reason_style = "$foreground-muted"
     match event:
         case StateChanged():
             source, to = LOOKS[event.source], LOOKS[event.to]
             change = Content.assemble((f"{source.word:>9}", "$foreground-muted"), " → ", (f"{to.word:<9}", to.style))
             took = f"{duration(event.elapsed_ms):>8}"
             about, reason = event.role or "", event.reason
+        case Receipt():
+            change = Content.styled(f"{'! memory kept' if event.short else 'memory back':<21}", _style(event))
+            took, about = f"{duration(event.seconds * 1000):>8}", event.role
+            reason = f"{size(event.returned)} of {size(event.expected)} came back"
+            reason_style = _style(event)
         case WorkerUp():
             change, took, about = Content(f"{'worker started':<21}"), " " * 8, ""
             reason = f"process {event.pid}"
@@ -41,8 +47,12 @@ def line(event: Kept) -> Content:
             assert_never(event)
     return Content.assemble(
         (at, "$foreground-muted"), "  ", change, "  ", (took, ""), "  ", f"{about:<9}", "  ",
-        (one_line(reason, LONGEST_REASON), "$foreground-muted"),
+        (one_line(reason, LONGEST_REASON), reason_style),
     )  # fmt: skip
+
+
+def _style(receipt: Receipt) -> str:
+    return "$text-warning" if receipt.short else "$foreground-muted"
 
 
 class History(VerticalScroll):

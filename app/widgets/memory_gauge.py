@@ -1,28 +1,33 @@
-"""RAM and each GPU as stacked bars."""
+"""RAM and each GPU as stacked bars, and how RAM came to that."""
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, cast
 
 from textual.content import Content
 from textual.widget import Widget
 
+from app.model_state import SPAN_SECONDS
 from app.widgets.figures import gigabytes
+from app.widgets.sparkline import REDRAW_SECONDS, sparkline
 from core.text import one_line
 
 if TYPE_CHECKING:
     from app.model_state import MachineView
     from app.tui import CharlieApp
-    from core.events import Memory
 
 NARROW = 100
 LABEL_WIDTH = 6
+WAITING = 1.0
+"""Per cent; a machine on which programs wait for memory less than this is not under pressure."""
 Part = tuple[str, int, str, str]
 """Name, bytes, the character it is drawn with, and its style."""
 
 
-def gauge(memory: Memory | None, width: int) -> Content:
-    """One line for RAM and one for each GPU, each at most `width` cells."""
+def gauge(view: MachineView, width: int, now: float) -> Content:
+    """RAM with its last minutes up to `now` below it, then a line for each GPU; each at most `width` cells."""
+    memory = view.memory
     if memory is None or not memory.total:
         return Content.styled("RAM   not read yet: the worker measures it", "$foreground-muted")
     used = memory.total - memory.available
@@ -43,11 +48,17 @@ def gauge(memory: Memory | None, width: int) -> Content:
         free = ("free", device.free, "▁", "$foreground-disabled")
         bars.append((f"GPU {number}", one_line(device.name, 24) if width >= NARROW else "", [taken, free]))
     legends = [_legend(parts, name) for _, name, parts in bars]
+    if memory.pressure is not None and memory.pressure >= WAITING:
+        legends[0] = Content.assemble(legends[0], (f" · pressure {memory.pressure:.0f}%", "$text-warning"))
     cells = max(10, width - LABEL_WIDTH - 2 - max(legend.cell_length for legend in legends))
-    return Content("\n").join(
+    lines = [
         Content.assemble((f"{label:<{LABEL_WIDTH}}", "bold"), _bar(parts, cells), "  ", legend)
         for (label, _, parts), legend in zip(bars, legends, strict=True)
-    )
+    ]
+    if past := sparkline(view.readings, memory.total, now, cells):
+        said = f"in use, the last {SPAN_SECONDS / 60:.0f} minutes"
+        lines.insert(1, Content.assemble(" " * LABEL_WIDTH, (past, "$text-primary"), "  ", (said, "$foreground-muted")))
+    return Content("\n").join(lines)
 
 
 def _legend(parts: list[Part], name: str) -> Content:
@@ -77,9 +88,10 @@ class MemoryGauge(Widget):
 
     def on_mount(self) -> None:
         self.watch(self.app, "view", self._show, init=False)
+        self.set_interval(REDRAW_SECONDS, self.refresh)
 
     def _show(self, _: MachineView) -> None:
         self.refresh(layout=True)
 
     def render(self) -> Content:
-        return gauge(cast("CharlieApp", self.app).view.memory, self.content_size.width)
+        return gauge(cast("CharlieApp", self.app).view, self.content_size.width, time.time())

@@ -14,7 +14,7 @@ from app.widgets.phases import LOOKS
 from core.events import JobChanged
 from core.settings import Role
 from core.text import one_line
-from states.room import fits
+from states.plan import fits
 
 if TYPE_CHECKING:
     from textual import events

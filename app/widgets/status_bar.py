@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, cast
 
 from textual.content import Content
@@ -9,6 +10,7 @@ from textual.widget import Widget
 
 from app.widgets.figures import bar, gigabytes
 from app.widgets.phases import LOOKS, LOST
+from app.widgets.sparkline import REDRAW_SECONDS, sparkline
 from core.text import one_line
 
 if TYPE_CHECKING:
@@ -21,14 +23,27 @@ GAP = "   "
 NARROW = 100
 LONGEST_NAME = 28
 LONGEST_REASON = 60
+SPARKS = (12, 8)
+"""Cells of the line of RAM in use, the most that fit without another part being left out."""
+GAUGE_ROOM = 33
+"""Cells that the phase and a narrow gauge of RAM take beside the reason."""
 PLAINLY = {"asked for": "unloaded by hand", "keep_alive is 0": "unloaded after its use (keep_alive 0)"}
 """The machine's reasons that say little without the transition they belong to."""
+BRIEFLY = {"free memory fell under": "memory under", " GB of ": " of "}
+"""What of a reason is said in fewer words in a narrow bar, so that its figures and the gauge both have room."""
+LEAST = 10
 
 
-def status_line(view: MachineView, width: int) -> Content:
-    """As many parts as fit into `width` cells, the last ones left out first; the phase is always there."""
-    first, *rest = (part for part in _parts(view, width) if part.plain)
-    line = first
+def status_line(view: MachineView, width: int, now: float) -> Content:
+    """As many parts as fit into `width` cells, the last ones left out first; the phase is always there.
+
+    In a wide bar the last minutes of RAM up to `now` (seconds since the epoch) go with it where there is room left.
+    """
+    for spark in SPARKS if width >= NARROW else ():
+        parts = _parts(view, width, sparkline(view.readings, _total(view), now, spark))
+        if sum(part.cell_length for part in parts) + len(GAP) * (len(parts) - 1) <= width:
+            return Content(GAP).join(parts)
+    line, *rest = _parts(view, width, "")
     for part in rest:
         if line.cell_length + len(GAP) + part.cell_length > width:
             break
@@ -36,9 +51,16 @@ def status_line(view: MachineView, width: int) -> Content:
     return line
 
 
-def _parts(view: MachineView, width: int) -> list[Content]:
+def _total(view: MachineView) -> int:
+    return view.memory.total if view.memory else 0
+
+
+def _parts(view: MachineView, width: int, spark: str) -> list[Content]:
     cells = 5 if width < NARROW else 8
-    return [_phase(view, cells), _subject(view, width), _rate(view), *_memory(view, cells), _queue(view)]
+    phase, short = _phase(view, cells), _short(view)
+    room = width - phase.cell_length - len(GAP) - (short.cell_length + len(GAP) if short.plain else 0)
+    parts = [phase, _subject(view, width, room), short, _rate(view), *_memory(view, cells, spark), _queue(view)]
+    return [part for part in parts if part.plain]
 
 
 def _phase(view: MachineView, cells: int) -> Content:
@@ -62,17 +84,31 @@ def _attempt(view: MachineView) -> str:
     return f"restarting ({view.lost.attempt} of {view.lost.attempts})"
 
 
-def _subject(view: MachineView, width: int) -> Content:
-    """What the phase is about: role and model, or why nothing is loaded."""
+def _subject(view: MachineView, width: int, room: int) -> Content:
+    """What the phase is about, in at most `room` cells: role and model, or why nothing is loaded."""
     snapshot = view.snapshot
     if snapshot.worker_lost:
         return Content.styled(one_line(snapshot.reason, LONGEST_REASON), "$foreground-muted")
     if snapshot.phase == "empty":
         idle = PLAINLY.get(snapshot.reason, snapshot.reason) or "nothing loaded yet"
         reason = idle if snapshot.worker_pid is not None else "the worker is not running yet"
-        return Content.styled(one_line(reason, min(LONGEST_REASON, max(20, width - 40))), "$foreground-muted")
-    name = "starter" if snapshot.starter else one_line(snapshot.model or "", min(LONGEST_NAME, max(10, width // 4)))
+        if width < NARROW:
+            for long, brief in BRIEFLY.items():
+                reason = reason.replace(long, brief)
+        limit = min(LONGEST_REASON, room if view.short else width - GAUGE_ROOM)
+        return Content.styled(one_line(reason, max(limit, LEAST)), "$foreground-muted")
+    limit = min(LONGEST_NAME, width // 4, room - len(f"{snapshot.role} · "))
+    name = "starter" if snapshot.starter else one_line(snapshot.model or "", max(limit, LEAST))
     return Content.assemble(snapshot.role or "", (" · ", "$foreground-muted"), name)
+
+
+def _short(view: MachineView) -> Content:
+    """That an unload has not given its memory back."""
+    if view.short is None:
+        return Content("")
+    kept = max(0, view.short.expected - view.short.returned)
+    figures = f"! {gigabytes(kept)} of {gigabytes(view.short.expected)} GB not returned"
+    return Content.styled(figures, "$text-warning")
 
 
 def _rate(view: MachineView) -> Content:
@@ -83,12 +119,13 @@ def _rate(view: MachineView) -> Content:
     )
 
 
-def _memory(view: MachineView, cells: int) -> list[Content]:
+def _memory(view: MachineView, cells: int, spark: str) -> list[Content]:
     if view.memory is None:
         return []
     parts = []
     if view.memory.total:
-        parts.append(_gauge("RAM", view.memory.total - view.memory.available, view.memory.total, cells))
+        ram = _gauge("RAM", view.memory.used, view.memory.total, cells)
+        parts.append(Content.assemble(ram, (f" {spark}" if spark else "", "$foreground-muted")))
     if devices := view.memory.devices:
         total = sum(device.total for device in devices)
         parts.append(_gauge("VRAM", total - sum(device.free for device in devices), total, cells))
@@ -117,12 +154,13 @@ class StatusBar(Widget):
     def on_mount(self) -> None:
         self.tooltip = "The state of the model; a click opens Models"
         self.watch(self.app, "view", self._show, init=False)
+        self.set_interval(REDRAW_SECONDS, self.refresh)
 
     def _show(self, _: MachineView) -> None:
         self.refresh()
 
     def render(self) -> Content:
-        return status_line(cast("CharlieApp", self.app).view, self.content_size.width)
+        return status_line(cast("CharlieApp", self.app).view, self.content_size.width, time.time())
 
     def on_click(self, event: events.Click) -> None:
         event.stop()
