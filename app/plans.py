@@ -28,7 +28,7 @@ def parts(plan: dict[str, Any]) -> str:
 def offload(plan: dict[str, Any]) -> str:
     """How many layers go to a GPU; all stay where there is none."""
     if len(plan["needed"]) == 1:
-        return f"{plan['layers']} layers, none on a GPU"
+        return "all layers on the CPU"
     return f"{plan['gpu_layers']} of {plan['layers']} layers on the GPU"
 
 

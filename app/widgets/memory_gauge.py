@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from time import time as clock
 from typing import TYPE_CHECKING, cast
 
 from textual.content import Content
@@ -94,4 +94,4 @@ class MemoryGauge(Widget):
         self.refresh(layout=True)
 
     def render(self) -> Content:
-        return gauge(cast("CharlieApp", self.app).view, self.content_size.width, time.time())
+        return gauge(cast("CharlieApp", self.app).view, self.content_size.width, clock())

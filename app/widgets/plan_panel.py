@@ -25,28 +25,24 @@ LONGEST = 800
 
 
 def plan_text(plan: dict[str, Any]) -> Content:
-    """The verdict, the choice, the needs by device and by part, then why and what would help if it does not fit."""
+    """The verdict, what is chosen and what is needed by device; by part, or why it does not fit and what would help."""
     name = f"Plan of {plan['role']} · {one_line(str(plan['model']), LONGEST_NAME)}"
-    verdict = ("fits", "bold $text-success") if plan["fits"] else ("does not fit", "bold $text-warning")
-    choice = f"{plan['context']:,} tokens of context · {plans.offload(plan)} · {plans.first(plan)}"
+    reason = one_line(str(plan["reason"]), LONGEST)
+    verdict = (reason, "bold $text-success") if plan["fits"] else ("does not fit", "bold $text-warning")
+    choice = f"{plan['context']:,} ctx · {plans.offload(plan)} · {plans.first(plan)}"
     needs = " · ".join(f"{one_line(device, 12)} {said}" for device, said in plans.devices(plan))
-    lines = [
-        Content.assemble((name, "bold"), "  ", verdict),
-        Content(choice),
-        Content(needs),
-        Content.styled(plans.parts(plan), "$foreground-muted"),
-        Content.styled(
-            one_line(str(plan["reason"]), LONGEST), "$foreground-muted" if plan["fits"] else "$text-warning"
-        ),
-        Content(one_line(str(plan["hint"]), LONGEST)),
-    ]
-    return Content("\n").join([line for line in lines if line.plain])
+    lines = [Content.assemble((name, "bold"), "  ", verdict), Content(choice), Content(needs)]
+    if plan["fits"]:
+        lines.append(Content.styled(plans.parts(plan), "$foreground-muted"))
+    else:
+        lines += [Content.styled(reason, "$text-warning"), Content(one_line(str(plan["hint"]), LONGEST))]
+    return Content("\n").join(lines)
 
 
 class PlanPanel(Static):
     """Hidden but for a plan that was asked for, from then on until it says nothing of the present any more."""
 
-    DEFAULT_CSS = "PlanPanel { height: auto; padding: 0 1; display: none; }"
+    DEFAULT_CSS = "PlanPanel { height: auto; padding: 0 1; margin-top: 1; display: none; }"
 
     class Changed(Message):
         """It was shown or hidden."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from time import time as clock
 from typing import TYPE_CHECKING, cast
 
 from textual.content import Content
@@ -30,7 +30,7 @@ GAUGE_ROOM = 33
 PLAINLY = {"asked for": "unloaded by hand", "keep_alive is 0": "unloaded after its use (keep_alive 0)"}
 """The machine's reasons that say little without the transition they belong to."""
 BRIEFLY = {"free memory fell under": "memory under", " GB of ": " of "}
-"""What of a reason is said in fewer words in a narrow bar, so that its figures and the gauge both have room."""
+"""What of a reason is said in fewer words, so that its figures and the gauge both have room."""
 LEAST = 10
 
 
@@ -92,14 +92,19 @@ def _subject(view: MachineView, width: int, room: int) -> Content:
     if snapshot.phase == "empty":
         idle = PLAINLY.get(snapshot.reason, snapshot.reason) or "nothing loaded yet"
         reason = idle if snapshot.worker_pid is not None else "the worker is not running yet"
-        if width < NARROW:
-            for long, brief in BRIEFLY.items():
-                reason = reason.replace(long, brief)
-        limit = min(LONGEST_REASON, room if view.short else width - GAUGE_ROOM)
-        return Content.styled(one_line(reason, max(limit, LEAST)), "$foreground-muted")
+        limit = max(LEAST, min(LONGEST_REASON, room if view.short else width - GAUGE_ROOM))
+        return Content.styled(one_line(_brief(reason, limit, view, width), limit), "$foreground-muted")
     limit = min(LONGEST_NAME, width // 4, room - len(f"{snapshot.role} · "))
     name = "starter" if snapshot.starter else one_line(snapshot.model or "", max(limit, LEAST))
     return Content.assemble(snapshot.role or "", (" · ", "$foreground-muted"), name)
+
+
+def _brief(reason: str, limit: int, view: MachineView, width: int) -> str:
+    """A reason in fewer words where there is little room; what is in brackets goes first."""
+    if width < NARROW or view.short:
+        for long, brief in BRIEFLY.items():
+            reason = reason.replace(long, brief)
+    return reason if len(reason) <= limit else reason.partition(" (")[0]
 
 
 def _short(view: MachineView) -> Content:
@@ -160,7 +165,7 @@ class StatusBar(Widget):
         self.refresh()
 
     def render(self) -> Content:
-        return status_line(cast("CharlieApp", self.app).view, self.content_size.width, time.time())
+        return status_line(cast("CharlieApp", self.app).view, self.content_size.width, clock())
 
     def on_click(self, event: events.Click) -> None:
         event.stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Iterator
 from itertools import pairwise
@@ -200,11 +201,44 @@ def test_models_use_counts_from_the_next_job_on(home: Path) -> None:
         (home / "config" / "config.toml").unlink()
 
 
+def test_a_plan_says_what_a_load_would_take_and_loads_nothing(home: Path) -> None:
+    charlie(home, "warm", "embedding")
+    before = charlie(home, "ps", "--json").json
+    plan = charlie(home, "models", "plan", "instruct", "--json").json
+    assert {"fits", "needed", "available", "unload", "gpu_layers", "context", "reason"} <= set(plan)
+    assert plan["fits"]
+    assert plan["unload"] == ["embedding"]
+    assert 0 < plan["needed"]["RAM"] < plan["available"]["RAM"]
+    assert plan["context"] == 4096
+    said = charlie(home, "models", "plan", "instruct")
+    assert said.code == 0
+    assert f"file     {plan['file']}" in said.out
+    assert "before   unloads embedding first" in said.out
+    assert "reason   fits with 4,096 tokens" in said.out
+    after = charlie(home, "ps", "--json").json
+    assert [after[name] for name in ("phase", "role", "since")] == [before[name] for name in ("phase", "role", "since")]
+
+
+def test_a_plan_of_another_file(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative path is looked for in the present folder, then in the models folder."""
+    good = next((home / "models" / "starter").glob("*instruct*.gguf")).read_bytes()
+    for folder in (tmp_path, home / "models"):
+        (folder / "other.gguf").write_bytes(good)
+    (home / "models" / "kept.gguf").write_bytes(good)
+    monkeypatch.chdir(tmp_path)
+    for name, file in (("other.gguf", tmp_path / "other.gguf"), ("kept.gguf", home / "models" / "kept.gguf")):
+        assert charlie(home, "models", "plan", "instruct", "--file", name, "--json").json["file"] == str(file)
+    said = refused(charlie(home, "models", "plan", "reranker", "--file", "other.gguf"))
+    assert "the role reranker needs a reranker" in said
+
+
 def test_models_inspect_shows_the_header(home: Path) -> None:
     file = next((home / "models" / "starter").glob("*embedding*.gguf"))
     header = charlie(home, "models", "inspect", str(file), "--json").json
     assert (header["architecture"], header["kind"], header["starter"]) == ("bert", "an embedding model", True)
-    assert "bert" in charlie(home, "models", "inspect", str(file)).out
+    shown = charlie(home, "models", "inspect", str(file)).out
+    assert "bert" in shown
+    assert re.search(r"needs +\d+ MB of RAM at 512 tokens", shown)
 
 
 def test_a_job_that_is_not_there_or_has_ended_cannot_be_cancelled(home: Path) -> None:

@@ -186,7 +186,9 @@ def test_help_loads_nothing_of_weight(tmp_path: Path) -> None:
     assert not loaded_by(tmp_path, "--version") & heavy
 
 
-@pytest.mark.parametrize("arguments", [("ask", "hello"), ("models", "list"), ("doctor",)])
+@pytest.mark.parametrize(
+    "arguments", [("ask", "hello"), ("models", "list"), ("models", "plan", "instruct"), ("doctor",)]
+)
 def test_no_command_loads_what_belongs_to_the_worker(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     assert not loaded_by(tmp_path, *arguments) & {"llama_cpp", "dspy", "litellm", "textual", "transitions"}
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from app.model_state import MachineView
@@ -10,7 +12,9 @@ from core.events import (
     LoadProgress,
     Memory,
     MemoryRead,
+    Planned,
     QueueChanged,
+    Receipt,
     Snapshot,
     StateChanged,
     WorkerLost,
@@ -68,6 +72,20 @@ def test_queue_and_memory_are_as_last_read() -> None:
     memory = Memory(16, 9, 1)
     view = after(QueueChanged(4, "a"), MemoryRead(memory))
     assert (view.depth, view.running, view.memory) == (4, "a", memory)
+
+
+def test_readings_are_kept_for_a_while_with_the_one_that_still_held() -> None:
+    view = after(*(MemoryRead(Memory(16, 16 - used), at=at) for at, used in ((0.0, 3), (10.0, 4), (200.0, 5))))
+    assert view.readings == ((10.0, 4), (200.0, 5))
+
+
+def test_what_an_unload_kept_is_known_until_the_next_or_the_worker_ends() -> None:
+    short = Receipt("instruct", "qwen", Memory(), Memory(), 4 * 1024**3, 1024**3, 5.0)
+    view = after(LOADING, WARM, short)
+    assert view.short == short
+    assert view.seen(Planned("instruct", "qwen", True, {}, {}, (), 0, 4096, "fits")) == view
+    assert view.seen(replace(short, returned=short.expected)).short is None
+    assert view.seen(WorkerLost(7, "signal SIGKILL", 1, 5, at=30.0)).short is None
 
 
 def test_a_count_of_the_queue_never_replaces_a_later_event() -> None:

@@ -4,8 +4,9 @@ import asyncio
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from textual.pilot import Pilot
@@ -18,6 +19,7 @@ from app.tui import CharlieApp
 from app.widgets.history import History
 from app.widgets.memory_gauge import gauge
 from app.widgets.model_table import ModelTable, row
+from app.widgets.plan_panel import PlanPanel
 from app.widgets.state_graph import StateGraph
 from core import starter
 from core.errors import ModelFileError
@@ -28,20 +30,23 @@ from core.events import (
     LoadProgress,
     Memory,
     MemoryRead,
+    Planned,
     QueueChanged,
+    Receipt,
     Snapshot,
     StateChanged,
     WorkerLost,
     WorkerUp,
 )
 from core.settings import Role
-from tasks.jobs import JobKind
+from tasks.jobs import Ended, Job, JobKind, JobState
 
 if TYPE_CHECKING:
     from tests.app.conftest import Until
 
 GIB = 1024**3
 AT = 1_763_802_720.0
+NOW = AT + 306
 MEMORY = Memory(16 * GIB, 9 * GIB, GIB // 2, (Device("NVIDIA RTX 3070", 8 * GIB, 3 * GIB),))
 UP = WorkerUp(4321, at=AT)
 LOADING = StateChanged(
@@ -60,10 +65,14 @@ UNLOADING = StateChanged(
     starter=True,
     at=AT + 303,
 )
+BACK = Receipt("instruct", "starter-instruct", Memory(), Memory(), 3 * GIB, 3 * GIB, 0.2, at=AT + 304)
+KEPT = Receipt("instruct", "starter-instruct", Memory(), Memory(), 4 * GIB, GIB, 5.1, at=AT + 304)
 EMPTY = StateChanged(4, "unloading", "empty", "unloaded", None, None, "idle for 5 min", 210.0, at=AT + 304)
 LOST = WorkerLost(4321, "signal SIGKILL", 2, 5, at=AT + 305)
-STORY: list[Event] = [UP, LOADING, WARM, UNLOADING, EMPTY, LOST]
-PHASES = {"starting": 0, "loading": 2, "warm": 3, "unloading": 4, "empty": 5, "lost": 6}
+STORY: list[Event] = [UP, LOADING, WARM, UNLOADING, BACK, EMPTY, LOST]
+PAST = [(170, 12), (120, 11), (90, 4), (60, 3), (20, 6)]
+"""Seconds ago, and the GB free then."""
+PHASES = {"starting": 0, "loading": 2, "warm": 3, "unloading": 4, "empty": 6, "lost": 7}
 
 
 @pytest.fixture(scope="session")
@@ -105,13 +114,15 @@ def test_snapshot(
     snap_compare: Callable[..., bool],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("core.memory.has_accelerator", lambda: False)
+    monkeypatch.setattr("app.widgets.memory_gauge.clock", lambda: NOW)
+    monkeypatch.setattr("app.widgets.status_bar.clock", lambda: NOW)
     story = STORY[: PHASES[phase]]
 
     async def tell(pilot: Pilot[None]) -> None:
         await open_models(pilot, until)
         memory = MEMORY if size[0] > 100 else Memory(16 * GIB, 9 * GIB, GIB // 2)
-        for event in (*story, MemoryRead(memory)):
+        past = [MemoryRead(replace(memory, available=free * GIB), NOW - ago) for ago, free in PAST]
+        for event in (*story, *past, MemoryRead(memory, NOW - 1)):
             client.bus.publish(event)
         if phase == "loading":
             client.bus.publish(LoadProgress("instruct", "starter-instruct", 0.63))
@@ -202,9 +213,30 @@ def test_a_model_that_does_not_fit_is_marked(app: CharlieApp, client: Client) ->
     assert "  fits" in row(Role.INSTRUCT, facts, free, None, 80).plain
 
 
+@pytest.mark.parametrize(
+    ("pressure", "said"), [(None, ""), (0.4, ""), (12.3, " · pressure 12%")], ids=["unknown", "none", "some"]
+)
+def test_the_gauge_says_when_programs_wait_for_memory(pressure: float | None, said: str) -> None:
+    view = MachineView(memory=replace(MEMORY, pressure=pressure))
+    lines = gauge(view, 78, AT).plain.splitlines()
+    assert lines[0].endswith(f"free 9.0 of 16 GB{said}")
+    assert max(map(len, lines)) <= 78
+
+
+def test_the_gauge_draws_the_last_minutes_below_ram() -> None:
+    view = MachineView(memory=MEMORY, readings=((NOW - 90, 8 * GIB),))
+    ram, past, gpu = gauge(view, 118, NOW).plain.splitlines()
+    assert past.rstrip() == past
+    line = past[6 : 6 + ram.index("  worker") - 6]
+    assert set(line[: len(line) // 2 - 1]) == {" "}
+    assert set(line[len(line) // 2 + 1 :]) == {"▅"}
+    assert past.endswith("  in use, the last 3 minutes")
+    assert gpu.startswith("GPU 0")
+
+
 @pytest.mark.parametrize("width", [40, 78, 118, 200])
 def test_the_gauge_shows_every_part(width: int) -> None:
-    lines = gauge(MEMORY, width).plain.splitlines()
+    lines = gauge(MachineView(memory=MEMORY), width, AT).plain.splitlines()
     assert "worker 0.5 · others 6.5 · free 9.0 of 16 GB" in lines[0]
     assert "used 5.0 · free 3.0 of 8.0 GB" in lines[1]
     if width >= 78:
@@ -284,3 +316,136 @@ async def test_work_that_waits_says_how_much_is_ahead(app: CharlieApp, client: C
         client.bus.publish(QueueChanged(1, "another"))
         client.bus.publish(JobChanged(asked.id, "unload", "running"))
         await until(pilot, lambda: told() == "")
+
+
+async def test_what_came_back_is_in_the_history(app: CharlieApp, client: Client, until: Until) -> None:
+    client.bus.publish(BACK)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await open_models(pilot, until)
+        await until(pilot, lambda: "09:17:04  memory back" in history_text(app))
+        assert "200 ms  instruct   3.0 GB of 3.0 GB came back" in history_text(app)
+        client.bus.publish(KEPT)
+        client.bus.publish(
+            Planned("instruct", "starter-instruct", True, {"RAM": 1}, {"RAM": 2}, (), 0, 4096, "fits so well")
+        )
+        client.bus.publish(EMPTY)
+        await until(pilot, lambda: "→ Empty" in history_text(app))
+        assert "! memory kept" in history_text(app)
+        assert "5.10 s  instruct   1.0 GB of 4.0 GB came back" in history_text(app)
+        assert "fits so well" not in history_text(app)
+
+
+FITS: dict[str, Any] = {
+    "role": "instruct", "model": "qwen3-4b", "file": "/models/qwen3-4b.gguf", "fits": True,
+    "needed": {"RAM": GIB, "CUDA0": 3 * GIB}, "available": {"RAM": 9 * GIB, "CUDA0": 7 * GIB}, "unload": ["embedding"],
+    "gpu_layers": 25, "layers": 37, "context": 4096, "reason": "fits with 4,096 of 8,192 tokens", "hint": "",
+    "parts": {"weights": 3 * GIB, "kv_cache": GIB // 2, "compute": GIB // 4, "overhead": GIB // 4},
+}  # fmt: skip
+REFUSED: dict[str, Any] = {
+    **FITS, "fits": False, "needed": {"RAM": 64 * GIB}, "available": {"RAM": 9 * GIB}, "unload": [], "gpu_layers": 0,
+    "reason": "qwen3-4b does not fit: with 4,096 tokens of context it needs 64.00 GB of RAM (weights 63.00 GB, KV "
+    "cache 0.50 GB, compute 0.25 GB in all), and 9.00 GB are free, 0.50 GB of 16.00 GB being kept.",
+    "hint": "It would fit with 55.00 GB more of RAM, or with a model file of at most 8.00 GB (`charlie models use "
+    "instruct FILE`).",
+}  # fmt: skip
+
+
+def plan_shown(app: CharlieApp) -> str:
+    panel = app.screen.query_one(PlanPanel)
+    return str(panel.visual) if panel.display else ""
+
+
+async def ask_for_plan(
+    pilot: Pilot[None], client: Client, until: Until, result: dict[str, Any] | None, role: Role = Role.INSTRUCT
+) -> None:
+    """Press the key, and have the worker's part done with `result`; None fails."""
+
+    def asked() -> list[Job]:
+        jobs = [each.job for each in client.queue()]
+        return [job for job in jobs if (job.kind, job.subject) == (JobKind.PLAN, role)]
+
+    await pilot.press("p")
+    await until(pilot, lambda: bool(asked()))
+    job = asked()[0]
+    assert client.jobs.advance(job.id, JobState.RUNNING, {JobState.QUEUED})
+    client.bus.publish(JobChanged(job.id, "plan", "running", job.subject))
+    failed = Ended(JobState.FAILED, None, "There is no model file x.gguf.", "Check the path.")
+    client.jobs.end(job.id, Ended(JobState.DONE, result) if result else failed)
+
+
+async def test_a_plan_is_shown_until_another_role_is_selected(app: CharlieApp, client: Client, until: Until) -> None:
+    async with app.run_test(size=(120, 36)) as pilot:
+        await open_models(pilot, until)
+        await ask_for_plan(pilot, client, until, FITS)
+        await until(pilot, lambda: "fits with" in plan_shown(app))
+        assert plan_shown(app).splitlines() == [
+            "Plan of instruct · qwen3-4b  fits with 4,096 of 8,192 tokens",
+            "4,096 ctx · 25 of 37 layers on the GPU · unloads embedding first",
+            "RAM needs 1.0 GB, has 9.0 GB · CUDA0 needs 3.0 GB, has 7.0 GB",
+            "weights 3.0 GB + KV cache 512 MB + compute 256 MB + overhead 256 MB = 4.0 GB",
+        ]
+        assert not app.screen.query_one("#details").display
+        await pilot.press("down")
+        await until(pilot, lambda: not plan_shown(app) and app.screen.query_one("#details").display)
+
+
+async def test_a_plan_goes_when_the_machine_changes(app: CharlieApp, client: Client, until: Until) -> None:
+    async with app.run_test(size=(120, 36)) as pilot:
+        await open_models(pilot, until)
+        await ask_for_plan(pilot, client, until, FITS)
+        await until(pilot, lambda: "fits with" in plan_shown(app))
+        client.bus.publish(LOADING)
+        await until(pilot, lambda: not plan_shown(app))
+
+
+async def test_a_plan_that_waits_says_so_and_outlives_a_change(app: CharlieApp, client: Client, until: Until) -> None:
+    def told() -> str:
+        return str(app.screen.query_one("#failure", Static).visual)
+
+    client.warm(Role.RERANKER)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await open_models(pilot, until)
+        await pilot.press("p")
+        await until(pilot, lambda: told() == "Plan instruct: waiting · 1 ahead")
+        client.bus.publish(LOADING)
+        await until(pilot, lambda: "→ Loading" in history_text(app))
+        assert plan_shown(app) == "planning instruct …"
+        await pilot.press("down")
+        await until(pilot, lambda: not plan_shown(app))
+        await ask_for_plan(pilot, client, until, {**FITS, "role": "embedding"}, Role.EMBEDDING)
+        await until(pilot, lambda: "Plan of embedding" in plan_shown(app))
+
+
+async def test_a_plan_that_cannot_be_made_says_why(app: CharlieApp, client: Client, until: Until) -> None:
+    async with app.run_test(size=(120, 36)) as pilot:
+        await open_models(pilot, until)
+        await ask_for_plan(pilot, client, until, None)
+        await until(pilot, lambda: plan_shown(app) == "✕ There is no model file x.gguf. Check the path.")
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 36)], ids=["80x24", "120x36"])
+@pytest.mark.parametrize("result", [FITS, REFUSED], ids=["fits", "refused"])
+def test_picture_of_a_plan(
+    result: dict[str, Any],
+    size: tuple[int, int],
+    app: CharlieApp,
+    client: Client,
+    until: Until,
+    snap_compare: Callable[..., bool],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("app.widgets.memory_gauge.clock", lambda: NOW)
+    monkeypatch.setattr("app.widgets.status_bar.clock", lambda: NOW)
+
+    async def tell(pilot: Pilot[None]) -> None:
+        await open_models(pilot, until)
+        memory = Memory(16 * GIB, 9 * GIB, GIB // 2, pressure=12.0)
+        for event in (UP, MemoryRead(memory, NOW - 60)):
+            client.bus.publish(event)
+        await until(pilot, lambda: app.view.memory == memory)
+        await ask_for_plan(pilot, client, until, result)
+        client.bus.publish(QueueChanged(0, None))
+        await until(pilot, lambda: "Plan of" in plan_shown(app) and app.view.depth == 0 and app.view.queue_told)
+        await pilot.wait_for_scheduled_animations()
+
+    assert snap_compare(app, terminal_size=size, run_before=tell)

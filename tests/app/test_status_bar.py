@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,13 +11,30 @@ from hypothesis import strategies as st
 from app.client import Client
 from app.model_state import MachineView
 from app.tui import CharlieApp
+from app.widgets.sparkline import LEVELS, sparkline
 from app.widgets.status_bar import StatusBar, status_line
-from core.events import Device, Memory, PhaseName, QueueChanged, Snapshot, StateChanged, WorkerLost, WorkerUp
+from core.events import (
+    Device,
+    Memory,
+    MemoryRead,
+    PhaseName,
+    QueueChanged,
+    Receipt,
+    Snapshot,
+    StateChanged,
+    WorkerLost,
+    WorkerUp,
+)
 
 if TYPE_CHECKING:
+    from textual.pilot import Pilot
+
     from tests.app.conftest import Until
 
 GIB = 1024**3
+NOW = 1_763_802_720.0
+PRESSURE = "free memory fell under the reserve (0.40 GB of 0.50 GB)"
+SHORT = Receipt("instruct", "qwen", Memory(), Memory(), 4 * GIB, GIB, 5.1, at=NOW)
 MEMORY = Memory(16 * GIB, 10 * GIB, GIB, (Device("GPU", 8 * GIB, 5 * GIB),))
 
 
@@ -33,7 +52,7 @@ def view(phase: PhaseName = "warm", *, lost: WorkerLost | None = None, **values:
 
 
 def test_a_wide_bar_says_everything() -> None:
-    assert status_line(view(), 140).plain == (
+    assert status_line(view(), 140, NOW).plain == (
         "● Warm   instruct · qwen3-4b-q4_k_m   41 tok/s   RAM ▇▇▇▁▁▁▁▁ 6.0/16 GB   VRAM ▇▇▇▁▁▁▁▁ 3.0/8.0 GB   queue 2"
     )
 
@@ -48,23 +67,23 @@ def test_a_wide_bar_says_everything() -> None:
     ],
 )
 def test_each_phase_is_said_in_words(phase: PhaseName, begins: str) -> None:
-    assert status_line(view(phase), 80).plain.startswith(begins)
+    assert status_line(view(phase), 80, NOW).plain.startswith(begins)
 
 
 def test_a_lost_worker_says_which_attempt_follows() -> None:
-    shown = status_line(view("empty", lost=WorkerLost(7, "signal SIGKILL", 2, 5)), 100).plain
+    shown = status_line(view("empty", lost=WorkerLost(7, "signal SIGKILL", 2, 5)), 100, NOW).plain
     assert shown.startswith("✕ Worker lost  restarting (2 of 5)   signal SIGKILL")
-    shown = status_line(view("empty", lost=WorkerLost(7, "signal SIGKILL", 6, 5)), 100).plain
+    shown = status_line(view("empty", lost=WorkerLost(7, "signal SIGKILL", 6, 5)), 100, NOW).plain
     assert shown.startswith("✕ Worker lost  given up after 5 attempts")
 
 
 def test_a_starter_is_called_so() -> None:
-    assert "instruct · starter" in status_line(view(starter=True), 80).plain
+    assert "instruct · starter" in status_line(view(starter=True), 80, NOW).plain
 
 
 @given(st.sampled_from(["warm", "loading", "unloading", "empty"]), st.integers(min_value=22, max_value=200))
 def test_a_narrow_bar_drops_parts_from_the_right_and_never_the_phase(phase: PhaseName, width: int) -> None:
-    line = status_line(view(phase), width)
+    line = status_line(view(phase), width, NOW)
     assert line.cell_length <= width
     assert line.plain.split()[1].lower() == phase
     if "queue" in line.plain:
@@ -73,7 +92,7 @@ def test_a_narrow_bar_drops_parts_from_the_right_and_never_the_phase(phase: Phas
 
 def test_a_model_name_cannot_command_the_terminal() -> None:
     snapshot = Snapshot(phase="warm", role="instruct", model="a\x1b[31mb[red]c", worker_pid=1)
-    assert "instruct · a[31mb[red]c" in status_line(MachineView(snapshot), 120).plain
+    assert "instruct · a[31mb[red]c" in status_line(MachineView(snapshot), 120, NOW).plain
 
 
 async def test_the_bar_follows_the_events(app: CharlieApp, client: Client, until: Until) -> None:
@@ -112,5 +131,104 @@ async def test_who_comes_late_sees_the_present_state(app: CharlieApp, client: Cl
     ],
 )
 def test_why_nothing_is_loaded_is_said_plainly(reason: str, said: str) -> None:
-    shown = status_line(MachineView(Snapshot(reason=reason, worker_pid=7)), 100).plain
+    shown = status_line(MachineView(Snapshot(reason=reason, worker_pid=7)), 100, NOW).plain
     assert shown.startswith(f"{said}   queue")
+
+
+@pytest.mark.parametrize(
+    ("readings", "drawn"),
+    [
+        ([], ""),
+        ([(100.0, 0)], "▁▁▁▁▁▁"),
+        ([(160.0, 8)], "     █"),
+        ([(130.0, 4)], "   ▅▅▅"),
+        ([(40.0, 2), (100.0, 8), (110.0, 4)], "█▅▅▅▅▅"),
+        ([(100.0, 1), (121.0, 8), (122.0, 1)], "▂▂█▂▂▂"),
+        ([(100.0, 8), (130.0, 0)], "███▁▁▁"),
+        ([(161.0, 8)], "     █"),
+    ],
+    ids=["none", "nothing in use", "just now", "since then", "before", "a peak", "to the edge", "a clock behind"],
+)
+def test_the_line_of_ram_is_drawn_from_time(readings: list[tuple[float, int]], drawn: str) -> None:
+    assert sparkline(readings, 8, now=160.0, cells=6, span=60.0) == drawn
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 1e4), st.integers(0, 100)), max_size=20).map(sorted),
+    st.floats(0, 1e4),
+    st.integers(1, 50),
+)
+def test_the_line_of_ram_is_as_long_as_it_was_asked_for(
+    readings: list[tuple[float, int]], now: float, cells: int
+) -> None:
+    line = sparkline(readings, 90, now, cells)
+    assert len(line) == (cells if readings else 0)
+    assert set(line) <= {" ", *LEVELS}
+
+
+@pytest.mark.parametrize(("width", "cells"), [(99, 0), (106, 0), (107, 8), (110, 8), (111, 12), (200, 12)])
+def test_a_wide_bar_draws_ram_beside_its_gauge_where_no_other_part_gives_way(width: int, cells: int) -> None:
+    short_name = replace(view().snapshot, model="qwen3")
+    past = replace(view(), snapshot=short_name, readings=((NOW - 1000, 16 * GIB),))
+    assert f" 6.0/16 GB {'█' * cells}".rstrip() + "   " in status_line(past, width, NOW).plain
+    if width > 99:
+        assert status_line(past, width, NOW).plain.endswith("queue 2")
+
+
+def test_a_narrow_bar_says_all_of_why_nothing_is_loaded() -> None:
+    pressed = MachineView(Snapshot(reason=PRESSURE, worker_pid=7), Memory(16 * GIB, 2 * GIB // 5))
+    assert status_line(pressed, 78, NOW).plain == (
+        "○ Empty   memory under the reserve (0.40 of 0.50 GB)   RAM ▇▇▇▇▇ 16/16 GB"
+    )
+    assert PRESSURE in status_line(pressed, 118, NOW).plain
+
+
+@pytest.mark.parametrize("phase", ["warm", "loading", "unloading", "empty"])
+def test_what_was_not_returned_is_said_in_a_narrow_bar(phase: PhaseName) -> None:
+    line = status_line(replace(view(phase), short=SHORT), 78, NOW)
+    assert "   ! 3.0 of 4.0 GB not returned" in line.plain
+    assert line.cell_length <= 78
+
+
+def test_what_was_not_returned_stands_beside_the_reason() -> None:
+    kept = MachineView(Snapshot(reason=PRESSURE, worker_pid=7), Memory(16 * GIB, 2 * GIB // 5), short=SHORT)
+    assert status_line(kept, 78, NOW).plain == "○ Empty   memory under the reserve   ! 3.0 of 4.0 GB not returned"
+    assert status_line(kept, 118, NOW).plain == (
+        "○ Empty   memory under the reserve (0.40 of 0.50 GB)   ! 3.0 of 4.0 GB not returned"
+        "   RAM ▇▇▇▇▇▇▇▇ 16/16 GB   queue 0"
+    )
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 36)], ids=["80x24", "120x36"])
+@pytest.mark.parametrize("short", [False, True], ids=["pressure", "short"])
+def test_picture_under_pressure(
+    short: bool,
+    size: tuple[int, int],
+    app: CharlieApp,
+    client: Client,
+    until: Until,
+    snap_compare: Callable[..., bool],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("app.widgets.status_bar.clock", lambda: NOW)
+    back = replace(SHORT, returned=4 * GIB)
+    readings = [(170, 6), (120, 9), (90, 13), (30, 15)]
+
+    async def tell(pilot: Pilot[None]) -> None:
+        client.bus.publish(WorkerUp(7, at=NOW - 300), Snapshot(worker_pid=7))
+        for event in (
+            StateChanged(1, "empty", "loading", "load", "instruct", "qwen3-4b", "fits", 5.0, at=NOW - 200),
+            StateChanged(2, "loading", "warm", "loaded", "instruct", "qwen3-4b", "", 900.0, at=NOW - 199),
+            *(MemoryRead(Memory(16 * GIB, (16 - used) * GIB), NOW - ago) for ago, used in readings),
+            MemoryRead(Memory(16 * GIB, 2 * GIB // 5), NOW - 10),
+            StateChanged(3, "warm", "unloading", "unload", "instruct", "qwen3-4b", PRESSURE, 9e4, at=NOW - 6),
+            SHORT if short else back,
+            StateChanged(4, "unloading", "empty", "unloaded", None, None, PRESSURE, 5100.0, at=NOW),
+            *(() if short else (MemoryRead(Memory(16 * GIB, 4 * GIB), NOW - 5),)),
+        ):
+            client.bus.publish(event)
+        seen = 5 if short else 6
+        await until(pilot, lambda: app.view.snapshot.seq == 4 and len(app.view.readings) == seen)
+        await pilot.wait_for_scheduled_animations()
+
+    assert snap_compare(app, terminal_size=size, run_before=tell)
