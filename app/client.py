@@ -96,6 +96,10 @@ class Client:
     def warm(self, role: Role) -> Job:
         return self.submit(JobKind.WARM, {"role": role.value}, role.value)
 
+    def plan(self, role: Role, file: str | None = None) -> Job:
+        """What loading a role's model would need and do now, or another file in its place; loads nothing."""
+        return self.submit(JobKind.PLAN, {"role": role.value, "file": file}, role.value)
+
     def unload(self) -> Job:
         return self.submit(JobKind.UNLOAD, {})
 

@@ -12,7 +12,9 @@ from core.events import (
     LoadProgress,
     Memory,
     MemoryRead,
+    Planned,
     QueueChanged,
+    Receipt,
     Snapshot,
     StateChanged,
     WorkerLost,
@@ -21,6 +23,8 @@ from core.events import (
 
 ENDED = frozenset({"done", "failed", "cancelled", "interrupted"})
 RESTARTED = "worker restarted"
+SPAN_SECONDS = 180.0
+"""How far back the readings of RAM are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,10 @@ class MachineView:
 
     snapshot: Snapshot = field(default_factory=Snapshot)
     memory: Memory | None = None
+    readings: tuple[tuple[float, int], ...] = ()
+    """When, in seconds since the epoch, how many bytes of RAM were in use; a reading holds until the next."""
+    short: Receipt | None = None
+    """The last unload, if it has not given its memory back."""
     depth: int = 0
     running: str | None = None
     queue_told: bool = False
@@ -77,8 +85,17 @@ class MachineView:
                 generating = self.generating and event.running == self.running
                 return replace(self, depth=event.depth, running=event.running, queue_told=True, generating=generating)
             case MemoryRead():
-                return replace(self, memory=event.memory)
+                return self._read(event)
+            case Planned():
+                return self
+            case Receipt():
+                return replace(self, short=event if event.short else None)
         assert_never(event)
+
+    def _read(self, event: MemoryRead) -> MachineView:
+        kept = [reading for reading in self.readings if reading[0] >= event.at - SPAN_SECONDS]
+        older = self.readings[: len(self.readings) - len(kept)][-1:]  # it still held when the span began
+        return replace(self, memory=event.memory, readings=(*older, *kept, (event.at, event.memory.used)))
 
     def _changed(self, event: StateChanged) -> MachineView:
         if event.seq <= self.snapshot.seq:
@@ -115,5 +132,12 @@ class MachineView:
             worker_lost=lost is not None,
         )
         return replace(
-            self, snapshot=snapshot, lost=lost, running=None, tokens_per_second=None, generating=False, last=None
+            self,
+            snapshot=snapshot,
+            short=None,  # the system has taken back what the process that has gone held
+            lost=lost,
+            running=None,
+            tokens_per_second=None,
+            generating=False,
+            last=None,
         )

@@ -18,7 +18,9 @@ from core.events import (
     Lasting,
     LoadProgress,
     MemoryRead,
+    Planned,
     QueueChanged,
+    Receipt,
     Snapshot,
     StateChanged,
     WorkerLost,
@@ -58,7 +60,7 @@ class Bus:
     def publish(self, event: Event, snapshot: Snapshot | None = None) -> None:
         """Send one event; with a snapshot, both are written in one MULTI, so nobody sees one without the other."""
         match event:
-            case StateChanged() | WorkerUp() | WorkerLost():
+            case StateChanged() | Planned() | Receipt() | WorkerUp() | WorkerLost():
                 stream = TRANSITIONS
             case JobChanged():
                 stream = JOBS
@@ -78,10 +80,10 @@ class Bus:
             pipe.xrevrange(JOBS, count=count)
             return _in_order(*pipe.execute())[-count:]
 
-    def transitions(self, count: int) -> list[StateChanged | WorkerUp | WorkerLost]:
-        """The last `count` transitions and worker events, newest first."""
+    def transitions(self, count: int) -> list[StateChanged | Receipt | WorkerUp | WorkerLost]:
+        """Transitions, receipts and worker events among the last `count` that are not of jobs, newest first."""
         found = (decode(values["event"]) for _, values in self.redis.xrevrange(TRANSITIONS, count=count))
-        return [event for event in found if isinstance(event, StateChanged | WorkerUp | WorkerLost)]
+        return [event for event in found if isinstance(event, StateChanged | Receipt | WorkerUp | WorkerLost)]
 
     def follow(self, stop: Callable[[], bool], *, past: int = 0) -> Iterator[Event | Snapshot | None]:
         """The snapshot first, then `past` lasting events, then all that happens, until `stop()`.

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import logging
-from functools import cache
-from typing import TYPE_CHECKING, Any, assert_never
+import re
+import traceback
+from typing import TYPE_CHECKING, assert_never
 
 from core.embedder import EmbeddingModel
-from core.errors import CancelledError, LoadFailedError
+from core.errors import CancelledError, LoadFailedError, OutOfMemoryError
 from core.gguf import read_header
 from core.instruct import InstructModel
+from core.llama_class import arguments, llama_class
+from core.llama_log import llama_log
 from core.model_files import check_role
-from core.native import log as logger
 from core.native import never
 from core.reranker import RerankerModel
 from core.settings import Role
@@ -36,10 +37,8 @@ __all__ = [
 
 Model = InstructModel | EmbeddingModel | RerankerModel
 
-ERROR = 4
-SOURCE_LEVELS = {3: logging.WARNING, ERROR: logging.ERROR}
-"""ggml_log_level (ggml.h) to Python's; llama.cpp's information is for debugging."""
-MAX_UBATCH = 512
+OUT_OF_MEMORY = re.compile("failed to allocate|unable to allocate|out of memory|failed to reserve", re.IGNORECASE)
+"""How llama.cpp's backends say that an allocation failed; ggml-backend.cpp, ggml-cuda.cu, llama-context.cpp."""
 
 
 def _no_progress(fraction: float) -> None:  # noqa: ARG001
@@ -76,8 +75,7 @@ def load_instruct(
     it, CancelledError.
     """
     check_role(read_header(spec.path), Role.INSTRUCT)
-    llama = _load(spec, on_progress, cancelled, n_batch=spec.batch, n_ubatch=min(spec.batch, MAX_UBATCH))
-    return InstructModel(llama, spec)
+    return InstructModel(_load(spec, on_progress, cancelled), spec)
 
 
 def load_embedding(
@@ -88,7 +86,7 @@ def load_embedding(
 ) -> EmbeddingModel:
     """Load an embedding model; raises as load_instruct does."""
     check_role(read_header(spec.path), Role.EMBEDDING)
-    return EmbeddingModel(_load_encoder(spec, on_progress, cancelled), spec)
+    return EmbeddingModel(_load(spec, on_progress, cancelled), spec)
 
 
 def load_reranker(
@@ -99,97 +97,34 @@ def load_reranker(
 ) -> RerankerModel:
     """Load a reranker; raises as load_instruct does."""
     check_role(read_header(spec.path), Role.RERANKER)
-    return RerankerModel(_load_encoder(spec, on_progress, cancelled), spec)
+    return RerankerModel(_load(spec, on_progress, cancelled), spec)
 
 
-def _load_encoder(spec: ModelSpec, on_progress: Callable[[float], None], cancelled: Callable[[], bool]) -> Llama:
-    import llama_cpp
-
-    pooling = {
-        None: llama_cpp.LLAMA_POOLING_TYPE_UNSPECIFIED,
-        "mean": llama_cpp.LLAMA_POOLING_TYPE_MEAN,
-        "cls": llama_cpp.LLAMA_POOLING_TYPE_CLS,
-        "last": llama_cpp.LLAMA_POOLING_TYPE_LAST,
-        "rank": llama_cpp.LLAMA_POOLING_TYPE_RANK,
-    }[spec.pooling]
-    # An encoder sees all of a text at once, so a batch holds a whole context.
-    size = spec.context_length
-    return _load(spec, on_progress, cancelled, n_batch=size, n_ubatch=size, embedding=True, pooling_type=pooling)
-
-
-def _load(spec: ModelSpec, on_progress: Callable[[float], None], cancelled: Callable[[], bool], **kind: Any) -> Llama:
+def _load(spec: ModelSpec, on_progress: Callable[[float], None], cancelled: Callable[[], bool]) -> Llama:
     if cancelled():
         raise CancelledError
-    log = _llama_log()
-    log.errors.clear()
-    try:
-        llama = _reporting_llama(on_progress, cancelled)(
-            str(spec.path),
-            n_ctx=spec.context_length,
-            n_gpu_layers=spec.gpu_layers,
-            n_threads=spec.threads,
-            n_threads_batch=spec.threads,
-            verbose=False,
-            **kind,
-        )
-    except (ValueError, RuntimeError, MemoryError, AssertionError) as error:
-        if cancelled():
-            raise CancelledError from error
-        reason = log.errors[0] if log.errors else str(error)
-        raise LoadFailedError(
-            f"The model {spec.path.name} could not be loaded: {reason.rstrip('.')}.",
-            "Charlie's llama.cpp may not know this model yet, or memory ran out; try a smaller or another file.",
-        ) from error
+    kind = llama_class(spec.role, on_progress, cancelled)
+    with llama_log().listen() as log:
+        try:
+            llama = kind(**arguments(spec))
+        except (ValueError, RuntimeError, MemoryError, AssertionError) as error:
+            # The frames of the failed constructor hold the half-made model, and the error holds the frames.
+            traceback.clear_frames(error.__traceback__)
+            if cancelled():
+                raise CancelledError from error
+            raise _failure(spec, log.errors, error) from error
     on_progress(1.0)
     return llama
 
 
-def _reporting_llama(on_progress: Callable[[float], None], cancelled: Callable[[], bool]) -> type[Llama]:
-    """A `Llama` whose load reports its progress and can be stopped, which its constructor has no arguments for."""
-    import llama_cpp
-
-    def report(fraction: float, _: object) -> bool:
-        on_progress(fraction)
-        return not cancelled()
-
-    callback = llama_cpp.llama_progress_callback(report)
-
-    class ReportingLlama(llama_cpp.Llama):
-        @property
-        def model_params(self) -> Any:
-            return self._params
-
-        @model_params.setter
-        def model_params(self, params: Any) -> None:
-            params.progress_callback = callback
-            self._params = params
-
-    return ReportingLlama
-
-
-class _Log:
-    """Passes llama.cpp's log on to Python's, and keeps the first errors for the message of a failed load."""
-
-    def __init__(self) -> None:
-        self.errors: list[str] = []
-        self.callback: Any = None
-
-    def write(self, level: int, text: bytes, _: object) -> None:
-        line = text.decode("utf-8", "replace").strip()
-        if not line:
-            return
-        logger.log(SOURCE_LEVELS.get(level, logging.DEBUG), "%s", line)
-        if level == ERROR:
-            # The function's name comes first, then what it says.
-            self.errors.append((line.partition(": ")[2] or line).removeprefix("error loading model: "))
-
-
-@cache
-def _llama_log() -> _Log:
-    """llama.cpp has one log for the process: it is redirected once, and the callback lives as long."""
-    import llama_cpp
-
-    log = _Log()
-    log.callback = llama_cpp.llama_log_callback(log.write)
-    llama_cpp.llama_log_set(log.callback, None)
-    return log
+def _failure(spec: ModelSpec, said: list[str], error: Exception) -> LoadFailedError:
+    reason = (said[0] if said else str(error)).rstrip(".")
+    if isinstance(error, MemoryError) or any(OUT_OF_MEMORY.search(line) for line in said):
+        return OutOfMemoryError(
+            f"Memory ran out while {spec.path.name} was loaded: {reason}.",
+            "Close other programs, or try a smaller context or another file.",
+        )
+    return LoadFailedError(
+        f"The model {spec.path.name} could not be loaded: {reason}.",
+        "Charlie's llama.cpp may not know this model yet; try another file.",
+    )

@@ -31,6 +31,10 @@ class LoadFailedError(CharlieError):
     """A model could not be loaded although its plan fitted; everything was given back."""
 
 
+class OutOfMemoryError(LoadFailedError):
+    """A load failed because an allocation did."""
+
+
 class CancelledError(CharlieError):
     """Somebody asked for the work to stop, and it did."""
 

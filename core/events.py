@@ -16,26 +16,42 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PhaseName = Literal["empty", "loading", "warm", "unloading"]
+BACK_SHARE = 0.75
+"""An unload that gives back less of what the load took is told of."""
+NOISE = 32 * 1024**2
+"""Bytes; a model that took less than this cannot be told from the allocator's own reserves."""
 JobStateName = Literal["queued", "waiting", "running", "done", "failed", "cancelled", "interrupted"]
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A GPU: bytes in all and bytes free."""
+    """A GPU: bytes in all and bytes free. `id` is llama.cpp's name for it; unified memory is the machine's RAM."""
 
     name: str
     total: int
     free: int
+    id: str = ""
+    unified: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """RAM and VRAM as read at one moment, in bytes; `process_rss` is the worker's."""
+    """RAM and VRAM as read at one moment, in bytes.
+
+    `process_rss` is the worker's, `process_file` its part that is backed by files. `pressure` is the share of the
+    last ten seconds, in per cent, in which something on the machine waited for memory; None where nobody counts.
+    """
 
     total: int = 0
     available: int = 0
     process_rss: int = 0
     devices: tuple[Device, ...] = ()
+    process_file: int = 0
+    pressure: float | None = None
+
+    @property
+    def used(self) -> int:
+        return self.total - self.available
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +70,44 @@ class StateChanged:
     before: Memory | None = None
     after: Memory | None = None
     at: float = field(default_factory=time.time)
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What was decided before a load: `needed` and `available` are bytes by device, RAM being one of them.
+
+    `unload` are the roles that go first; `available` counts what they give back, and not the reserves.
+    """
+
+    role: str
+    model: str
+    fits: bool
+    needed: dict[str, int]
+    available: dict[str, int]
+    unload: tuple[str, ...]
+    gpu_layers: int
+    context: int
+    reason: str
+    at: float = field(default_factory=time.time)
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What an unload gave back, in bytes of RAM and VRAM, against what the load had taken; and how long it took."""
+
+    role: str
+    model: str
+    before: Memory
+    after: Memory
+    expected: int
+    returned: int
+    seconds: float
+    at: float = field(default_factory=time.time)
+
+    @property
+    def short(self) -> bool:
+        """Whether too little came back to blame it on the allocator."""
+        return self.expected >= NOISE and self.returned < BACK_SHARE * self.expected
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,16 +175,18 @@ class MemoryRead:
     """A reading by the worker; published when it changed."""
 
     memory: Memory
+    at: float = field(default_factory=time.time)
 
 
-Lasting = StateChanged | WorkerUp | WorkerLost | JobChanged
+Lasting = StateChanged | Planned | Receipt | WorkerUp | WorkerLost | JobChanged
 Fleeting = LoadProgress | JobProgress | QueueChanged | MemoryRead
 Event = Lasting | Fleeting
 
 _KINDS: dict[str, type[Any]] = {
     kind.__name__: kind
     for kind in (
-        StateChanged, WorkerUp, WorkerLost, JobChanged, LoadProgress, JobProgress, QueueChanged, MemoryRead,
+        StateChanged, Planned, Receipt, WorkerUp, WorkerLost, JobChanged,
+        LoadProgress, JobProgress, QueueChanged, MemoryRead,
     )
 }  # fmt: skip
 
@@ -180,4 +236,6 @@ def _build(kind: type[Any], data: dict[str, Any]) -> Any:
             memory = dict(values[name])
             memory["devices"] = tuple(_build(Device, device) for device in memory.get("devices", ()))
             values[name] = _build(Memory, memory)
+    if "unload" in values:
+        values["unload"] = tuple(values["unload"])
     return kind(**values)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import re
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, cast
@@ -45,6 +46,7 @@ U64: Final = SCALARS[10]
 MAX_ENTRIES: Final = 1 << 16
 MAX_STRING: Final = 1 << 24
 MAX_HEADS_LISTED: Final = 4096
+LAYER: Final = re.compile(r"blk\.(\d{1,5})\.")
 POOLING: Final[dict[int, Pooling]] = {1: "mean", 2: "cls", 3: "last", 4: "rank"}
 ENCODERS: Final = frozenset(
     {
@@ -75,6 +77,11 @@ class Header:
     heads: int
     kv_heads: int
     """Per layer; the largest where layers differ."""
+    kv_heads_total: int
+    """Of all layers together."""
+    feed_forward: int
+    experts_used: int
+    """Per token, in a mixture of experts."""
     head_dim_key: int
     head_dim_value: int
     vocab_size: int
@@ -82,6 +89,12 @@ class Header:
     quantization: str
     chat_template: str | None
     tensor_bytes: int
+    layer_bytes: tuple[int, ...]
+    """Of each layer's tensors."""
+    output_bytes: int
+    """Of the tensors behind the last layer, which are offloaded as one more layer."""
+    embedding_bytes: int
+    """Of the token embeddings, which stay in RAM."""
     parameters: int
     is_reranker: bool
     is_encoder: bool
@@ -236,6 +249,9 @@ class _Tensors:
     """All tensors together: their bytes, where the last one ends in the file, and how many weights they hold."""
 
     bytes: int
+    layers: tuple[int, ...]
+    output: int
+    embedding: int
     end: int
     parameters: int
     classifier: bool
@@ -245,10 +261,12 @@ class _Tensors:
 def _tensors(reader: _Reader, count: int, alignment: int) -> _Tensors:
     if alignment <= 0 or alignment > 1 << 20:
         raise _FormatError(f"its alignment of {alignment:,} bytes makes no sense")
-    total = last = parameters = 0
+    total = last = parameters = output = embedding = 0
+    layers: dict[int, int] = {}
     classifier = False
     for _ in range(count):
-        classifier = reader.string().startswith("cls.") or classifier
+        name = reader.string()
+        classifier = name.startswith("cls.") or classifier
         dimensions = int(reader.unpack(U32))
         if not 1 <= dimensions <= 4:
             raise _FormatError(f"a tensor has {dimensions:,} dimensions")
@@ -260,10 +278,24 @@ def _tensors(reader: _Reader, count: int, alignment: int) -> _Tensors:
         block, block_bytes = BLOCKS.get(kind, (1, 0))
         length = elements // block * block_bytes
         total += length
+        if layer := LAYER.match(name):
+            layers[int(layer[1])] = layers.get(int(layer[1]), 0) + length
+        elif name.startswith(("output", "cls")):
+            output += length
+        elif name == "token_embd.weight":
+            embedding = length
         parameters += elements
         last = max(last, offset + length)
     start = -(-reader.at // alignment) * alignment
-    return _Tensors(total, start + last, parameters, classifier)
+    return _Tensors(
+        bytes=total,
+        layers=tuple(layers[number] for number in sorted(layers)),
+        output=output,
+        embedding=embedding,
+        end=start + last,
+        parameters=parameters,
+        classifier=classifier,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,6 +313,11 @@ class _Said:
         if isinstance(value, list):
             value = max(value, default=default)
         return int(value) if isinstance(value, int) and value >= 0 else default
+
+    def total(self, key: str, count: int, default: int) -> int:
+        """The sum of a list of `count` numbers, or `count` times the one number."""
+        value = self.values.get(key)
+        return sum(max(0, each) for each in value) if isinstance(value, list) else count * self.integer(key, default)
 
 
 def _compose(path: Path, size: int, architecture: str, said: _Said, found: _Tensors) -> Header:
@@ -300,6 +337,9 @@ def _compose(path: Path, size: int, architecture: str, said: _Said, found: _Tens
         embedding_length=embedding,
         heads=heads,
         kv_heads=own("attention.head_count_kv", heads),
+        kv_heads_total=said.total(f"{architecture}.attention.head_count_kv", own("block_count"), heads),
+        feed_forward=own("expert_feed_forward_length") or own("feed_forward_length"),
+        experts_used=own("expert_used_count"),
         head_dim_key=own("attention.key_length", head_dim),
         head_dim_value=own("attention.value_length", head_dim),
         vocab_size=tokens if isinstance(tokens, int) else own("vocab_size"),
@@ -307,6 +347,9 @@ def _compose(path: Path, size: int, architecture: str, said: _Said, found: _Tens
         quantization=FILE_TYPES.get(said.integer("general.file_type", -1), "mixed"),
         chat_template=said.text("tokenizer.chat_template") or None,
         tensor_bytes=found.bytes,
+        layer_bytes=found.layers,
+        output_bytes=found.output,
+        embedding_bytes=found.embedding,
         parameters=found.parameters,
         is_reranker=pooling == "rank" or found.classifier,
         is_encoder=architecture in ENCODERS,

@@ -1,27 +1,21 @@
-"""RAM and VRAM as they are now, and an estimate of what a model will take. All in bytes."""
+"""RAM and VRAM as they are now, in bytes."""
 
 from __future__ import annotations
 
 import ctypes
-from dataclasses import dataclass
+import re
+import resource
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psutil
 
-if TYPE_CHECKING:
-    from core.gguf import Header
-
-GPU_KINDS = (1, 2)
-"""GPU and integrated GPU; ggml-backend.h, enum ggml_backend_dev_type."""
+GPU, INTEGRATED_GPU = 1, 2
+"""ggml-backend.h, enum ggml_backend_dev_type."""
 GPU_LIBRARIES = ("cuda", "metal", "vulkan", "hip", "sycl", "musa", "cann", "opencl")
-MAX_UBATCH = 512
-OVERHEAD = 24 * 1024**2
-"""What a context takes beside its buffers: batches, samplers, the vocabulary."""
-KV_BYTES = 2
-"""A value of the KV cache is an f16."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,41 +25,50 @@ class RamReading:
     total: int
     available: int
     process_rss: int
+    process_file: int
+    """The part of `process_rss` that is backed by files, such as mapped weights: it can be dropped and read again."""
+    pressure: float | None
+    """Per cent of the last ten seconds in which something waited for memory (Linux PSI); None where nobody counts."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceReading:
     """An accelerator's memory now."""
 
+    id: str
+    """As llama.cpp calls it: CUDA0."""
     name: str
     total: int
     free: int
-
-
-@dataclass(frozen=True, slots=True)
-class Footprint:
-    """What a loaded model is expected to take, by part, and where."""
-
-    weights: int
-    kv_cache: int
-    compute: int
-    overhead: int
-    ram: int
-    vram: int
-
-    @property
-    def total(self) -> int:
-        return self.weights + self.kv_cache + self.compute + self.overhead
+    unified: bool
+    """Whether its memory is the machine's RAM, as Apple's is: what it takes is missing there too."""
 
 
 def read_ram() -> RamReading:
-    """RAM as psutil reads it, or the cgroup's limit where that is lower. Cheap; loads nothing."""
+    """RAM as psutil reads it, or what a cgroup or a limit of this process (ulimit) leaves. Cheap; loads nothing."""
     machine = psutil.virtual_memory()
     total, available = machine.total, machine.available
     for limit, used in _cgroups(Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")):
         total = min(total, limit)
         available = min(available, max(0, limit - used))
-    return RamReading(total, available, psutil.Process().memory_info().rss)
+    process = psutil.Process().memory_info()
+    for limit, used in _own_limits(process):
+        available = min(available, max(0, limit - used))
+    return RamReading(total, available, process.rss, getattr(process, "shared", 0), _pressure(PRESSURE))
+
+
+def _own_limits(process: Any) -> list[tuple[int, int]]:
+    """Limit and use of what this process may allocate, where it is limited."""
+    limits = [
+        (resource.getrlimit(resource.RLIMIT_AS)[0], process.vms),
+        (resource.getrlimit(resource.RLIMIT_DATA)[0], getattr(process, "data", 0)),
+    ]
+    return [(limit, used) for limit, used in limits if limit != resource.RLIM_INFINITY]
+
+
+def _pressure(file: Path) -> float | None:
+    found = re.search(r"^some avg10=([\d.]+)", _text(file))
+    return float(found[1]) if found else None
 
 
 def _cgroups(root: Path, membership: Path) -> list[tuple[int, int]]:
@@ -88,6 +91,7 @@ def _cgroups(root: Path, membership: Path) -> list[tuple[int, int]]:
     return found
 
 
+PRESSURE = Path("/proc/pressure/memory")
 V2 = ("memory.max", "memory.current", "inactive_file")
 V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
 
@@ -120,12 +124,15 @@ def read_devices() -> tuple[DeviceReading, ...]:
     readings: list[DeviceReading] = []
     for index in range(library.ggml_backend_dev_count()):
         device = library.ggml_backend_dev_get(index)
-        if library.ggml_backend_dev_type(device) not in GPU_KINDS:
+        kind = library.ggml_backend_dev_type(device)
+        if kind not in (GPU, INTEGRATED_GPU):
             continue
         free, total = ctypes.c_size_t(), ctypes.c_size_t()
         library.ggml_backend_dev_memory(device, ctypes.byref(free), ctypes.byref(total))
+        id_ = library.ggml_backend_dev_name(device).decode("utf-8", "replace")
         name = library.ggml_backend_dev_description(device).decode("utf-8", "replace")
-        readings.append(DeviceReading(name, total.value, free.value))
+        unified = kind == INTEGRATED_GPU or id_.startswith("Metal")
+        readings.append(DeviceReading(id_, name, total.value, free.value, unified))
     return _with_nvml(tuple(readings))
 
 
@@ -135,8 +142,9 @@ def _typed(library: Any) -> Any:
     library.ggml_backend_dev_get.restype = ctypes.c_void_p
     library.ggml_backend_dev_get.argtypes = [ctypes.c_size_t]
     library.ggml_backend_dev_type.argtypes = [ctypes.c_void_p]
-    library.ggml_backend_dev_description.argtypes = [ctypes.c_void_p]
-    library.ggml_backend_dev_description.restype = ctypes.c_char_p
+    for text in (library.ggml_backend_dev_name, library.ggml_backend_dev_description):
+        text.argtypes = [ctypes.c_void_p]
+        text.restype = ctypes.c_char_p
     size = ctypes.POINTER(ctypes.c_size_t)
     library.ggml_backend_dev_memory.argtypes = [ctypes.c_void_p, size, size]
     library.ggml_backend_dev_memory.restype = None
@@ -147,9 +155,7 @@ def _with_nvml(readings: tuple[DeviceReading, ...]) -> tuple[DeviceReading, ...]
     if not readings:
         return readings
     free = dict(_nvml())
-    return tuple(
-        DeviceReading(each.name, each.total, min(each.free, free.get(each.name, each.free))) for each in readings
-    )
+    return tuple(replace(each, free=min(each.free, free.get(each.name, each.free))) for each in readings)
 
 
 def _nvml() -> list[tuple[str, int]]:
@@ -179,39 +185,3 @@ def has_accelerator() -> bool:
     folder = Path(next(iter(found.submodule_search_locations))) / "lib"
     built_for = {kind for kind in GPU_LIBRARIES if any(folder.glob(f"*ggml-{kind}*"))}
     return bool(_nvml()) if built_for == {"cuda"} else bool(built_for)
-
-
-def footprint(
-    header: Header, *, context_length: int, gpu_layers: int, batch: int, offload: bool | None = None
-) -> Footprint:
-    """Estimate what a model takes, from its header alone.
-
-    KV cache: 2 · layers · kv_heads · head_dim · context · 2 bytes (f16); encoders have none. The compute buffer is
-    that of attention without flash attention, heads · ubatch · context f32 scores, or of the logits where they are
-    larger, and some activations (llama.cpp, llm_graph_context::build_attn_mha). `gpu_layers` of all layers are in
-    VRAM, -1 is all; with `offload` False, or where this machine has no accelerator, none.
-    """
-    whole = header.is_encoder or header.pooling is not None or header.is_reranker
-    ubatch = context_length if whole else min(batch, MAX_UBATCH, context_length)
-    head_dims = header.head_dim_key + header.head_dim_value
-    kv_cache = 0 if header.is_encoder else header.layers * header.kv_heads * head_dims * context_length * KV_BYTES
-    scores = header.heads * context_length
-    logits = 0 if whole else header.vocab_size
-    compute = ubatch * 4 * (max(scores, logits) + 8 * header.embedding_length)
-    share = _share(header.layers, gpu_layers, has_accelerator() if offload is None else offload)
-    moved = round((header.tensor_bytes + kv_cache) * share)
-    stays = header.tensor_bytes + kv_cache - moved
-    return Footprint(
-        weights=header.tensor_bytes,
-        kv_cache=kv_cache,
-        compute=compute,
-        overhead=OVERHEAD,
-        ram=stays + OVERHEAD + (compute if share < 1 else 0),
-        vram=moved + (compute if share > 0 else 0),
-    )
-
-
-def _share(layers: int, gpu_layers: int, offload: bool) -> float:
-    if not offload or not layers:
-        return 0.0
-    return 1.0 if gpu_layers < 0 else min(1.0, gpu_layers / layers)

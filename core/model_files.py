@@ -13,7 +13,7 @@ from core import starter
 from core.downloads import RECOMMENDED, fetch
 from core.errors import CharlieError, ModelFileError, SettingsError
 from core.gguf import Header, read_header
-from core.settings import EmbeddingSettings, Role, RoleSettings, Settings
+from core.settings import EmbeddingSettings, KvType, Role, RoleSettings, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +28,7 @@ __all__ = [
     "available",
     "check_role",
     "describe",
+    "describe_spec",
     "locate",
     "pull",
     "resolve",
@@ -37,7 +38,9 @@ __all__ = [
 
 DEFAULT_CONTEXT = 4096
 DEFAULT_ENCODER_CONTEXT = 1024
-"""An encoder's memory grows with the square of its context, and entries are split anyway."""
+"""An encoder's memory grows with its context, and entries are split anyway."""
+LEAST_CONTEXT = 2048
+"""With `context_length = "auto"`, a model that has no room for this many tokens is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,44 +53,65 @@ class ModelSpec:
     header: Header
     starter: bool
     context_length: int
-    """Tokens."""
+    """Tokens; the most that is wanted where the settings leave it to the plan."""
+    least_context: int
+    """Below this many tokens it is not loaded; the same as `context_length` where that is set."""
     gpu_layers: int
-    """Layers to offload; -1 is all."""
+    """Layers to offload, the output counted as one; the most that is wanted."""
+    least_gpu_layers: int
     threads: int
     batch: int
     """Tokens evaluated in one prefill step."""
+    kv_type: KvType
+    mmap: bool
     pooling: str | None
 
 
-def resolve(settings: Settings, paths: Paths, role: Role) -> ModelSpec:
+def resolve(settings: Settings, paths: Paths, role: Role, file: Path | None = None) -> ModelSpec:
     """What is configured for a role: its file, or the starter model, which is built if it is not there yet.
+
+    With `file`, what it would be with that file in its place.
 
     Raises ModelFileError for a file that cannot be used in the role, SettingsError for a context that the
     model does not have.
     """
     configured = settings.role(role)
-    path = locate(paths, configured.file) if configured.file else starter.ensure(paths.starter)[role]
+    file = file or configured.file
+    path = locate(paths, file) if file else starter.ensure(paths.starter)[role]
     header = read_header(path)
     check_role(header, role)
+    return spec_for(configured, header, role)
+
+
+def spec_for(configured: RoleSettings, header: Header, role: Role) -> ModelSpec:
+    """A model file with the settings of a role. Raises SettingsError for a context that it does not have."""
     own = header.context_length or DEFAULT_CONTEXT
-    if configured.context_length is not None and configured.context_length > own:
+    wanted = configured.context_length
+    if isinstance(wanted, int) and wanted > own:
         raise SettingsError(
-            f"The setting {role}.context_length = {configured.context_length:,} is more than the {own:,} tokens "
-            f"that {path.name} was made for.",
+            f"The setting {role}.context_length = {wanted:,} is more than the {own:,} tokens "
+            f"that {header.path.name} was made for.",
             f"Set it to {own} or less, or take it out.",
         )
     usual = DEFAULT_CONTEXT if role is Role.INSTRUCT else DEFAULT_ENCODER_CONTEXT
+    context = own if wanted == "auto" else wanted or min(own, usual)
+    every = header.layers + 1
+    layers = every if configured.gpu_layers in ("auto", -1) else min(int(configured.gpu_layers), every)
     return ModelSpec(
         role=role,
-        path=path,
+        path=header.path,
         name=header.name,
         header=header,
         starter=header.starter,
-        context_length=configured.context_length or min(own, usual),
-        gpu_layers=configured.gpu_layers,
+        context_length=context,
+        least_context=min(own, LEAST_CONTEXT) if wanted == "auto" else context,
+        gpu_layers=layers,
+        least_gpu_layers=0 if configured.gpu_layers == "auto" else layers,
         # A starter's layers are so small that a second thread would only wait for the first.
         threads=configured.threads or (1 if header.starter else os.cpu_count() or 1),
         batch=configured.batch,
+        kv_type=configured.kv_type,
+        mmap=configured.mmap,
         pooling=_pooling(configured, header),
     )
 
@@ -115,6 +139,14 @@ def describe(header: Header) -> str:
     if header.is_encoder or header.pooling is not None:
         return "an embedding model"
     return "a generating model"
+
+
+def describe_spec(header: Header) -> ModelSpec:
+    """A model file with the usual settings, in the role that it can have."""
+    if header.is_reranker:
+        return spec_for(RoleSettings(), header, Role.RERANKER)
+    encoder = header.is_encoder or header.pooling is not None
+    return spec_for(RoleSettings(), header, Role.EMBEDDING if encoder else Role.INSTRUCT)
 
 
 def check_role(header: Header, role: Role) -> None:

@@ -32,6 +32,9 @@ class Role(StrEnum):
     RERANKER = "reranker"
 
 
+KvType = Literal["f16", "q8_0", "q4_0"]
+
+
 class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -52,12 +55,17 @@ class RoleSettings(Section):
     """One role's model. Unset means: the starter model, its own context (at most 4,096 tokens), every core."""
 
     file: Path | None = None
-    context_length: Annotated[int, Field(ge=64)] | None = None
-    gpu_layers: Annotated[int, Field(ge=-1)] = -1
-    """Layers to offload; -1 is all of them."""
+    context_length: Annotated[int, Field(ge=64)] | Literal["auto"] | None = None
+    """Tokens; "auto" is as many as fit, up to what the model was made for."""
+    gpu_layers: Annotated[int, Field(ge=-1)] | Literal["auto"] = "auto"
+    """Layers to offload; -1 is all of them, "auto" as many as fit."""
     threads: Annotated[int, Field(ge=1)] | None = None
     batch: Annotated[int, Field(ge=32)] = 512
     """Tokens evaluated in one prefill step."""
+    kv_type: KvType = "f16"
+    """What the KV cache is stored as: q8_0 takes half as much as f16, q4_0 a quarter."""
+    mmap: bool = True
+    """Map the weights from the file, or read them into memory of their own."""
 
 
 class InstructSettings(RoleSettings):
@@ -197,8 +205,8 @@ def _refuse_unknown_variables() -> None:
 
 
 def _explain(error: ValidationError, arguments: dict[str, Any], paths: Paths) -> SettingsError:
-    first = error.errors(include_url=False)[0]
-    keys = [str(part) for part in first["loc"]]
+    first, *more = error.errors(include_url=False)
+    keys = _keys(first["loc"])
     key = ".".join(keys)
     # A variable may hold a whole section, as JSON.
     variables = (ENV_PREFIX + "__".join(keys[:length]).upper() for length in range(len(keys), 0, -1))
@@ -213,8 +221,30 @@ def _explain(error: ValidationError, arguments: dict[str, Any], paths: Paths) ->
         what = f"The setting {key} = {first['input']!r} in {place} is unknown."
     else:
         why = first["msg"].removeprefix("Value error, ")
+        # A number or a word: each of the two says why it cannot be.
+        words = [
+            each["ctx"]["expected"] for each in more if each["type"] == "literal_error" and _keys(each["loc"]) == keys
+        ]
+        why = ", or ".join([why, *words])
         what = f"The setting {key} = {first['input']!r} in {place} cannot be used: {why}."
     return SettingsError(what, HINT)
+
+
+def _keys(loc: tuple[int | str, ...]) -> list[str]:
+    """The place of an error without what pydantic adds to it for each kind that a value could have been."""
+    keys: list[str] = []
+    section: type[BaseModel] | None = Settings
+    for part in map(str, loc):
+        keys.append(part)
+        field = section.model_fields.get(part) if section else None
+        kind = field.annotation if field else None
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            section = kind
+        elif section is None or kind != dict[str, str]:
+            break
+        else:
+            section = None
+    return keys
 
 
 def _holds(values: Any, keys: list[str]) -> bool:

@@ -8,7 +8,7 @@ import math
 import random
 import sys
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -134,6 +134,8 @@ def _optimize(task: Task, options: Options, file: Path | None) -> None:
     from core.model_files import resolve
 
     spec = resolve(settings, paths, Role.INSTRUCT)
+    # There is no plan here that would find the largest context: examples are short.
+    spec = replace(spec, context_length=spec.least_context)
     quarter = len(rows) // 4
     sizes = f"{len(rows) - 2 * quarter} to train, {quarter} to validate, {quarter} to test"
     print(f"{task.optimizer} on {task.name}: {sizes}; model {spec.path}", file=sys.stderr)

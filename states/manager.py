@@ -14,15 +14,20 @@ import redis
 from transitions import EventData, Machine
 
 from core import engine
-from core.errors import CancelledError, CharlieError
-from core.events import LoadProgress, Memory, Snapshot, StateChanged, WorkerUp
-from core.memory import Footprint, footprint
+from core.errors import CancelledError, CharlieError, MemoryRefusedError, OutOfMemoryError
+from core.events import LoadProgress, Memory, Planned, Receipt, Snapshot, StateChanged, WorkerUp
+from core.footprint import Footprint
+from core.ledger import Ledger
 from core.model_files import ModelSpec, resolve
 from core.settings import Role, Settings, SettingsFile
 from states.lifecycle import Phase, declared
-from states.room import await_return, fits, read_memory, refuse
+from states.plan import Plan, Warm, fits, gib
+from states.planner import Planner, given_back, smaller, stamp_of
+from states.room import await_return, read_memory, taken, trim
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from core.bus import Bus
     from core.embedder import EmbeddingModel
     from core.instruct import InstructModel
@@ -40,13 +45,14 @@ def never() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """The registry's record of a loaded model: the stamp of its file, and the readings before and after its load."""
+    """The registry's record of a loaded model: what was wanted, what the plan made of it, the stamp of its file."""
 
+    wanted: ModelSpec
     spec: ModelSpec
     stamp: tuple[int, int]
     model: engine.Model
     before: Memory
-    after: Memory
+    """Read before the load."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +80,7 @@ class ModelManager:
         self._bus = bus
         self._registry: dict[Role, Loaded] = {}
         self._known: dict[Role, Known] = {}
+        self._planner = Planner(Ledger(bus.redis))
         self._leases = 0
         self._outbox: list[tuple[StateChanged, Snapshot]] = []
         self._entered = time.monotonic()
@@ -102,7 +109,7 @@ class ModelManager:
         if loaded is None:
             return False
         wanted = self._wanted(role)
-        return (loaded.spec, loaded.stamp) == (wanted, self._known[role].stamp)
+        return (loaded.wanted, loaded.stamp) == (wanted, self._known[role].stamp)
 
     @overload
     def lease(
@@ -139,15 +146,38 @@ class ModelManager:
             self._leases -= 1
             self.last_used = time.monotonic()
 
+    def plan(self, role: Role, file: Path | None = None) -> Plan:
+        """What loading a role's model, or another file in its place, would need and do now. Loads nothing."""
+        spec = resolve(self.settings, self._paths, role, file) if file else self._wanted(role)
+        return self._planner.plan(spec, self.settings.memory, self._warm())
+
+    def short_of_memory(self, now: Memory) -> str:
+        """Why an idle model is to go though no other is wanted: free memory is under a reserve. Empty when it is not.
+
+        It only reads, so any thread may call it.
+        """
+        loaded = next(iter(tuple(self._registry.values())), None)
+        if loaded is None or self.state is not Phase.WARM or self._leases:
+            return ""
+        reserve = self.settings.memory
+        if now.available < reserve.ram_reserve:
+            return f"free memory fell under the reserve ({gib(now.available)} of {gib(reserve.ram_reserve)})"
+        used = taken(loaded.before, now).devices
+        for device in now.devices:
+            if used.get(device.id) and device.free < reserve.vram_reserve:
+                return f"free memory of {device.name} fell under the reserve ({gib(device.free)})"
+        return ""
+
     def unload_model(self, reason: str) -> bool:
         """Unload what is warm; False when nothing was. Raises CharlieError while it is leased."""
         if self.state is not Phase.WARM:
             return False
         (loaded,) = self._registry.values()
-        before = read_memory()
+        before, began = read_memory(), time.monotonic()
         if not self._fire("unload", loaded.spec, reason):
             raise CharlieError("The model is in use.", "Wait for the reply, or stop it first.")
-        spec, taken = loaded.spec, (loaded.before, loaded.after)
+        self._planner.record(loaded.spec, loaded.before, before)
+        spec, expected = loaded.spec, taken(loaded.before, before).total
         failure, after = "", None
         try:
             loaded.model.close()
@@ -157,12 +187,16 @@ class ModelManager:
         del loaded
         self._registry.clear()
         gc.collect()
+        trim()
         try:
-            after = await_return(before, *taken)
+            after = await_return(before, expected)
         except Exception as error:
             log.exception("The memory could not be read after %s was closed.", spec.name)
             failure = failure or f"reading the memory failed: {error}"
         self._fire("unload_failed" if failure else "unloaded", spec, failure or reason, before, after)
+        if after is not None:
+            back, seconds = taken(after, before).total, round(time.monotonic() - began, 4)
+            self._tell(Receipt(spec.role.value, spec.name, before, after, expected, back, seconds))
         return True
 
     def arrive(self, up: WorkerUp) -> None:
@@ -183,31 +217,76 @@ class ModelManager:
             self._bus.amend(self.snapshot)
 
     def _swap(self, spec: ModelSpec, cancelled: Callable[[], bool]) -> None:
-        need = footprint(spec.header, context_length=spec.context_length, gpu_layers=spec.gpu_layers, batch=spec.batch)
-        for loaded in self._registry.values():
-            given_back = max(loaded.after.process_rss - loaded.before.process_rss, 0)
-            now = read_memory()
-            if not fits(need, now, self.settings.memory, given_back):
-                # It cannot fit even alone, so what is warm stays warm.
-                raise refuse(spec, need, now, self.settings.memory)
-        self.unload_model(f"{spec.role} is wanted")
-        self._load(spec, need, cancelled)
+        """Plan, unload what is warm, load; once more and smaller when memory ran out all the same.
 
-    def _load(self, spec: ModelSpec, need: Footprint, cancelled: Callable[[], bool]) -> None:
-        before, stamp = read_memory(), _stamp(spec)
-        if not self._fire("load", spec, "", before, need=need):
-            raise refuse(spec, need, before, self.settings.memory)
+        What is warm stays so when it is clear beforehand that the wanted one cannot fit even alone.
+        """
+        plan = self._announced(self._planner.plan(spec, self.settings.memory, self._warm()))
+        if self.unload_model(f"{spec.role} is wanted"):
+            # With what is really free now: not all may have come back.
+            again = self._planner.plan(spec, self.settings.memory)
+            plan = again if again.spec == plan.spec and again.fits else self._announced(again)
+        try:
+            self._load(spec, plan, cancelled)
+        except OutOfMemoryError as error:
+            self._retry(spec, plan, error, cancelled)
+
+    def _retry(self, spec: ModelSpec, plan: Plan, error: OutOfMemoryError, cancelled: Callable[[], bool]) -> None:
+        reduced = smaller(spec, plan.spec)
+        if reduced is None:
+            raise MemoryRefusedError(error.message, error.hint) from error
+        log.warning("%s It is tried once more with less.", error.message)
+        plan = self._announced(self._planner.plan(reduced, self.settings.memory))
+        try:
+            self._load(spec, plan, cancelled)
+        except OutOfMemoryError as again:
+            raise MemoryRefusedError(again.message, again.hint) from again
+
+    def _announced(self, plan: Plan) -> Plan:
+        """Publish a plan. Raises MemoryRefusedError for one that does not fit."""
+        spec = plan.spec
+        self._tell(
+            Planned(
+                spec.role.value, spec.name, plan.fits, plan.needed, plan.available, plan.unload,
+                spec.gpu_layers, spec.context_length, plan.reason,
+            )
+        )  # fmt: skip
+        if not plan.fits:
+            raise MemoryRefusedError(plan.reason, plan.hint)
+        return plan
+
+    def _warm(self) -> Warm | None:
+        """What would come back if the warm model were unloaded now."""
+        loaded = next(iter(self._registry.values()), None)
+        return given_back(loaded.spec, loaded.before, read_memory()) if loaded else None
+
+    def _load(self, wanted: ModelSpec, plan: Plan, cancelled: Callable[[], bool]) -> None:
+        spec = plan.spec
+        before, stamp = read_memory(), stamp_of(spec)
+        if not self._fire("load", spec, "", before, need=plan.need):
+            # Another program was quicker: what is free has shrunk since the plan was made.
+            self._announced(self._planner.plan(wanted, self.settings.memory))
+            raise MemoryRefusedError(f"{spec.name} does not fit any more.", "Try it again.")
         try:
             if cancelled():
                 raise CancelledError  # noqa: TRY301  # it ends the load like any other failure
             model = engine.load(spec, on_progress=self._progress(spec), cancelled=cancelled)
-            loaded = Loaded(spec, stamp, model, before, read_memory())
+            loaded, after = Loaded(wanted, spec, stamp, model, before), read_memory()
         except BaseException as error:
             gc.collect()
+            trim()
             self._fire("load_failed", spec, str(error), before)
             raise
         self._registry[spec.role] = loaded
-        self._fire("loaded", spec, "", before, loaded.after)
+        self._fire("loaded", spec, "", before, after)
+        self._planner.record(spec, before, after)
+
+    def _tell(self, event: Planned | Receipt) -> None:
+        """Publish what is good to know; that it cannot be sent is no reason to stop."""
+        try:
+            self._bus.publish(event)
+        except redis.RedisError:
+            log.exception("An event could not be published: %s", event)
 
     def _progress(self, spec: ModelSpec) -> Callable[[float], None]:
         sent = 0.0
@@ -225,10 +304,10 @@ class ModelManager:
     def _wanted(self, role: Role) -> ModelSpec:
         configured = self.settings.role(role)
         known = self._known.get(role)
-        if known and known.configured == configured and known.stamp == _stamp(known.spec):
+        if known and known.configured == configured and known.stamp == stamp_of(known.spec):
             return known.spec
         spec = resolve(self.settings, self._paths, role)
-        self._known[role] = Known(configured, _stamp(spec), spec)
+        self._known[role] = Known(configured, stamp_of(spec), spec)
         return spec
 
     # The machine's guards and its one callback.
@@ -298,11 +377,3 @@ class ModelManager:
                 log.exception("A transition could not be published yet.")
                 return
             self._outbox.pop(0)
-
-
-def _stamp(spec: ModelSpec) -> tuple[int, int]:
-    try:
-        stat = spec.path.stat()
-    except OSError:
-        return 0, 0
-    return stat.st_mtime_ns, stat.st_size

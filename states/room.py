@@ -1,76 +1,58 @@
-"""Whether there is room for a model, the sentence when there is not, and whether memory has come back."""
+"""The memory as it is now, and whether it has come back after an unload."""
 
 from __future__ import annotations
 
+import ctypes
 import time
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
-from core.errors import MemoryRefusedError
-from core.events import Device, Memory
-from core.memory import Footprint, read_devices, read_ram
-
-if TYPE_CHECKING:
-    from core.model_files import ModelSpec
-    from core.settings import MemorySettings
+from core.events import BACK_SHARE, NOISE, Device, Memory
+from core.memory import read_devices, read_ram
 
 BACK_SECONDS = 5.0
-BACK_SHARE = 0.75
-"""After an unload this share of what the load took is waited for."""
-NOISE = 32 * 1024**2
-"""Bytes; a model that took less than this cannot be told from the allocator's own reserves."""
-GIB = 1024**3
+"""How long an unload waits for the memory to come back."""
 
 
 def read_memory() -> Memory:
     """RAM and VRAM now. Loads llama.cpp, whose devices it reads."""
     ram = read_ram()
-    devices = tuple(Device(device.name, device.total, device.free) for device in read_devices())
-    return Memory(ram.total, ram.available, ram.process_rss, devices)
+    devices = tuple(Device(each.name, each.total, each.free, each.id, each.unified) for each in read_devices())
+    return Memory(ram.total, ram.available, ram.process_rss, devices, ram.process_file, ram.pressure)
 
 
-def fits(need: Footprint, now: Memory, reserve: MemorySettings, given_back: int = 0) -> bool:
-    """Whether `need` fits into what is free now less the reserves, once `given_back` bytes of RAM are free too."""
-    if need.ram > now.available + given_back - reserve.ram_reserve:
-        return False
-    return need.vram <= _free_vram(now, reserve)
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Bytes that this process took between two readings: RAM of its own, file pages mapped in, and of each device."""
+
+    own: int
+    mapped: int
+    devices: dict[str, int]
+
+    @property
+    def total(self) -> int:
+        return self.own + self.mapped + sum(self.devices.values())
 
 
-def _free_vram(now: Memory, reserve: MemorySettings) -> int:
-    return sum(max(device.free - reserve.vram_reserve, 0) for device in now.devices) if now.devices else 0
+def taken(before: Memory, after: Memory) -> Taken:
+    """What was taken from one reading to the other; what came back meanwhile counts as nothing taken."""
+    own = (after.process_rss - after.process_file) - (before.process_rss - before.process_file)
+    free = {each.id: each.free for each in after.devices}
+    devices = {each.id: max(0, each.free - free.get(each.id, each.free)) for each in before.devices}
+    return Taken(max(0, own), max(0, after.process_file - before.process_file), devices)
 
 
-def refuse(spec: ModelSpec, need: Footprint, now: Memory, reserve: MemorySettings) -> MemoryRefusedError:
-    """The refusal, with every number."""
-    sentence = (
-        f"{spec.name} does not fit: it needs {_gib(need.ram)} of RAM, and of {_gib(now.available)} available "
-        f"{_gib(reserve.ram_reserve)} are kept free"
-    )
-    if need.vram:
-        sentence += f"; it needs {_gib(need.vram)} of VRAM, and {_gib(_free_vram(now, reserve))} are free"
-    return MemoryRefusedError(
-        sentence + ".",
-        f"Close other programs, lower {spec.role}.context_length (now {spec.context_length:,}), "
-        f"or choose a smaller model with `charlie models use {spec.role} FILE`.",
-    )
+def trim() -> None:
+    """Have the allocator hand back what was freed: glibc keeps freed buffers of up to 32 MB for later."""
+    library = ctypes.CDLL(None)
+    if hasattr(library, "malloc_trim"):
+        library.malloc_trim(0)
 
 
-def await_return(now: Memory, before_load: Memory, after_load: Memory) -> Memory:
-    """Wait until most of what a load took is back, at most BACK_SECONDS; returns the last reading."""
-    taken = after_load.process_rss - before_load.process_rss
-    taken_vram = _vram_free(before_load) - _vram_free(after_load)
+def await_return(now: Memory, expected: int) -> Memory:
+    """Wait until most of `expected` bytes are back, at most BACK_SECONDS; returns the last reading."""
     deadline = time.monotonic() + BACK_SECONDS
     while True:
         reading = read_memory()
-        ram_back = taken < NOISE or now.process_rss - reading.process_rss >= BACK_SHARE * taken
-        vram_back = taken_vram < NOISE or _vram_free(reading) - _vram_free(now) >= BACK_SHARE * taken_vram
-        if (ram_back and vram_back) or time.monotonic() > deadline:
+        if expected < NOISE or taken(reading, now).total >= BACK_SHARE * expected or time.monotonic() > deadline:
             return reading
         time.sleep(0.02)
-
-
-def _vram_free(reading: Memory) -> int:
-    return sum(device.free for device in reading.devices)
-
-
-def _gib(size: int) -> str:
-    return f"{size / GIB:.2f} GB"

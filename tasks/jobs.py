@@ -32,6 +32,7 @@ class JobKind(StrEnum):
     ASK = "ask_journal"
     WARM = "warm"
     UNLOAD = "unload"
+    PLAN = "plan"
 
 
 class JobState(StrEnum):

@@ -1,7 +1,8 @@
-"""The model tasks: warm a role, unload what is warm."""
+"""The model tasks: warm a role, unload what is warm, say what a load would need."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from core.settings import Role
@@ -26,3 +27,31 @@ def unload(tools: Tools, job: Job) -> dict[str, Any]:
     """Unload the warm model, if there is one."""
     tools.begin(job)
     return {"unloaded": tools.manager.unload_model("asked for")}
+
+
+def plan(tools: Tools, job: Job) -> dict[str, Any]:
+    """What loading a role's model, or `file` in its place, would need and do now. Bytes by device; loads nothing."""
+    tools.begin(job)
+    file = job.args.get("file")
+    made = tools.manager.plan(Role(job.args["role"]), Path(file) if file else None)
+    spec, need = made.spec, made.need
+    return {
+        "role": spec.role.value,
+        "model": spec.name,
+        "file": str(spec.path),
+        "fits": made.fits,
+        "needed": made.needed,
+        "available": made.available,
+        "unload": list(made.unload),
+        "gpu_layers": spec.gpu_layers,
+        "layers": spec.header.layers + 1,
+        "context": spec.context_length,
+        "reason": made.reason,
+        "hint": made.hint,
+        "parts": {
+            "weights": need.weights,
+            "kv_cache": need.kv_cache,
+            "compute": need.compute,
+            "overhead": need.overhead,
+        },
+    }

@@ -16,6 +16,7 @@ from core.database import await_writable, explain, refuses_writes
 from core.errors import CancelledError, CharlieError, NotFoundError
 from core.events import QueueChanged
 from core.library import EntryState, MessageState, StoredMessage
+from states.room import read_memory
 from tasks import chat, journal, models
 from tasks.jobs import TAKEN, UNENDED, Ended, Job, JobKind, JobState
 from tasks.queue import Queue, job_ids, make_queue, put_back, schedule_eviction
@@ -23,6 +24,7 @@ from tasks.queue import Queue, job_ids, make_queue, put_back, schedule_eviction
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from core.events import Memory
     from tasks.tools import Tools
 
 log = logging.getLogger(__name__)
@@ -106,6 +108,8 @@ class Runner:
                 return models.warm(self._tools, job)
             case JobKind.UNLOAD:
                 return models.unload(self._tools, job)
+            case JobKind.PLAN:
+                return models.plan(self._tools, job)
         assert_never(job.kind)
 
     # Stopping a job. These four may be called from other threads: they only set flags.
@@ -149,18 +153,32 @@ class Runner:
     # Idle eviction.
 
     def evict(self) -> None:
-        """Unload what nobody has used for `keep_alive` seconds; what was used since is looked at again later."""
+        """Unload what nobody has used for `keep_alive` seconds, or whose memory others need.
+
+        What was used since is looked at again later.
+        """
         try:
-            keep_alive = self._tools.manager.settings.keep_alive
-            idle = time.monotonic() - self._tools.manager.last_used
+            manager = self._tools.manager
+            keep_alive = manager.settings.keep_alive
+            idle = time.monotonic() - manager.last_used
             if keep_alive >= 0 and idle >= keep_alive - SLACK_SECONDS:
-                self._tools.manager.unload_model(f"idle for {idle:.0f} s")
+                manager.unload_model(f"idle for {idle:.0f} s")
+            elif reason := manager.short_of_memory(read_memory()):
+                manager.unload_model(reason)
             else:
                 self._plan_eviction()
         except redis.RedisError as error:
             if not refuses_writes(error):
                 _end(error)
             log.warning("The model stays warm while the database cannot write. %s", error)
+
+    def relieve(self, now: Memory) -> None:
+        """Have `evict` take its turn in the queue when memory runs short; any thread may call it."""
+        try:
+            if self._tools.manager.short_of_memory(now):
+                schedule_eviction(self.queue, datetime.now(UTC).replace(tzinfo=None))
+        except (CharlieError, redis.RedisError) as error:
+            log.warning("Memory is short, and an eviction could not be scheduled. %s", error)
 
     def _plan_eviction(self) -> None:
         manager = self._tools.manager

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-READ_SECONDS = 2.0
+READ_SECONDS = 1.0
 NOTICEABLE = 16 * 1024**2
 """Bytes; a smaller change of a reading is not worth an event."""
 LEAVE_SECONDS = 8.0
@@ -134,7 +134,7 @@ def _watch_cancels(text: RedisClient, runner: Runner, _: Bus) -> None:
             time.sleep(0.1)
 
 
-def _watch_memory(_: RedisClient, __: Runner, bus: Bus) -> None:
+def _watch_memory(_: RedisClient, runner: Runner, bus: Bus) -> None:
     from states.room import read_memory
 
     last = Memory()
@@ -149,6 +149,7 @@ def _watch_memory(_: RedisClient, __: Runner, bus: Bus) -> None:
                 bus.publish(MemoryRead(now))
             except redis.RedisError:
                 log.warning("A reading of the memory could not be published.")
+        runner.relieve(now)
         time.sleep(READ_SECONDS)
 
 

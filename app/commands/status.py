@@ -11,7 +11,7 @@ from app.commands.ask import AsJson
 if TYPE_CHECKING:
     from app.client import Client
     from app.commands.session import Session
-    from core.events import Event, Memory, Snapshot
+    from core.events import Event, Lasting, Memory, Snapshot
 
 
 def ps(as_json: AsJson = False) -> None:
@@ -165,35 +165,12 @@ def json_line(event: Event) -> str:
 
 
 def line(event: Event) -> str:
-    """The event in words, on one line."""
-    import time
+    """The event in words, on one line; the time stands before those that last."""
+    from time import localtime, strftime
 
-    from core.events import (
-        JobChanged,
-        JobProgress,
-        LoadProgress,
-        MemoryRead,
-        QueueChanged,
-        StateChanged,
-        WorkerLost,
-        WorkerUp,
-    )
-
-    def clock(at: float) -> str:
-        return time.strftime("%H:%M:%S", time.localtime(at))
+    from core.events import JobProgress, LoadProgress, MemoryRead, QueueChanged
 
     match event:
-        case StateChanged():
-            about = " · ".join(part for part in (event.role, event.model, event.reason) if part)
-            # How long a model was warm, or none was, is no duration of a transition.
-            elapsed = f"{event.elapsed_ms:.0f} ms" if event.source in ("loading", "unloading") else ""
-            return f"{clock(event.at)}  {event.source} → {event.to}  {event.trigger}  {elapsed}  {about}"
-        case WorkerUp():
-            return f"{clock(event.at)}  worker {event.pid} is up"
-        case WorkerLost():
-            return f"{clock(event.at)}  worker {event.pid} lost: {event.reason} ({event.attempt} of {event.attempts})"
-        case JobChanged():
-            return f"{clock(event.at)}  {event.job} {event.id}  {event.state}  {event.error}".rstrip()
         case LoadProgress():
             return f"          loading {event.role} · {event.model}  {event.fraction:.0%}"
         case JobProgress():
@@ -202,6 +179,32 @@ def line(event: Event) -> str:
             return f"          queue {event.depth}"
         case MemoryRead():
             return f"          available {event.memory.available:,} of {event.memory.total:,} bytes"
+        case _:
+            return f"{strftime('%H:%M:%S', localtime(event.at))}  {_lasting(event)}".rstrip()
+
+
+def _lasting(event: Lasting) -> str:
+    from app.output import size
+    from core.events import JobChanged, Planned, Receipt, StateChanged, WorkerLost, WorkerUp
+
+    match event:
+        case StateChanged():
+            about = " · ".join(part for part in (event.role, event.model, event.reason) if part)
+            # How long a model was warm, or none was, is no duration of a transition.
+            elapsed = f"{event.elapsed_ms:.0f} ms" if event.source in ("loading", "unloading") else ""
+            return f"{event.source} → {event.to}  {event.trigger}  {elapsed}  {about}"
+        case Planned():
+            first = f"unload {', '.join(event.unload)}, then " if event.unload else ""
+            return f"plan  {first}{event.role} · {event.model}  {event.reason}"
+        case Receipt():
+            back = f"{size(event.returned)} of {size(event.expected)} came back in {event.seconds:.2f} s"
+            return f"{'MEMORY KEPT' if event.short else 'receipt'}  {event.role} · {event.model}  {back}"
+        case WorkerUp():
+            return f"worker {event.pid} is up"
+        case WorkerLost():
+            return f"worker {event.pid} lost: {event.reason} ({event.attempt} of {event.attempts})"
+        case JobChanged():
+            return f"{event.job} {event.id}  {event.state}  {event.error}"
         case _:
             assert_never(event)
 

@@ -14,7 +14,9 @@ from core.events import (
     JobProgress,
     LoadProgress,
     MemoryRead,
+    Planned,
     QueueChanged,
+    Receipt,
     StateChanged,
     WorkerLost,
     WorkerUp,
@@ -77,7 +79,7 @@ class JobLine(Static):
                 self._show(f"the worker ended · starting it again ({attempt} of {attempts})")
             case JobChanged() | JobProgress() | LoadProgress() | StateChanged() | WorkerUp():
                 pass
-            case QueueChanged() | MemoryRead():
+            case QueueChanged() | MemoryRead() | Planned() | Receipt():
                 pass
             case _:
                 assert_never(event)

@@ -23,9 +23,13 @@ def spec_of(path: Path, role: Role, context_length: int | None = None, batch: in
         header=header,
         starter=header.starter,
         context_length=context_length or header.context_length,
-        gpu_layers=-1,
+        least_context=context_length or header.context_length,
+        gpu_layers=0,
+        least_gpu_layers=0,
         threads=1,
         batch=batch,
+        kv_type="f16",
+        mmap=True,
         pooling=header.pooling,
     )
 

@@ -1,36 +1,29 @@
 from __future__ import annotations
 
-import logging
-import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-import pytest
-
-from core.engine import load
-from core.gguf import read_header
-from core.memory import _cgroups, footprint, has_accelerator, read_devices, read_ram
-from core.settings import Role
-from tests.core.conftest import spec_of
+from core.memory import _cgroups, _pressure, has_accelerator, read_devices, read_ram
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from core.gguf import Header
-
 MIB = 1024**2
-
-
-@pytest.fixture
-def header(starters: dict[Role, Path]) -> Header:
-    return read_header(starters[Role.INSTRUCT])
 
 
 def test_ram_is_read() -> None:
     reading = read_ram()
     assert 0 < reading.process_rss < reading.total
     assert 0 < reading.available <= reading.total
+    assert 0 < reading.process_file < reading.process_rss
+
+
+def test_pressure_is_read_where_it_is_counted(tmp_path: Path) -> None:
+    file = tmp_path / "memory"
+    assert _pressure(file) is None
+    file.write_text("some avg10=12.50 avg60=3.00 avg300=1.00 total=7\nfull avg10=1.00 avg60=0 avg300=0 total=1\n")
+    assert _pressure(file) == 12.5
 
 
 def test_a_cgroup_limits(tmp_path: Path) -> None:
@@ -67,42 +60,3 @@ def test_the_interface_reads_without_llama_cpp() -> None:
         "sys.exit(any(name in sys.modules for name in ('llama_cpp', 'numpy', 'gguf', 'huggingface_hub')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-def test_the_kv_cache_by_its_formula(header: Header) -> None:
-    one = footprint(header, context_length=1024, gpu_layers=0, batch=512)
-    two = footprint(header, context_length=2048, gpu_layers=0, batch=512)
-    assert one.kv_cache == 2 * header.layers * header.kv_heads * header.head_dim * 1024 * 2
-    assert two.kv_cache == 2 * one.kv_cache
-    assert one.weights == header.tensor_bytes
-    assert one.ram == one.total
-    assert one.vram == 0
-
-
-def test_encoders_have_no_kv_cache(starters: dict[Role, Path]) -> None:
-    need = footprint(read_header(starters[Role.EMBEDDING]), context_length=512, gpu_layers=0, batch=512)
-    assert need.kv_cache == 0
-
-
-def test_layers_move_to_the_device(header: Header) -> None:
-    need = footprint(header, context_length=1024, gpu_layers=-1, batch=512, offload=True)
-    assert need.vram == need.weights + need.kv_cache + need.compute
-    assert need.ram == need.overhead
-    none = footprint(header, context_length=1024, gpu_layers=-1, batch=512, offload=False)
-    assert (none.vram, none.ram) == (0, none.total)
-
-
-@pytest.mark.parametrize("role", list(Role))
-def test_the_estimate_is_near_what_llama_cpp_allocates(
-    starters: dict[Role, Path], role: Role, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.DEBUG, "charlie.llama")
-    spec = spec_of(starters[role], role)
-    load(spec).close()
-    log = "\n".join(record.getMessage() for record in caplog.records)
-    need = footprint(spec.header, context_length=spec.context_length, gpu_layers=0, batch=spec.batch)
-    compute = float(re.findall(r"compute buffer size = +([\d.]+) MiB", log)[-1]) * MIB
-    assert 0.7 * compute < need.compute < 2 * compute
-    if role is Role.INSTRUCT:
-        kv_cache = float(re.findall(r"KV buffer size = +([\d.]+) MiB", log)[-1]) * MIB
-        assert need.kv_cache == kv_cache

@@ -7,7 +7,8 @@ from transitions import MachineError
 
 from app.client import Client
 from core.errors import CharlieError, MemoryRefusedError
-from core.memory import footprint
+from core.events import Planned
+from core.footprint import estimate
 from core.model_files import resolve
 from core.settings import Role, SettingsFile, load_settings
 from states.lifecycle import TRANSITIONS, Phase, declared
@@ -26,8 +27,7 @@ WAY = {
 
 def fire(manager: ModelManager, client: Client, trigger: str) -> bool:
     spec = resolve(load_settings(), client.paths, Role.INSTRUCT)
-    need = footprint(spec.header, context_length=spec.context_length, gpu_layers=spec.gpu_layers, batch=spec.batch)
-    return manager._fire(trigger, spec, "", before=read_memory(), need=need)
+    return manager._fire(trigger, spec, "", before=read_memory(), need=estimate(spec))
 
 
 @pytest.mark.parametrize("trigger", TRIGGERS)
@@ -78,9 +78,11 @@ def test_what_does_not_fit_is_refused_with_every_number(client: Client, monkeypa
         pytest.fail("it was leased")
     sentence = refused.value.message
     assert "starter-instruct" in sentence
-    assert sentence.count(" GB") == 3
-    assert f"{2 * total / 1024**3:.2f} GB" in sentence
-    assert "instruct.context_length" in refused.value.hint
+    assert sentence.count(" GB") == 7  # needed, its three parts, free, kept, in all
+    assert f"{2 * total / 1024**3:.2f} GB of {total / 1024**3:.2f} GB being kept" in sentence
+    assert "more RAM free" in refused.value.hint
+    (plan,) = (event for event in client.bus.history() if isinstance(event, Planned))
+    assert (plan.fits, plan.reason, plan.available) == (False, sentence, {"RAM": 0})
     assert manager.state is Phase.EMPTY
     assert manager._registry == {}
     assert client.snapshot() == before

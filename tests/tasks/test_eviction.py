@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from psutil import virtual_memory
 
 from app.client import Client
 from app.runtime import Runtime
@@ -61,3 +62,24 @@ def test_below_0_a_model_stays(home: object, monkeypatch: pytest.MonkeyPatch) ->
         assert client.snapshot().keep_alive_until is None
         assert client._queue.storage.schedule_size() == 0
         assert [event.to for event in state_changes(client.bus)] == ["loading", "warm"]
+
+
+def test_under_pressure_an_idle_model_goes(home: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With real readings: the reserve is raised above all that is free."""
+    monkeypatch.setenv("CHARLIE_KEEP_ALIVE", "-1")
+    client = Client(load_settings(), find_paths())
+    with Runtime(client):
+        events = happening(client.bus)
+        assert isinstance(next(events), Snapshot)
+        ended(client.jobs, client.warm(Role.EMBEDDING).id)
+        client.paths.config_file.write_text(f"[memory]\nram_reserve = {2 * virtual_memory().total}\n")
+        last = first(events, lambda event: isinstance(event, StateChanged) and event.trigger == "unloaded")
+        assert isinstance(last, StateChanged)
+        assert last.reason.startswith("free memory fell under the reserve (")
+        assert client.snapshot().reason == last.reason
+        assert steps(changes(client.bus)) == WARMED
+        refused = ended(client.jobs, client.warm(Role.EMBEDDING).id)
+        assert refused.state is JobState.FAILED
+        assert "starter-embedding does not fit" in refused.error
+        client.paths.config_file.unlink()
+        assert ended(client.jobs, client.warm(Role.EMBEDDING).id).state is JobState.DONE

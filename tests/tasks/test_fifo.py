@@ -18,6 +18,7 @@ LEASES = {
     JobKind.INGEST: (Role.EMBEDDING,),
     JobKind.SEARCH: (Role.EMBEDDING, Role.RERANKER),
     JobKind.ASK: (Role.EMBEDDING, Role.RERANKER, Role.INSTRUCT),
+    JobKind.PLAN: (),
 }
 
 
@@ -46,6 +47,8 @@ def submit(client: Client, dice: random.Random) -> Job:
             return client.warm(dice.choice(list(Role)))
         case JobKind.UNLOAD:
             return client.unload()
+        case JobKind.PLAN:
+            return client.plan(dice.choice(list(Role)))
 
 
 def test_two_hundred_mixed_jobs(served: Client) -> None:

@@ -1,0 +1,96 @@
+"""What a loaded model would take, asked of llama.cpp, which goes through a load without allocating. All in bytes."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from core.footprint import F32, OVERHEAD, PER_TOKEN, Footprint
+from core.llama_class import arguments, llama_class
+from core.llama_log import llama_log
+from core.native import never
+from core.settings import Role
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from core.model_files import ModelSpec
+
+MIB = 1024**2
+LAYER = re.compile(r"load_tensors: layer +(\d+) assigned to device (\S+?),")
+KV_LAYER = re.compile(r"llama_kv_cache: layer +\d+: dev = (\S+)")
+KV_SIZE = re.compile(r"llama_kv_cache: size = +([\d.]+) MiB")
+COMPUTE = re.compile(r"(\S+) compute buffer size = +([\d.]+) MiB")
+OUTPUT = re.compile(r"(\S+) +output buffer size = +([\d.]+) MiB")
+RECURRENT = re.compile(r"llama_memory_recurrent: size = +([\d.]+) MiB")
+HOST = ("CPU", "CUDA_Host", "Vulkan_Host", "SYCL_Host", "ROCm_Host")
+"""Buffers in RAM."""
+
+
+def simulate(spec: ModelSpec) -> Footprint:
+    """Ask llama.cpp for the footprint of a spec; takes milliseconds and about a megabyte.
+
+    `no_alloc` (llama.h) makes llama.cpp plan every buffer and allocate none. The vocabulary is left out, which would
+    take most of the time; what it takes is computed. Raises ValueError or RuntimeError when llama.cpp refuses the file.
+    """
+    import llama_cpp
+
+    header = spec.header
+    without_vocabulary = {"tokenizer.ggml.model": "no_vocab", f"{header.architecture}.vocab_size": header.vocab_size}
+    kind = llama_class(spec.role, lambda _: None, never, simulated=True)
+    with llama_log().listen(quiet=True) as log:
+        llama = kind(**arguments(spec) | {"use_mmap": False, "kv_overrides": without_vocabulary})
+        weights = llama_cpp.llama_model_size(llama.model)
+        llama.close()
+        lines = log.lines
+    return _read(spec, weights, lines)
+
+
+def _read(spec: ModelSpec, weights: int, lines: Sequence[str]) -> Footprint:
+    header = spec.header
+    on: Counter[str] = Counter()
+    kv_cache = compute = 0
+    waiting: list[str] = []
+    for line in lines:
+        if found := LAYER.search(line):
+            layer, device = int(found[1]), found[2]
+            size = header.layer_bytes[layer] if layer < len(header.layer_bytes) else 0
+            on[device] += size if layer < header.layers else _output_bytes(spec)
+        elif found := KV_LAYER.search(line):
+            waiting.append(found[1])
+        elif found := KV_SIZE.search(line) or RECURRENT.search(line):
+            size = round(float(found[1]) * MIB)
+            kv_cache += size
+            for device in waiting:
+                on[device] += size // len(waiting)
+            waiting = []
+        elif found := COMPUTE.search(line) or OUTPUT.search(line):
+            size = round(float(found[2]) * MIB)
+            compute += size
+            on[found[1]] += size
+    if spec.role is not Role.INSTRUCT:
+        compute += _late_outputs(spec, lines)
+    return Footprint(
+        weights=weights,
+        kv_cache=kv_cache,
+        compute=compute,
+        overhead=OVERHEAD + header.vocab_size * PER_TOKEN,
+        devices={device: size for device, size in on.items() if device not in HOST},
+    )
+
+
+def _output_bytes(spec: ModelSpec) -> int:
+    header = spec.header
+    tied = header.output_bytes < header.embedding_bytes // 8
+    return header.output_bytes + (header.embedding_bytes if tied else 0)
+
+
+def _late_outputs(spec: ModelSpec, lines: Sequence[str]) -> int:
+    """What an encoder's output buffer grows by at its first long text: logits and embeddings of every token.
+
+    llama_context::output_reserve; at first there is room for one token of each sequence only.
+    """
+    reserved = sum(float(found[2]) for line in lines if (found := OUTPUT.search(line))) * MIB
+    whole = spec.context_length * (spec.header.vocab_size + spec.header.embedding_length) * F32
+    return max(0, whole - round(reserved))

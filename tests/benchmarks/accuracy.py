@@ -1,0 +1,177 @@
+"""The footprint beside the memory that a load then takes: `python -m tests.benchmarks.accuracy`.
+
+Each case is loaded in a process of its own, and its context filled to the end. Measured is how much the process grows:
+its own memory, and the pages of the model file that it uses. Linux only, for /proc.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from core import engine
+from core.footprint import estimate
+from core.gguf import read_header
+from core.instruct import InstructModel
+from core.model_files import ModelSpec
+from core.native import decode_sequences, never
+from core.settings import Role
+from core.simulation import simulate
+from tests.benchmarks.shapes import Shape, write
+
+MIB = 1024**2
+MADV_DONTNEED = 4
+BASE = Shape()
+ENCODER = Shape(architecture="bert", role=Role.EMBEDDING, context=512)
+CASES = (
+    BASE,
+    replace(BASE, layers=4),
+    replace(BASE, layers=24),
+    replace(BASE, layers=2, width=2048, heads=16, kv_heads=16, feed_forward=5632),
+    replace(BASE, kv_heads=4),
+    replace(BASE, kv_heads=1),
+    replace(BASE, heads=24, kv_heads=24),
+    replace(BASE, vocabulary=32_000),
+    replace(BASE, vocabulary=128_000, width=256, heads=4, kv_heads=4, feed_forward=1024),
+    replace(BASE, context=512),
+    replace(BASE, context=4096, layers=6),
+    replace(BASE, context=8192, layers=4, width=512, heads=8, kv_heads=8),
+    replace(BASE, context=16_384, layers=4, width=256, heads=4, kv_heads=4),
+    replace(BASE, context=32_768, layers=4, width=256, heads=4, kv_heads=4),
+    replace(BASE, batch=64),
+    replace(BASE, batch=128, layers=12),
+    replace(BASE, batch=1024),
+    replace(BASE, weights="q8_0", layers=16),
+    replace(BASE, weights="q4_0", layers=24),
+    replace(BASE, weights="mixed", layers=16),
+    replace(BASE, weights="f32", layers=4),
+    replace(BASE, kv="q8_0"),
+    replace(BASE, kv="q8_0", context=8192, layers=4, width=512, heads=8, kv_heads=8),
+    replace(BASE, weights="q4_0", kv="q8_0", layers=24),
+    replace(BASE, experts=8, width=512, heads=8, kv_heads=4, feed_forward=1024),
+    replace(BASE, architecture="gemma3", window=512, layers=12, width=512, heads=8, kv_heads=4, context=4096),
+    ENCODER,
+    replace(ENCODER, layers=24),
+    replace(ENCODER, context=1024, vocabulary=30_000),
+    replace(ENCODER, weights="q8_0", layers=24),
+    replace(ENCODER, role=Role.RERANKER, vocabulary=30_000),
+    replace(ENCODER, role=Role.RERANKER, layers=12, context=1024),
+)
+
+
+def spec_of(path: Path, shape: Shape, gpu_layers: int = 0) -> ModelSpec:
+    header = read_header(path)
+    return ModelSpec(
+        role=shape.role,
+        path=path,
+        name=header.name,
+        header=header,
+        starter=False,
+        context_length=shape.context,
+        least_context=shape.context,
+        gpu_layers=gpu_layers,
+        least_gpu_layers=gpu_layers,
+        threads=2,
+        batch=shape.batch,
+        kv_type=shape.kv,
+        mmap=True,
+        pooling=header.pooling,
+    )
+
+
+def resident(path: Path) -> int:
+    """This process's own memory, and the pages of the file at `path` that are mapped in, in bytes."""
+    total, counted = 0, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if "-" in line.split(" ", 1)[0]:
+            counted = line.endswith(str(path))
+        elif line.startswith("Anonymous:") or (counted and line.startswith("Rss:")):
+            total += int(line.split()[1]) * 1024
+    return total
+
+
+def drop_mapped(path: Path) -> None:
+    """Forget the mapped pages of a file: those that are used come back, a copy's source does not."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        if line.endswith(str(path)):
+            start, end = (int(number, 16) for number in line.split(" ", 1)[0].split("-"))
+            if libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), MADV_DONTNEED):
+                raise OSError(ctypes.get_errno(), "madvise")
+
+
+def fill(model: engine.Model, shape: Shape) -> None:
+    """Use all that the model has: every token of its context, as far as can be of its vocabulary too."""
+    tokens = [number * 7919 % shape.vocabulary for number in range(shape.context)]
+    if isinstance(model, InstructModel):
+        model.llama.eval(tokens)
+    else:
+        decode_sequences(model.llama, [tokens], 1 if shape.role is Role.RERANKER else shape.width, never)
+
+
+def run_case(shape: Shape) -> dict[str, Any]:
+    """Predict, load, use and measure one case in this process."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = write(Path(folder) / "model.gguf", shape)
+        spec = spec_of(path, shape)
+        simulate(spec)  # the first call imports llama.cpp
+        began = time.perf_counter()
+        simulated = simulate(spec)
+        seconds = time.perf_counter() - began
+        before = resident(path)
+        model = engine.load(spec)
+        drop_mapped(path)
+        fill(model, shape)
+        measured = resident(path) - before
+        model.close()
+        return {
+            "predicted": simulated.total,
+            "computed": estimate(spec).total,
+            "measured": measured,
+            "ms": seconds * 1000,
+            "parts": [simulated.weights, simulated.kv_cache, simulated.compute, simulated.overhead],
+        }
+
+
+def run_apart(number: int) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks.accuracy", str(number)], check=True, capture_output=True, text=True
+    )
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def main() -> None:
+    print("| case | context | batch | KV | predicted MB | measured MB | off by | computed | ms |")
+    print("|---|---:|---:|---|---:|---:|---:|---:|---:|")
+    off, computed_off = [], []
+    for number, shape in enumerate(CASES):
+        found = run_apart(number)
+        measured = found["measured"]
+        off.append(abs(found["predicted"] / measured - 1))
+        computed_off.append(abs(found["computed"] / measured - 1))
+        print(
+            f"| {shape.label} | {shape.context:,} | {shape.batch} | {shape.kv} | {found['predicted'] / MIB:,.1f} "
+            f"| {measured / MIB:,.1f} | {found['predicted'] / measured - 1:+.1%} "
+            f"| {found['computed'] / measured - 1:+.1%} | {found['ms']:.0f} |",
+            flush=True,
+        )
+    print(
+        f"\n{len(off)} cases. Predicted: off by {statistics.median(off):.1%} in the median, {max(off):.1%} at worst. "
+        f"Computed from the header alone: {statistics.median(computed_off):.1%}, {max(computed_off):.1%}."
+    )
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        print(json.dumps(run_case(CASES[int(sys.argv[1])])))
+    else:
+        main()

@@ -1,0 +1,194 @@
+"""Model files of any shape, full of zeros: right for memory and speed, and they say nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import gguf
+import numpy as np
+
+from core.settings import Role
+
+Weights = Literal["f32", "f16", "q8_0", "q4_0", "mixed"]
+TYPES = {
+    "f32": gguf.GGMLQuantizationType.F32,
+    "f16": gguf.GGMLQuantizationType.F16,
+    "q8_0": gguf.GGMLQuantizationType.Q8_0,
+    "q4_0": gguf.GGMLQuantizationType.Q4_0,
+}
+TEMPLATE = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """One case: a model's shape, and what it is loaded with. Lengths in tokens."""
+
+    architecture: Literal["llama", "gemma3", "bert"] = "llama"
+    layers: int = 8
+    width: int = 768
+    heads: int = 12
+    kv_heads: int = 12
+    feed_forward: int = 2048
+    vocabulary: int = 8_000
+    weights: Weights = "f16"
+    experts: int = 0
+    window: int = 0
+    context: int = 2048
+    batch: int = 512
+    kv: Literal["f16", "q8_0"] = "f16"
+    role: Role = Role.INSTRUCT
+
+    @property
+    def label(self) -> str:
+        extra = f" {self.experts} experts" if self.experts else f" window {self.window}" if self.window else ""
+        return (
+            f"{self.architecture} {self.layers} × {self.width}, {self.heads}/{self.kv_heads} heads, "
+            f"{self.vocabulary // 1000}k words, {self.weights}{extra}"
+        )
+
+
+class _File:
+    """A GGUF file under way, whose matrices have the shape's weight type."""
+
+    def __init__(self, path: Path, shape: Shape) -> None:
+        self.shape = shape
+        self.writer: Any = gguf.GGUFWriter(path, shape.architecture, use_temp_file=True)
+
+    def vector(self, name: str, length: int) -> None:
+        self.writer.add_tensor(name, np.ones(length, np.float32))
+
+    def matrix(self, name: str, *shape: int) -> None:
+        """`shape` is [out, in], or [experts, out, in]."""
+        kind = self.shape.weights
+        if kind == "mixed":  # as the medium mixes of llama.cpp: half of the matrices are finer than the others
+            kind = "q8_0" if "down" in name or "attn_v" in name else "q4_0"
+        *rows, columns = shape
+        block, size = gguf.GGML_QUANT_SIZES[TYPES[kind]]
+        data = np.zeros((*rows, columns // block * size), np.uint8)
+        self.writer.add_tensor(name, data, raw_dtype=TYPES[kind])
+
+    def close(self) -> None:
+        self.writer.write_header_to_file()
+        self.writer.write_kv_data_to_file()
+        self.writer.write_tensors_to_file()
+        self.writer.close()
+
+
+def write(path: Path, shape: Shape) -> Path:
+    """Write the file of a shape."""
+    file = _File(path, shape)
+    writer = file.writer
+    writer.add_name(path.stem)
+    writer.add_context_length(max(shape.context, 512))
+    writer.add_embedding_length(shape.width)
+    writer.add_block_count(shape.layers)
+    writer.add_feed_forward_length(shape.feed_forward)
+    writer.add_head_count(shape.heads)
+    writer.add_vocab_size(shape.vocabulary)
+    if shape.architecture == "bert":
+        _bert(file)
+    else:
+        _decoder(file)
+    file.close()
+    return path
+
+
+def _decoder(file: _File) -> None:
+    shape, writer = file.shape, file.writer
+    kv_width, head = shape.width // shape.heads * shape.kv_heads, shape.width // shape.heads
+    writer.add_head_count_kv(shape.kv_heads)
+    writer.add_layer_norm_rms_eps(1e-6)
+    writer.add_key_length(head)
+    writer.add_value_length(head)
+    if shape.window:
+        writer.add_sliding_window(shape.window)
+    if shape.experts:
+        writer.add_expert_count(shape.experts)
+        writer.add_expert_used_count(2)
+    dice = np.random.default_rng(1)
+    tokens: list[bytes] = [b"<unk>", b"<s>", b"</s>", *(f"<0x{byte:02X}>".encode() for byte in range(256))]
+    kinds = [gguf.TokenType.UNKNOWN, gguf.TokenType.CONTROL, gguf.TokenType.CONTROL, *[gguf.TokenType.BYTE] * 256]
+    more = shape.vocabulary - len(tokens)
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list([*tokens, *(f"▁word{number}".encode() for number in range(more))])
+    writer.add_token_scores([0.0] * shape.vocabulary)
+    writer.add_token_types([*kinds, *[gguf.TokenType.NORMAL] * more])
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_chat_template(TEMPLATE)
+    if shape.experts:
+        # Tokens that differ, and routers that see it, so that every expert is used.
+        writer.add_tensor("token_embd.weight", dice.normal(size=(shape.vocabulary, shape.width)).astype(np.float16))
+    else:
+        file.matrix("token_embd.weight", shape.vocabulary, shape.width)
+    file.matrix("output.weight", shape.vocabulary, shape.width)
+    file.vector("output_norm.weight", shape.width)
+    for layer in range(shape.layers):
+        name = f"blk.{layer}"
+        norms = {"attn_norm": shape.width, "ffn_norm": shape.width}
+        if shape.architecture == "gemma3":
+            norms |= {"attn_q_norm": head, "attn_k_norm": head}
+            norms |= {"post_attention_norm": shape.width, "post_ffw_norm": shape.width}
+        for norm, length in norms.items():
+            file.vector(f"{name}.{norm}.weight", length)
+        for part, rows, columns in (
+            ("q", shape.width, shape.width),
+            ("k", kv_width, shape.width),
+            ("v", kv_width, shape.width),
+            ("output", shape.width, shape.width),
+        ):
+            file.matrix(f"{name}.attn_{part}.weight", rows, columns)
+        several = (shape.experts,) if shape.experts else ()
+        suffix = "_exps" if shape.experts else ""
+        if shape.experts:
+            router = dice.normal(size=(shape.experts, shape.width)).astype(np.float32)
+            writer.add_tensor(f"{name}.ffn_gate_inp.weight", router)
+        for part, rows, columns in (
+            ("gate", shape.feed_forward, shape.width),
+            ("up", shape.feed_forward, shape.width),
+            ("down", shape.width, shape.feed_forward),
+        ):
+            file.matrix(f"{name}.ffn_{part}{suffix}.weight", *several, rows, columns)
+
+
+def _bert(file: _File) -> None:
+    shape, writer = file.shape, file.writer
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    writer.add_layer_norm_eps(1e-12)
+    writer.add_causal_attention(False)
+    rank = shape.role is Role.RERANKER
+    writer.add_pooling_type(gguf.PoolingType.RANK if rank else gguf.PoolingType.MEAN)
+    writer.add_tokenizer_model("bert")
+    words = [f"▁word{number}" for number in range(shape.vocabulary - len(special))]
+    writer.add_token_list([*special, *words])
+    writer.add_token_types([gguf.TokenType.CONTROL] * len(special) + [gguf.TokenType.NORMAL] * len(words))
+    writer.add_token_type_count(1)
+    writer.add_bos_token_id(2)
+    writer.add_eos_token_id(3)
+    writer.add_sep_token_id(3)
+    writer.add_unk_token_id(1)
+    writer.add_pad_token_id(0)
+    writer.add_mask_token_id(4)
+    file.matrix("token_embd.weight", shape.vocabulary, shape.width)
+    writer.add_tensor("position_embd.weight", np.zeros((max(shape.context, 512), shape.width), np.float32))
+    for part in ("weight", "bias"):
+        file.vector(f"token_embd_norm.{part}", shape.width)
+    for layer in range(shape.layers):
+        for part, rows, columns in (
+            ("attn_q", shape.width, shape.width),
+            ("attn_k", shape.width, shape.width),
+            ("attn_v", shape.width, shape.width),
+            ("attn_output", shape.width, shape.width),
+            ("ffn_up", shape.feed_forward, shape.width),
+            ("ffn_down", shape.width, shape.feed_forward),
+        ):
+            file.matrix(f"blk.{layer}.{part}.weight", rows, columns)
+            file.vector(f"blk.{layer}.{part}.bias", rows)
+        for norm in ("attn_output_norm", "layer_output_norm"):
+            for part in ("weight", "bias"):
+                file.vector(f"blk.{layer}.{norm}.{part}", shape.width)
+    if rank:
+        writer.add_tensor("cls.output.weight", np.zeros((1, shape.width), np.float32))
+        file.vector("cls.output.bias", 1)

@@ -1,0 +1,162 @@
+"""The footprint by formula, llama.cpp's own, and what is really taken."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from core.footprint import Offload, estimate, split_layers
+from core.gguf import read_header
+from core.ledger import Ledger, Measured
+from core.settings import Role
+from core.simulation import _read, simulate
+from tests.benchmarks.accuracy import CASES, spec_of
+from tests.benchmarks.shapes import Shape, write
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from app.client import Client
+
+MIB = 1024**2
+SMALL = Shape(layers=3, width=256, heads=4, kv_heads=2, feed_forward=512, vocabulary=1000, context=1024)
+SHAPES = {
+    "grouped queries": SMALL,
+    "one KV head": replace(SMALL, kv_heads=1),
+    "a quantized KV cache": replace(SMALL, kv="q8_0"),
+    "quantized weights": replace(SMALL, weights="q8_0"),
+    "mixed weights": replace(SMALL, weights="mixed"),
+    "experts": replace(SMALL, experts=4),
+    "a small batch": replace(SMALL, batch=64),
+    "a long context": replace(SMALL, context=8192),
+    "an embedding model": replace(SMALL, architecture="bert", role=Role.EMBEDDING, kv_heads=4),
+    "a reranker": replace(SMALL, architecture="bert", role=Role.RERANKER, kv_heads=4),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_the_formula_agrees_with_llama_cpp(tmp_path: Path, shape: Shape) -> None:
+    spec = spec_of(write(tmp_path / "model.gguf", shape), shape)
+    computed, simulated = estimate(spec), simulate(spec)
+    assert computed.weights == simulated.weights
+    assert computed.kv_cache == pytest.approx(simulated.kv_cache, abs=0.02 * MIB)
+    assert computed.compute == pytest.approx(simulated.compute, rel=0.1, abs=0.5 * MIB)
+    assert computed.ram == computed.total
+    assert simulated.ram == simulated.total
+
+
+def test_the_kv_cache_by_its_formula(tmp_path: Path) -> None:
+    spec = spec_of(write(tmp_path / "model.gguf", SMALL), SMALL)
+    assert estimate(spec).kv_cache == 3 * 2 * (64 + 64) * 1024 * 2  # layers · KV heads · (key + value) · tokens · f16
+    assert estimate(replace(spec, context_length=1000)).kv_cache == estimate(spec).kv_cache
+
+
+def test_a_sliding_window_is_asked_of_llama_cpp(tmp_path: Path) -> None:
+    shape = replace(SMALL, architecture="gemma3", window=128, layers=6, context=4096)
+    spec = spec_of(write(tmp_path / "model.gguf", shape), shape)
+    assert simulate(spec).kv_cache == 6 * 2 * 128 * 4096 * 2
+
+
+def test_encoders_have_no_kv_cache(tmp_path: Path) -> None:
+    spec = spec_of(write(tmp_path / "model.gguf", SHAPES["an embedding model"]), SHAPES["an embedding model"])
+    assert estimate(spec).kv_cache == simulate(spec).kv_cache == 0
+
+
+def test_nothing_is_loaded_and_it_takes_no_time(tmp_path: Path) -> None:
+    """A gigabyte, of which only the header is read: the rest is a hole."""
+    shape = Shape(layers=16, width=2048, heads=16, kv_heads=16, feed_forward=5632, vocabulary=32_000, weights="q8_0")
+    path = hollow(tmp_path / "model.gguf", shape)
+    assert path.stat().st_size > 1000**3
+    spec = spec_of(path, shape)
+    simulate(spec)
+    times = []
+    for _ in range(5):
+        began = time.perf_counter()
+        simulate(spec)
+        times.append(time.perf_counter() - began)
+    assert min(times) < 0.1  # about 0.015 on an idle machine, as the benchmark shows
+
+
+def hollow(path: Path, shape: Shape) -> Path:
+    """A file whose header promises the whole model, and whose tensors are a hole."""
+    write(path, shape)
+    header = read_header(path)
+    start = header.file_bytes - header.tensor_bytes
+    with path.open("r+b") as file:
+        file.truncate(start)
+        file.truncate(header.file_bytes)
+    return path
+
+
+LOG = """load_tensors: layer   0 assigned to device CPU, is_swa = 0
+load_tensors: layer   1 assigned to device CUDA0, is_swa = 0
+load_tensors: layer   2 assigned to device CUDA1, is_swa = 0
+load_tensors: layer   3 assigned to device CUDA1, is_swa = 0
+llama_context:  CUDA_Host  output buffer size =     0.50 MiB
+llama_kv_cache: layer   0: dev = CPU
+llama_kv_cache: layer   1: dev = CUDA0
+llama_kv_cache: layer   2: dev = CUDA1
+llama_kv_cache: size =    3.00 MiB (  1024 cells,   3 layers,  1/1 seqs), K (f16):    1.50 MiB, V (f16):    1.50 MiB
+sched_reserve:      CUDA0 compute buffer size =     4.00 MiB
+sched_reserve:      CUDA1 compute buffer size =     5.00 MiB
+sched_reserve:  CUDA_Host compute buffer size =     2.00 MiB"""
+
+
+def test_what_goes_where_is_read_from_the_log(tmp_path: Path) -> None:
+    """As llama.cpp writes it with two GPUs."""
+    spec = spec_of(write(tmp_path / "model.gguf", SMALL), SMALL)
+    layer, output = spec.header.layer_bytes[0], spec.header.output_bytes
+    found = _read(spec, spec.header.tensor_bytes, LOG.splitlines())
+    assert found.devices == {"CUDA0": layer + 5 * MIB, "CUDA1": layer + output + 6 * MIB}
+    assert (found.kv_cache, found.compute) == (3 * MIB, round(11.5 * MIB))
+
+
+def test_layers_are_shared_by_free_memory() -> None:
+    two = (Offload("CUDA0", 3), Offload("CUDA1", 1))
+    assert split_layers(7, 8, two) == {"CUDA0": [0, 1, 2, 3, 4, 5], "CUDA1": [6, 7]}
+    assert split_layers(7, 2, two) == {"CUDA0": [6, 7]} or split_layers(7, 2, two) == {"CUDA0": [6], "CUDA1": [7]}
+    assert split_layers(7, 0, two) == split_layers(7, 8, ()) == {}
+
+
+def test_layers_move_to_the_device(tmp_path: Path) -> None:
+    spec = replace(spec_of(write(tmp_path / "model.gguf", SMALL), SMALL), gpu_layers=4)
+    header, none = spec.header, estimate(spec)
+    need = estimate(spec, [Offload("CUDA0", 1)])
+    activations = none.compute - header.vocab_size * 4
+    assert need.vram == header.tensor_bytes - header.embedding_bytes + none.kv_cache + activations
+    assert need.ram == need.total - need.vram
+    assert none.vram == 0
+
+
+@pytest.mark.parametrize("number", [9, 19, 26])
+def test_the_prediction_is_near_what_is_taken(number: int) -> None:
+    """Three of the cases of tests/benchmarks/accuracy.py, each in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks.accuracy", str(number)], check=True, capture_output=True, text=True
+    )
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["predicted"] == pytest.approx(found["measured"], rel=0.1), CASES[number].label
+
+
+def test_what_was_taken_corrects_what_is_predicted(tmp_path: Path, client: Client) -> None:
+    spec = spec_of(write(tmp_path / "model.gguf", SMALL), SMALL)
+    ledger, predicted = Ledger(client.redis), simulate(spec)
+    assert ledger.correct(spec, predicted) == predicted
+    ledger.record(spec, predicted.total, round(1.2 * predicted.total))
+    assert ledger.find(spec) == Measured(spec.name, predicted.total, round(1.2 * predicted.total))
+    assert ledger.correct(spec, predicted).total == pytest.approx(1.2 * predicted.total)
+    ledger.record(spec, predicted.total, predicted.total)  # a shorter use: the most that was seen counts
+    assert ledger.correct(spec, predicted).total == pytest.approx(1.2 * predicted.total)
+    other = replace(spec, context_length=512)
+    assert ledger.correct(other, predicted) == predicted
+
+
+@pytest.mark.parametrize(("actual", "factor"), [(0.5, 0.9), (0.95, 0.95), (1.3, 1.3), (5, 2)])
+def test_a_correction_has_bounds(actual: float, factor: float) -> None:
+    assert Measured("m", 1000, round(1000 * actual)).factor == pytest.approx(factor)

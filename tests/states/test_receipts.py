@@ -1,0 +1,132 @@
+"""The receipt of an unload, and a plan that counts with what has really come back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from app.client import Client
+from core.events import Device, Memory, Planned, Receipt
+from core.ledger import Ledger
+from core.settings import Role, load_settings
+from states import manager as manager_module
+from states import room
+from states.manager import ModelManager
+from states.planner import given_back, smaller
+from states.room import await_return, read_memory, taken
+from tests.benchmarks.shapes import Shape, write
+
+GIB, MIB = 1024**3, 1024**2
+SHAPE = Shape(layers=6, width=512, heads=8, kv_heads=8, feed_forward=2048, vocabulary=1000, context=2048)
+
+
+def told(client: Client) -> list[Receipt]:
+    return [event for event in client.bus.history() if isinstance(event, Receipt)]
+
+
+def use(client: Client, tmp_path: Path) -> None:
+    file = write(tmp_path / "large.gguf", SHAPE)
+    client.paths.config_file.write_text(f'[instruct]\nfile = "{file}"\n')
+
+
+def test_what_was_taken_comes_back(manager: ModelManager, client: Client, tmp_path: Path) -> None:
+    """With a real model of 50 MB of weights and 24 MB of KV cache."""
+    use(client, tmp_path)
+    with manager.lease(Role.INSTRUCT) as model:
+        model.llama.eval(list(range(512)))
+    manager.unload_model("asked for")
+    (receipt,) = told(client)
+    assert (receipt.role, receipt.model) == ("instruct", "large")
+    assert 60 * MIB < receipt.expected < 150 * MIB
+    assert receipt.returned >= 0.75 * receipt.expected
+    assert not receipt.short
+    assert receipt.before.process_rss > receipt.after.process_rss
+    assert 0 < receipt.seconds < 1
+
+
+def test_what_was_predicted_is_kept_beside_what_was_taken(
+    manager: ModelManager, client: Client, tmp_path: Path
+) -> None:
+    use(client, tmp_path)
+    with manager.lease(Role.INSTRUCT) as model:
+        model.llama.eval(list(range(512)))
+        spec = model.spec
+    manager.unload_model("asked for")
+    measured = Ledger(client.redis).find(spec)
+    assert measured is not None
+    assert measured.actual == pytest.approx(measured.predicted, rel=0.15)
+    need = manager.plan(Role.INSTRUCT).need
+    assert need.total == pytest.approx(measured.factor * measured.predicted, rel=1e-6)
+
+
+def test_memory_that_stays_away_is_told_of_and_not_planned_with(
+    manager: ModelManager, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Readings by script: the load takes 4 GB, and the unload gives 1 GB back."""
+    monkeypatch.setattr(room, "BACK_SECONDS", 0.1)
+    rss = 100 * MIB
+
+    def read() -> Memory:
+        return Memory(16 * GIB, 10 * GIB - rss, rss)
+
+    for module in (manager_module, room, __import__("states.planner", fromlist=["planner"])):
+        monkeypatch.setattr(module, "read_memory", read)
+    with manager.lease(Role.INSTRUCT):
+        rss = 4 * GIB + 100 * MIB
+    model = manager._registry[Role.INSTRUCT].model
+    close = model.close
+
+    def close_by_half() -> None:
+        nonlocal rss
+        close()
+        rss = 3 * GIB + 100 * MIB
+
+    monkeypatch.setattr(model, "close", close_by_half)
+    with manager.lease(Role.EMBEDDING):
+        pass
+    (receipt,) = told(client)
+    assert (receipt.expected, receipt.returned, receipt.short) == (4 * GIB, GIB, True)
+    assert receipt.seconds >= 0.1
+    reserve = load_settings().memory.ram_reserve
+    hoped = [event for event in client.bus.history() if isinstance(event, Planned)][-1]
+    assert hoped.unload == ("instruct",)
+    assert hoped.available["RAM"] == 10 * GIB - reserve - 100 * MIB
+    assert manager.plan(Role.INSTRUCT).available["RAM"] == 10 * GIB - reserve - rss
+
+
+def test_the_wait_ends_when_most_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    readings = iter([900, 700, 300, 200])
+    monkeypatch.setattr(room, "read_memory", lambda: Memory(GIB, GIB, next(readings) * MIB))
+    assert await_return(Memory(GIB, GIB, 1000 * MIB), 900 * MIB).process_rss == 300 * MIB
+
+
+def test_what_is_taken_counts_each_kind_by_itself() -> None:
+    gpus = (Device("A", 8, 8, "CUDA0"), Device("B", 8, 6, "CUDA1"))
+    before = Memory(100, 90, 10, gpus, process_file=4)
+    after = Memory(100, 60, 40, (replace(gpus[0], free=3), replace(gpus[1], free=7)), process_file=14)
+    took = taken(before, after)
+    assert (took.own, took.mapped, took.devices, took.total) == (20, 10, {"CUDA0": 5, "CUDA1": 0}, 35)
+
+
+def test_a_mapped_file_is_not_given_back_twice(manager: ModelManager) -> None:
+    """Its pages count as available while they are in use already."""
+    before = read_memory()
+    spec = manager.plan(Role.INSTRUCT).spec
+    now = replace(before, process_rss=before.process_rss + 5 * GIB, process_file=before.process_file + 4 * GIB)
+    assert given_back(spec, before, now).ram == GIB
+
+
+def test_what_is_tried_after_memory_ran_out(manager: ModelManager) -> None:
+    spec = replace(
+        manager.plan(Role.INSTRUCT).spec, context_length=8192, least_context=2048, gpu_layers=32, least_gpu_layers=0
+    )
+    less = smaller(spec, spec)
+    assert less is not None
+    assert (less.context_length, less.gpu_layers, less.batch) == (4096, 24, 128)
+    fixed = replace(spec, least_context=8192, least_gpu_layers=32)
+    less = smaller(fixed, fixed)
+    assert less is not None
+    assert (less.context_length, less.gpu_layers, less.batch) == (8192, 32, 128)
+    assert smaller(replace(fixed, batch=64), replace(fixed, batch=64)) is None
