@@ -9,20 +9,30 @@ from core.errors import CharlieError
 from core.settings import Role, load_settings
 
 if TYPE_CHECKING:
+    from core.events import Memory
     from core.footprint import Footprint
     from core.model_files import ModelSpec
     from core.paths import Paths
     from core.settings import MemorySettings, Settings
+    from states.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A model that can be read, the estimate of what it takes to load it, and what must be left free then."""
+    """A model that can be read, the estimate of what it takes in RAM as it is wanted, and what must be left free."""
 
     role: Role
     spec: ModelSpec
     needs: Footprint
     reserve: MemorySettings
+
+    def planned(self, memory: Memory) -> Plan:
+        """What a load with this much free would choose, by the estimate alone; the worker's own plan knows more."""
+        from core.footprint import Offload, estimate
+        from states.plan import make_plan
+
+        offloads = [Offload(device.id, device.free) for device in memory.devices]
+        return make_plan(self.spec, lambda spec: estimate(spec, offloads), memory, self.reserve)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,9 @@ from tasks.jobs import JobKind
 if TYPE_CHECKING:
     from app.client import Client
     from app.model_facts import Facts
+    from app.model_state import MachineView
     from app.tui import CharlieApp
+    from core.events import Memory
     from tasks.jobs import Job
 
 STARTER = Content.assemble(
@@ -82,6 +84,7 @@ class ModelsScreen(Screen[None]):
         self.query_one("#starter").display = False
         self.query_one("#failure").display = False
         self.query_one(ModelTable).focus()
+        self.watch(self.app, "view", self._reckon, init=False)
         self._read_history()
 
     def on_screen_resume(self) -> None:
@@ -125,6 +128,11 @@ class ModelsScreen(Screen[None]):
         elif isinstance(event, QueueChanged) and self._asked:
             self._count_ahead()
 
+    def _reckon(self, old: MachineView, new: MachineView) -> None:
+        """What would be chosen depends on what is free."""
+        if old.memory != new.memory:
+            self._show_details()
+
     @on(OptionList.OptionHighlighted)
     def _select(self) -> None:
         self.query_one(PlanPanel).drop()
@@ -134,7 +142,7 @@ class ModelsScreen(Screen[None]):
     def _show_details(self) -> None:
         """What is known of the selected model; its plan takes the place while there is one."""
         table, shown = self.query_one(ModelTable), self.query_one("#details", Static)
-        shown.update(details(table.facts(table.selected)))
+        shown.update(details(table.facts(table.selected), cast("CharlieApp", self.app).view.memory))
         shown.display = not self.query_one(PlanPanel).display
 
     @on(OptionList.OptionSelected)
@@ -187,13 +195,14 @@ class ModelsScreen(Screen[None]):
         failure.display = bool(text)
 
 
-def details(facts: Facts | None) -> Content:
+def details(facts: Facts | None, memory: Memory | None) -> Content:
     """What the header of the selected model says, and what its footprint is made of."""
     match facts:
         case None | Broken():
             return Content("")
-        case Known(spec=spec, needs=needs):
+        case Known(spec=spec):
             header = spec.header
+            needs = facts.planned(memory).need if memory else facts.needs
             shape = [
                 f"{header.parameters:,} weights",
                 f"{header.embedding_length:,} wide",

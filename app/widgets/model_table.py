@@ -14,7 +14,6 @@ from app.widgets.phases import LOOKS
 from core.events import JobChanged
 from core.settings import Role
 from core.text import one_line
-from states.plan import fits
 
 if TYPE_CHECKING:
     from textual import events
@@ -87,18 +86,20 @@ def _state(role: Role, facts: Facts | None, view: MachineView) -> tuple[str, str
         return "✕ unusable", "$text-error"
     if not isinstance(facts, Known) or view.memory is None:
         return "", ""
-    if fits(facts.needs, view.memory, facts.reserve):
+    if facts.planned(view.memory).fits:
         return "  fits", "$foreground-muted"
     return "! too large now", "$text-warning"
 
 
 def _about(facts: Known, view: MachineView, width: int) -> str:
     """As many facts as fit into `width` cells; what it needs is the last to go."""
-    header, needs = facts.spec.header, facts.needs
+    header = facts.spec.header
+    made = facts.planned(view.memory) if view.memory else None
+    spec, needs = (made.spec, made.need) if made else (facts.spec, facts.needs)
     parts = [
         one_line(header.architecture, 24),
         f"{header.layers} layer" + ("s" if header.layers != 1 else ""),
-        f"{facts.spec.context_length:,} of {header.context_length:,} ctx",
+        f"{spec.context_length:,} of {header.context_length:,} ctx",
         one_line(header.quantization, 12),
         size(header.file_bytes),
         f"needs {size(needs.ram)}" + (f" + {size(needs.vram)} VRAM" if needs.vram else ""),

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 GIB = 1024**3
 AT = 1_763_802_720.0
 NOW = AT + 306
-MEMORY = Memory(16 * GIB, 9 * GIB, GIB // 2, (Device("NVIDIA RTX 3070", 8 * GIB, 3 * GIB),))
+MEMORY = Memory(16 * GIB, 9 * GIB, GIB // 2, (Device("NVIDIA RTX 3070", 8 * GIB, 3 * GIB, "CUDA0"),))
 UP = WorkerUp(4321, at=AT)
 LOADING = StateChanged(
     1, "empty", "loading", "load", "instruct", "starter-instruct", "fits", 6.0, starter=True, at=AT + 1
@@ -211,6 +211,22 @@ def test_a_model_that_does_not_fit_is_marked(app: CharlieApp, client: Client) ->
     assert "! too large now" in row(Role.INSTRUCT, facts, full, None, 80).plain
     free = app.view.seen(MemoryRead(Memory(16 * GIB, 8 * GIB, 0)))
     assert "  fits" in row(Role.INSTRUCT, facts, free, None, 80).plain
+
+
+def test_a_row_says_what_would_be_chosen_now(client: Client) -> None:
+    known = read_facts(client.paths)[0]
+    assert isinstance(known, Known)
+    header = replace(known.spec.header, context_length=131_072)
+    spec = replace(known.spec, header=header, context_length=131_072, least_context=2048)
+    facts, reserve = replace(known, spec=spec), known.reserve.ram_reserve
+    scarce = MachineView(memory=Memory(16 * GIB, reserve + GIB // 20))
+    shown = row(Role.INSTRUCT, facts, scarce, None, 118).plain
+    context = re.search(r"([\d,]+) of 131,072 ctx", shown)
+    assert "  fits" in shown
+    assert context is not None
+    assert 2048 <= int(context[1].replace(",", "")) < 131_072
+    gpu = MachineView(memory=Memory(16 * GIB, 9 * GIB, 0, (Device("GPU", 8 * GIB, 7 * GIB, "CUDA0"),)))
+    assert " VRAM" in row(Role.INSTRUCT, known, gpu, None, 118).plain
 
 
 @pytest.mark.parametrize(
