@@ -192,8 +192,13 @@ def _changes(
         if layers is not None:
             ways.append(f"with {spec.role}.gpu_layers = {layers}")
     names = {each.id: f"on {each.name}" for each in now.devices}
-    more = " and ".join(f"{gib(size)} more {names.get(device, RAM)}" for device, size in short.items())
-    ways.append(f"with {more} free")
+    totals = {RAM: now.total, **{each.id: each.total for each in now.devices}}
+    takes = needed(need, now)
+    more = [
+        f"{gib(size)} more {names.get(device, RAM)} {'free' if takes[device] < totals[device] else 'in the machine'}"
+        for device, size in short.items()
+    ]
+    ways.append(f"with {' and '.join(more)}")
     largest = need.weights - sum(short.values())
     file = f"a model file of at most {gib(largest)}" if largest > 0 else "a much smaller model file"
     ways.append(f"with {file} (`charlie models use {spec.role} FILE`)")

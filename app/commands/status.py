@@ -197,7 +197,7 @@ def _lasting(event: Lasting) -> str:
             first = f"unload {', '.join(event.unload)}, then " if event.unload else ""
             return f"plan  {first}{event.role} · {event.model}  {event.reason}"
         case Receipt():
-            back = f"{size(event.returned)} of {size(event.expected)} came back in {event.seconds:.2f} s"
+            back = f"gave {size(event.returned)} back, {size(event.expected)} were taken, in {event.seconds:.2f} s"
             return f"{'MEMORY KEPT' if event.short else 'receipt'}  {event.role} · {event.model}  {back}"
         case WorkerUp():
             return f"worker {event.pid} is up"

@@ -16,6 +16,7 @@ from app.commands.runtime import RoleName
 from core.settings import Role
 from states.lifecycle import TRANSITIONS
 from tests.app.charlie import charlie, read_until, refused, started
+from tests.benchmarks.shapes import Shape, write
 
 STATS = [
     "text", "model", "prompt_tokens", "reused_tokens", "completion_tokens", "finish_reason",
@@ -230,6 +231,22 @@ def test_a_plan_of_another_file(home: Path, tmp_path: Path, monkeypatch: pytest.
         assert charlie(home, "models", "plan", "instruct", "--file", name, "--json").json["file"] == str(file)
     said = refused(charlie(home, "models", "plan", "reranker", "--file", "other.gguf"))
     assert "the role reranker needs a reranker" in said
+
+
+def test_a_plan_of_a_file_four_times_the_machines_memory(home: Path, tmp_path: Path) -> None:
+    """A whole header, and a hole for the weights."""
+    total = psutil.virtual_memory().total
+    layer = 3 * 16_384 * 65_536
+    layers = 4 * total // layer + 1
+    shape = Shape(layers=layers, width=16_384, heads=128, kv_heads=8, feed_forward=65_536, weights="q8_0")
+    file = write(tmp_path / "huge.gguf", shape, hollow=True)
+    assert file.stat().st_size > 4 * total
+    plan = charlie(home, "models", "plan", "instruct", "--file", str(file), "--json").json
+    assert not plan["fits"]
+    assert plan["needed"]["RAM"] > 4 * total
+    assert plan["available"]["RAM"] < total
+    assert plan["reason"].startswith("huge does not fit: with 2,048 tokens of context it needs ")
+    assert "more RAM in the machine, or with a model file of at most " in plan["hint"]
 
 
 def test_models_inspect_shows_the_header(home: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +20,7 @@ TYPES = {
     "q8_0": gguf.GGMLQuantizationType.Q8_0,
     "q4_0": gguf.GGMLQuantizationType.Q4_0,
 }
+ALIGNMENT = 32
 TEMPLATE = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
 
 
@@ -50,14 +53,20 @@ class Shape:
 
 
 class _File:
-    """A GGUF file under way, whose matrices have the shape's weight type."""
+    """A GGUF file under way, whose matrices have the shape's weight type. A hollow one has holes for tensors."""
 
-    def __init__(self, path: Path, shape: Shape) -> None:
+    def __init__(self, path: Path, shape: Shape, *, hollow: bool) -> None:
         self.shape = shape
-        self.writer: Any = gguf.GGUFWriter(path, shape.architecture, use_temp_file=True)
+        self.path = path
+        self.hollow = hollow
+        self.writer: Any = gguf.GGUFWriter(path, shape.architecture, use_temp_file=not hollow)
+        self.bytes = 0
+
+    def put(self, name: str, data: np.ndarray[Any, Any]) -> None:
+        self._add(name, data.shape, data.dtype, data)
 
     def vector(self, name: str, length: int) -> None:
-        self.writer.add_tensor(name, np.ones(length, np.float32))
+        self.put(name, np.ones(length, np.float32))
 
     def matrix(self, name: str, *shape: int) -> None:
         """`shape` is [out, in], or [experts, out, in]."""
@@ -66,19 +75,41 @@ class _File:
             kind = "q8_0" if "down" in name or "attn_v" in name else "q4_0"
         *rows, columns = shape
         block, size = gguf.GGML_QUANT_SIZES[TYPES[kind]]
-        data = np.zeros((*rows, columns // block * size), np.uint8)
-        self.writer.add_tensor(name, data, raw_dtype=TYPES[kind])
+        stored = (*rows, columns // block * size)
+        data = None if self.hollow else np.zeros(stored, np.uint8)
+        self._add(name, stored, np.dtype(np.uint8), data, TYPES[kind])
+
+    def _add(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        data: np.ndarray[Any, Any] | None,
+        raw: gguf.GGMLQuantizationType | None = None,
+    ) -> None:
+        size = math.prod(shape) * dtype.itemsize
+        self.bytes += self.writer.ggml_pad(size, ALIGNMENT)
+        if self.hollow or data is None:
+            self.writer.add_tensor_info(name, shape, dtype, size, raw)
+        else:
+            self.writer.add_tensor(name, data, raw_dtype=raw)
 
     def close(self) -> None:
         self.writer.write_header_to_file()
         self.writer.write_kv_data_to_file()
-        self.writer.write_tensors_to_file()
+        if self.hollow:
+            self.writer.write_ti_data_to_file()
+        else:
+            self.writer.write_tensors_to_file()
         self.writer.close()
+        if self.hollow:
+            start = self.writer.ggml_pad(self.path.stat().st_size, ALIGNMENT)
+            os.truncate(self.path, start + self.bytes)
 
 
-def write(path: Path, shape: Shape) -> Path:
-    """Write the file of a shape."""
-    file = _File(path, shape)
+def write(path: Path, shape: Shape, *, hollow: bool = False) -> Path:
+    """Write the file of a shape; a hollow one is as long and takes no room on the disk."""
+    file = _File(path, shape, hollow=hollow)
     writer = file.writer
     writer.add_name(path.stem)
     writer.add_context_length(max(shape.context, 512))
@@ -120,7 +151,7 @@ def _decoder(file: _File) -> None:
     writer.add_chat_template(TEMPLATE)
     if shape.experts:
         # Tokens that differ, and routers that see it, so that every expert is used.
-        writer.add_tensor("token_embd.weight", dice.normal(size=(shape.vocabulary, shape.width)).astype(np.float16))
+        file.put("token_embd.weight", dice.normal(size=(shape.vocabulary, shape.width)).astype(np.float16))
     else:
         file.matrix("token_embd.weight", shape.vocabulary, shape.width)
     file.matrix("output.weight", shape.vocabulary, shape.width)
@@ -144,7 +175,7 @@ def _decoder(file: _File) -> None:
         suffix = "_exps" if shape.experts else ""
         if shape.experts:
             router = dice.normal(size=(shape.experts, shape.width)).astype(np.float32)
-            writer.add_tensor(f"{name}.ffn_gate_inp.weight", router)
+            file.put(f"{name}.ffn_gate_inp.weight", router)
         for part, rows, columns in (
             ("gate", shape.feed_forward, shape.width),
             ("up", shape.feed_forward, shape.width),
@@ -172,7 +203,7 @@ def _bert(file: _File) -> None:
     writer.add_pad_token_id(0)
     writer.add_mask_token_id(4)
     file.matrix("token_embd.weight", shape.vocabulary, shape.width)
-    writer.add_tensor("position_embd.weight", np.zeros((max(shape.context, 512), shape.width), np.float32))
+    file.put("position_embd.weight", np.zeros((max(shape.context, 512), shape.width), np.float32))
     for part in ("weight", "bias"):
         file.vector(f"token_embd_norm.{part}", shape.width)
     for layer in range(shape.layers):
@@ -190,5 +221,5 @@ def _bert(file: _File) -> None:
             for part in ("weight", "bias"):
                 file.vector(f"blk.{layer}.{norm}.{part}", shape.width)
     if rank:
-        writer.add_tensor("cls.output.weight", np.zeros((1, shape.width), np.float32))
+        file.put("cls.output.weight", np.zeros((1, shape.width), np.float32))
         file.vector("cls.output.bias", 1)

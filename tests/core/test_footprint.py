@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from core.footprint import Offload, estimate, split_layers
-from core.gguf import read_header
 from core.ledger import Ledger, Measured
 from core.settings import Role
 from core.simulation import _read, simulate
@@ -71,7 +70,7 @@ def test_encoders_have_no_kv_cache(tmp_path: Path) -> None:
 def test_nothing_is_loaded_and_it_takes_no_time(tmp_path: Path) -> None:
     """A gigabyte, of which only the header is read: the rest is a hole."""
     shape = Shape(layers=16, width=2048, heads=16, kv_heads=16, feed_forward=5632, vocabulary=32_000, weights="q8_0")
-    path = hollow(tmp_path / "model.gguf", shape)
+    path = write(tmp_path / "model.gguf", shape, hollow=True)
     assert path.stat().st_size > 1000**3
     spec = spec_of(path, shape)
     simulate(spec)
@@ -81,17 +80,6 @@ def test_nothing_is_loaded_and_it_takes_no_time(tmp_path: Path) -> None:
         simulate(spec)
         times.append(time.perf_counter() - began)
     assert min(times) < 0.1  # about 0.015 on an idle machine, as the benchmark shows
-
-
-def hollow(path: Path, shape: Shape) -> Path:
-    """A file whose header promises the whole model, and whose tensors are a hole."""
-    write(path, shape)
-    header = read_header(path)
-    start = header.file_bytes - header.tensor_bytes
-    with path.open("r+b") as file:
-        file.truncate(start)
-        file.truncate(header.file_bytes)
-    return path
 
 
 LOG = """load_tensors: layer   0 assigned to device CPU, is_swa = 0

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from tests.benchmarks.shapes import Shape, write
-from tests.core.test_footprint import hollow
 
 LARGE = Shape(layers=12, width=1024, heads=16, kv_heads=16, feed_forward=4096, vocabulary=1000, context=2048)
 """400 MB of weights."""
@@ -42,7 +41,7 @@ def run(home: Path, mode: str, file: Path, megabytes: int) -> Run:
 
 @pytest.fixture
 def large(tmp_path: Path) -> Path:
-    return hollow(tmp_path / "large.gguf", LARGE)
+    return write(tmp_path / "large.gguf", LARGE, hollow=True)
 
 
 def test_too_large_a_model_is_refused_and_the_process_lives(home: Path, large: Path) -> None:
