@@ -46,6 +46,8 @@ U64: Final = SCALARS[10]
 MAX_ENTRIES: Final = 1 << 16
 MAX_STRING: Final = 1 << 24
 MAX_HEADS_LISTED: Final = 4096
+MAX_LAYERS: Final = 512
+"""llama.cpp aborts the process at more; llama-hparams.h, LLAMA_MAX_LAYERS."""
 LAYER: Final = re.compile(r"blk\.(\d{1,5})\.")
 POOLING: Final[dict[int, Pooling]] = {1: "mean", 2: "cls", 3: "last", 4: "rank"}
 ENCODERS: Final = frozenset(
@@ -322,6 +324,8 @@ class _Said:
 
 def _compose(path: Path, size: int, architecture: str, said: _Said, found: _Tensors) -> Header:
     own: Callable[..., int] = lambda key, default=0: said.integer(f"{architecture}.{key}", default)  # noqa: E731
+    if own("block_count") > MAX_LAYERS:
+        raise _FormatError(f"its header claims {own('block_count'):,} layers")
     heads = own("attention.head_count")
     embedding = own("embedding_length")
     head_dim = embedding // heads if heads else 0

@@ -132,9 +132,15 @@ def test_a_truncated_file_says_how_much_is_there(tmp_path: Path) -> None:
         (model([entry("general.architecture", b"llama")], [tensor("a", 2**40, 2**40)]), "cut off"),
         (model([entry("general.architecture", b"llama")], []), "no tensors"),
         (model([number("general.architecture", 7)], [tensor("a", 1)], data=32), "architecture"),
+        (
+            model(
+                [entry("general.architecture", b"llama"), number("llama.block_count", 513)], [tensor("a", 1)], data=32
+            ),
+            "claims 513 layers",
+        ),
         (b"GGUF", "cut off"),
     ],
-    ids=range(14),
+    ids=range(15),
 )
 def test_nonsense_is_refused_at_once(tmp_path: Path, data: bytes, reason: str) -> None:
     path = tmp_path / "nonsense"
