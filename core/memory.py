@@ -7,7 +7,6 @@ import re
 import resource
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ import psutil
 
 GPU, INTEGRATED_GPU = 1, 2
 """ggml-backend.h, enum ggml_backend_dev_type."""
-GPU_LIBRARIES = ("cuda", "metal", "vulkan", "hip", "sycl", "musa", "cann", "opencl")
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,14 +172,3 @@ def _nvml() -> list[tuple[str, int]]:
     finally:
         pynvml.nvmlShutdown()
     return sorted(found, key=lambda device: -device[1])
-
-
-@cache
-def has_accelerator() -> bool:
-    """Whether layers can be offloaded: llama.cpp was built for a GPU, and there is one. Loads no llama.cpp."""
-    found = find_spec("llama_cpp")
-    if found is None or not found.submodule_search_locations:
-        return False
-    folder = Path(next(iter(found.submodule_search_locations))) / "lib"
-    built_for = {kind for kind in GPU_LIBRARIES if any(folder.glob(f"*ggml-{kind}*"))}
-    return bool(_nvml()) if built_for == {"cuda"} else bool(built_for)

@@ -4,7 +4,9 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from core.memory import _cgroups, _pressure, has_accelerator, read_devices, read_ram
+import pytest
+
+from core.memory import DeviceReading, _cgroups, _nvml, _pressure, _with_nvml, read_devices, read_ram
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,14 +51,38 @@ def test_an_older_cgroup_limits(tmp_path: Path) -> None:
 
 def test_devices_are_those_of_llama_cpp() -> None:
     devices = read_devices()
-    assert bool(devices) is has_accelerator()
     assert all(0 < device.free <= device.total for device in devices)
+
+
+def test_the_smaller_of_two_figures_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """llama.cpp's, and NVML's for the device of the same name."""
+    devices = (DeviceReading("CUDA0", "A", 80, 50, False), DeviceReading("Vulkan1", "B", 80, 30, False))
+    monkeypatch.setattr("core.memory._nvml", lambda: [("A", 40)])
+    assert [device.free for device in _with_nvml(devices)] == [40, 30]
+    monkeypatch.setattr("core.memory._nvml", lambda: [("A", 60)])
+    assert [device.free for device in _with_nvml(devices)] == [50, 30]
+    assert _with_nvml(()) == ()
+
+
+def test_without_a_driver_there_is_nothing_and_no_warning() -> None:
+    assert all(free > 0 for _, free in _nvml())
+
+
+def test_a_limit_of_the_process_counts() -> None:
+    code = (
+        "import resource, core.memory\n"
+        "used = core.memory.psutil.Process().memory_info().data\n"
+        "resource.setrlimit(resource.RLIMIT_DATA, (used + 100 * 1024**2, resource.RLIM_INFINITY))\n"
+        "print(core.memory.read_ram().available)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert 50 * MIB < int(done.stdout) <= 100 * MIB
 
 
 def test_the_interface_reads_without_llama_cpp() -> None:
     code = (
         "import sys, core.memory, core.model_files, core.instruct\n"
-        "core.memory.read_ram(); core.memory.has_accelerator()\n"
+        "core.memory.read_ram()\n"
         "sys.exit(any(name in sys.modules for name in ('llama_cpp', 'numpy', 'gguf', 'huggingface_hub')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
