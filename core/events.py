@@ -31,6 +31,7 @@ class Device:
     total: int
     free: int
     id: str = ""
+    kind: str = "GPU"
     unified: bool = False
 
 

@@ -8,10 +8,11 @@ import resource
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psutil
 
+DeviceKind = Literal["GPU", "integrated GPU"]
 GPU, INTEGRATED_GPU = 1, 2
 """ggml-backend.h, enum ggml_backend_dev_type."""
 
@@ -38,6 +39,7 @@ class DeviceReading:
     name: str
     total: int
     free: int
+    kind: DeviceKind
     unified: bool
     """Whether its memory is the machine's RAM, as Apple's is: what it takes is missing there too."""
 
@@ -130,7 +132,8 @@ def read_devices() -> tuple[DeviceReading, ...]:
         id_ = library.ggml_backend_dev_name(device).decode("utf-8", "replace")
         name = library.ggml_backend_dev_description(device).decode("utf-8", "replace")
         unified = kind == INTEGRATED_GPU or id_.startswith("Metal")
-        readings.append(DeviceReading(id_, name, total.value, free.value, unified))
+        word: DeviceKind = "integrated GPU" if kind == INTEGRATED_GPU else "GPU"
+        readings.append(DeviceReading(id_, name, total.value, free.value, word, unified))
     return _with_nvml(tuple(readings))
 
 

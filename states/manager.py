@@ -17,7 +17,7 @@ from core import engine
 from core.errors import CancelledError, CharlieError, MemoryRefusedError, OutOfMemoryError
 from core.events import LoadProgress, Memory, Planned, Receipt, Snapshot, StateChanged, WorkerUp
 from core.footprint import Footprint
-from core.ledger import Ledger
+from core.ledger import Ledger, Measured
 from core.model_files import ModelSpec, resolve
 from core.settings import Role, Settings, SettingsFile
 from states.lifecycle import Phase, declared
@@ -148,8 +148,16 @@ class ModelManager:
 
     def plan(self, role: Role, file: Path | None = None) -> Plan:
         """What loading a role's model, or another file in its place, would need and do now. Loads nothing."""
+        if file is None and self.is_warm(role):
+            loaded = self._registry[role]
+            plan = self._planner.plan(loaded.spec, self.settings.memory, self._warm())
+            return replace(plan, unload=(), reason=f"is warm with {loaded.spec.context_length:,} tokens")
         spec = resolve(self.settings, self._paths, role, file) if file else self._wanted(role)
         return self._planner.plan(spec, self.settings.memory, self._warm())
+
+    def measured(self, plan: Plan) -> Measured | None:
+        """What was predicted of a plan's model with these settings, and what it took when it was loaded before."""
+        return self._planner.measured(plan.spec)
 
     def short_of_memory(self, now: Memory) -> str:
         """Why an idle model is to go though no other is wanted: free memory is under a reserve. Empty when it is not.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import redis
 
 from core.footprint import Footprint, Offload, estimate
-from core.ledger import Ledger
+from core.ledger import Ledger, Measured
 from core.settings import Role
 from core.simulation import simulate
 from states.plan import Plan, Warm, make_plan
@@ -49,6 +49,9 @@ class Planner:
             self._ledger.record(spec, predicted.total, took.total - took.mapped + mapped)
         except (redis.RedisError, OSError):
             log.exception("What %s took could not be kept.", spec.name)
+
+    def measured(self, spec: ModelSpec) -> Measured | None:
+        return self._ledger.find(spec)
 
     def _measure(self, spec: ModelSpec, now: Memory) -> Footprint:
         predicted = predict(spec, now)

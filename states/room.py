@@ -16,7 +16,9 @@ BACK_SECONDS = 5.0
 def read_memory() -> Memory:
     """RAM and VRAM now. Loads llama.cpp, whose devices it reads."""
     ram = read_ram()
-    devices = tuple(Device(each.name, each.total, each.free, each.id, each.unified) for each in read_devices())
+    devices = tuple(
+        Device(each.name, each.total, each.free, each.id, each.kind, each.unified) for each in read_devices()
+    )
     return Memory(ram.total, ram.available, ram.process_rss, devices, ram.process_file, ram.pressure)
 
 

@@ -34,7 +34,7 @@ def plan(tools: Tools, job: Job) -> dict[str, Any]:
     tools.begin(job)
     file = job.args.get("file")
     made = tools.manager.plan(Role(job.args["role"]), Path(file) if file else None)
-    spec, need = made.spec, made.need
+    spec, need, measured = made.spec, made.need, tools.manager.measured(made)
     return {
         "role": spec.role.value,
         "model": spec.name,
@@ -54,4 +54,5 @@ def plan(tools: Tools, job: Job) -> dict[str, Any]:
             "compute": need.compute,
             "overhead": need.overhead,
         },
+        "measured": {"predicted": measured.predicted, "actual": measured.actual} if measured else None,
     }

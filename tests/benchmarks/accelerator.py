@@ -86,8 +86,8 @@ def apart(*arguments: str) -> Any:
 
 def report(devices: tuple[DeviceReading, ...]) -> None:
     for device in devices:
-        kind = "unified" if device.unified else "of its own"
-        print(f"{device.id}: {device.name}, {device.free / MIB:,.0f} of {device.total / MIB:,.0f} MB free, {kind}")
+        kind = f"{device.kind}, {'unified memory' if device.unified else 'memory of its own'}"
+        print(f"{device.id}: {device.name}, {kind}, {device.free / MIB:,.0f} of {device.total / MIB:,.0f} MB free")
     print(
         "\n| case | context | layers | VRAM predicted MB | measured | off by | came back | RAM predicted | measured |"
     )

@@ -56,7 +56,7 @@ def test_devices_are_those_of_llama_cpp() -> None:
 
 def test_the_smaller_of_two_figures_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     """llama.cpp's, and NVML's for the device of the same name."""
-    devices = (DeviceReading("CUDA0", "A", 80, 50, False), DeviceReading("Vulkan1", "B", 80, 30, False))
+    devices = (DeviceReading("CUDA0", "A", 80, 50, "GPU", False), DeviceReading("Vulkan1", "B", 80, 30, "GPU", False))
     monkeypatch.setattr("core.memory._nvml", lambda: [("A", 40)])
     assert [device.free for device in _with_nvml(devices)] == [40, 30]
     monkeypatch.setattr("core.memory._nvml", lambda: [("A", 60)])

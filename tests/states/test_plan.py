@@ -78,7 +78,7 @@ def ram(available: float, *devices: Device) -> Memory:
 
 
 def gpu(free: float, number: int = 0, *, unified: bool = False) -> Device:
-    return Device("GPU", 24 * GIB, round(free * GIB), f"CUDA{number}", unified)
+    return Device("GPU", 24 * GIB, round(free * GIB), f"CUDA{number}", unified=unified)
 
 
 def decide(spec: ModelSpec, now: Memory, warm: Warm | None = None, reserve: MemorySettings = RESERVE) -> Plan:
@@ -111,6 +111,7 @@ TABLE = {
     "no GPU, any context: all of it": Case(AUTO_CONTEXT, ram(12), True, context=OWN),
     "no GPU, any context: a part": Case(AUTO_CONTEXT, ram(6), True, context=10_496),
     "no GPU, any context: not the least": Case(AUTO_CONTEXT, ram(4.5), False, context=2048),
+    "a cgroup's limit": Case(SPEC, replace(ram(3), total=4 * GIB), False),
     "the warm one gives its memory back": Case(SPEC, ram(2), True, warm=Warm(Role.EMBEDDING, 4 * GIB)),
     "the warm one does not give enough": Case(SPEC, ram(2), False, warm=Warm(Role.EMBEDDING, 2 * GIB)),
     "one GPU with room": Case(SPEC, ram(8, gpu(20)), True, layers=32),

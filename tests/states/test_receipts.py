@@ -57,8 +57,18 @@ def test_what_was_predicted_is_kept_beside_what_was_taken(
     measured = Ledger(client.redis).find(spec)
     assert measured is not None
     assert measured.actual == pytest.approx(measured.predicted, rel=0.15)
-    need = manager.plan(Role.INSTRUCT).need
+    plan = manager.plan(Role.INSTRUCT)
+    assert manager.measured(plan) == measured
+    need = plan.need
     assert need.total == pytest.approx(measured.factor * measured.predicted, rel=1e-6)
+
+
+def test_the_plan_of_what_is_warm_unloads_nothing(manager: ModelManager) -> None:
+    with manager.lease(Role.INSTRUCT):
+        pass
+    plan = manager.plan(Role.INSTRUCT)
+    assert (plan.fits, plan.unload, plan.reason) == (True, (), "is warm with 4,096 tokens")
+    assert manager.plan(Role.EMBEDDING).unload == ("instruct",)
 
 
 def test_memory_that_stays_away_is_told_of_and_not_planned_with(
