@@ -16,6 +16,11 @@ from core.paths import Paths, find_paths
 from core.settings import Role, load_settings
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than there are cores: the tests wait for other processes for a third of the time."""
+    return (os.cpu_count() or 1) + 1
+
+
 @pytest.fixture(scope="session")
 def starters(tmp_path_factory: pytest.TempPathFactory) -> dict[Role, Path]:
     """The three starter files, built once. They are linked into each home: copy one before damaging it."""

@@ -381,22 +381,3 @@ def test_a_server_that_does_not_answer(home: Path) -> None:
     ended = charlie(home, "ask", "hello", CHARLIE_DATABASE__URL=url)
     assert ended.code == 1
     assert ended.err.startswith(f"charlie: No database answers at {url}")
-
-
-def test_two_hundred_jobs_of_mixed_roles_are_done_in_order_with_one_model_at_a_time(home: Path) -> None:
-    with up(home), runtime() as (client, running):
-        entry = client.library.new_entry("A quiet walk by the river.")
-        conversation = client.library.new_conversation().id
-        jobs = []
-        for _ in range(10):
-            jobs += [client.chat(conversation, "hello", max_tokens=2) for _ in range(9)]
-            jobs += [client.ingest(entry) for _ in range(9)]
-            jobs += [client.search("river"), client.warm(Role.RERANKER)]
-        assert {finish(client, running, job) for job in jobs} == {JobState.DONE}
-        starts = [client.jobs.get(job.id).started for job in jobs]
-        assert starts == sorted(starts)
-        loaded = 0
-        for event in reversed(client.bus.transitions(10_000)):
-            if isinstance(event, StateChanged):
-                loaded += {"load": 1, "unloaded": -1, "load_failed": -1}.get(event.trigger, 0)
-                assert loaded in (0, 1)
