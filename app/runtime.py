@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Self
 import redis
 
 from app.output import without_password
+from app.watchdog import Watchdog
 from core.database import Server, answers, read_address, take_lock
 from core.errors import DatabaseError
 from core.events import Snapshot, WorkerLost
@@ -59,6 +60,7 @@ class Runtime:
         self._wants_worker = worker
         self._server: Server | None = None
         self._worker: subprocess.Popen[bytes] | None = None
+        self._watchdog: Watchdog | None = None
         self._started = 0.0
         self._lost = 0
         self._next_start = 0.0
@@ -113,8 +115,8 @@ class Runtime:
             self._restart_database(self._server)
             if self._server.process.poll() is not None:
                 return
-        if self._worker is not None and self._worker.poll() is not None:
-            self._mourn(self._worker)
+        if self._worker is not None:
+            self._look_after(self._worker)
         if self._worker is None and self._wants_worker and time.monotonic() >= self._next_start:
             self._start_worker()
 
@@ -189,16 +191,29 @@ class Runtime:
                 start_new_session=True,
             )
         self._started = time.monotonic()
+        self._watchdog = Watchdog(self._client.settings.watchdog, self._worker.pid)
 
-    def _mourn(self, worker: subprocess.Popen[bytes]) -> None:
-        self._worker = None
+    def _look_after(self, worker: subprocess.Popen[bytes]) -> None:
+        if worker.poll() is not None:
+            code = worker.returncode
+            self._mourn(worker, f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}")
+            return
+        try:
+            heartbeat = self._client.bus.heartbeat()
+        except redis.RedisError:
+            return
+        if self._watchdog is not None and (reason := self._watchdog.complaint(heartbeat)):
+            worker.kill()
+            worker.wait()
+            self._mourn(worker, reason)
+
+    def _mourn(self, worker: subprocess.Popen[bytes], reason: str) -> None:
+        self._worker = self._watchdog = None
         if worker.stdin:
             worker.stdin.close()
         if time.monotonic() - self._started > STEADY_SECONDS:
             self._lost = 0
         self._lost += 1
-        code = worker.returncode
-        reason = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
         self._next_start = time.monotonic() + (0 if self._lost == 1 else 0.125 * 2**self._lost)
         self._tell(WorkerLost(worker.pid, reason, self._lost, RESTARTS))
         log.warning("The worker ended (%s), %d of %d times.", reason, self._lost, RESTARTS)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from core.events import (
     Event,
+    Heartbeat,
     JobChanged,
     JobProgress,
     Lasting,
@@ -26,6 +27,7 @@ from core.events import (
     WorkerLost,
     WorkerUp,
     decode,
+    decode_heartbeat,
     decode_snapshot,
     encode,
 )
@@ -39,6 +41,7 @@ SNAPSHOT = "charlie:state"
 TRANSITIONS = "charlie:transitions"
 JOBS = "charlie:jobs"
 LIVE = "charlie:live"
+HEARTBEAT = "charlie:heartbeat"
 KEPT = 10_000
 """How many events of each lasting stream are kept, about."""
 KEPT_LIVE = 200
@@ -49,9 +52,18 @@ class Bus:
 
     def __init__(self, redis: RedisClient) -> None:
         self.redis = redis
+        self.published = 0
+        """How many events went out over this object: a sign that the work goes on."""
 
     def snapshot(self) -> Snapshot:
         return decode_snapshot(self.redis.get(SNAPSHOT))
+
+    def beat(self, heartbeat: Heartbeat) -> None:
+        self.redis.set(HEARTBEAT, encode(heartbeat))
+
+    def heartbeat(self) -> Heartbeat | None:
+        """The worker's last sign of life."""
+        return decode_heartbeat(self.redis.get(HEARTBEAT))
 
     def amend(self, snapshot: Snapshot) -> None:
         """Replace the snapshot without an event: the phase is the same, something about it is known better."""
@@ -59,6 +71,7 @@ class Bus:
 
     def publish(self, event: Event, snapshot: Snapshot | None = None) -> None:
         """Send one event; with a snapshot, both are written in one MULTI, so nobody sees one without the other."""
+        self.published += 1
         match event:
             case StateChanged() | Planned() | Receipt() | WorkerUp() | WorkerLost():
                 stream = TRANSITIONS

@@ -208,7 +208,18 @@ class Snapshot:
     worker_lost: bool = False
 
 
-def encode(event: Event | Snapshot) -> str:
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """A worker's last sign of life: how many there were, how often its work went on, and whether it has any."""
+
+    pid: int
+    beats: int = 0
+    progress: int = 0
+    busy: bool = False
+    phase: PhaseName = "empty"
+
+
+def encode(event: Event | Snapshot | Heartbeat) -> str:
     """One JSON object with a `kind`. It can always be sent: a file's name may hold what is not text."""
     return clean(json.dumps({"kind": type(event).__name__, **asdict(event)}, ensure_ascii=False))
 
@@ -227,6 +238,11 @@ def decode(text: str) -> Event | None:
 def decode_snapshot(text: str | None) -> Snapshot:
     snapshot: Snapshot = _build(Snapshot, json.loads(text)) if text else Snapshot()
     return snapshot
+
+
+def decode_heartbeat(text: str | None) -> Heartbeat | None:
+    heartbeat: Heartbeat | None = _build(Heartbeat, json.loads(text)) if text else None
+    return heartbeat
 
 
 def _build(kind: type[Any], data: dict[str, Any]) -> Any:

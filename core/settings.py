@@ -91,6 +91,19 @@ class MemorySettings(Section):
     vram_reserve: ByteSize = ByteSize(256 * 1024**2)
 
 
+class WatchdogSettings(Section):
+    """How many seconds a worker is given before it is replaced; 0 is for ever."""
+
+    stopped_seconds: Annotated[float, Field(ge=0)] = 1.0
+    """While something has stopped it (SIGSTOP)."""
+    silence_seconds: Annotated[float, Field(ge=0)] = 15.0
+    """Without a sign of life, though the process is there."""
+    unload_seconds: Annotated[float, Field(ge=0)] = 20.0
+    """For an unload."""
+    progress_seconds: Annotated[float, Field(ge=0)] = 300.0
+    """For a load or a job of which nothing is heard: no token, no chunk, no part of a file."""
+
+
 class DatabaseSettings(Section):
     url: str | None = None
     """A Redis or Valkey server that is already there; unset starts the embedded one."""
@@ -120,6 +133,7 @@ class Settings(BaseSettings):
     keep_alive: float = 300.0
     """Seconds a model stays warm after its last use; 0 unloads at once, below 0 never."""
     memory: MemorySettings = MemorySettings()
+    watchdog: WatchdogSettings = WatchdogSettings()
     database: DatabaseSettings = DatabaseSettings()
     interface: InterfaceSettings = InterfaceSettings()
 

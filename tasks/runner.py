@@ -24,7 +24,7 @@ from tasks.queue import Queue, job_ids, make_queue, put_back, schedule_eviction
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from core.events import Memory
+    from core.events import Memory, PhaseName
     from tasks.tools import Tools
 
 log = logging.getLogger(__name__)
@@ -43,6 +43,15 @@ class Runner:
         self._current: str | None = None
         self._lock = threading.RLock()  # a signal's handler may take it while the same thread holds it
         self.queue: Queue = make_queue(tools.raw.connection_pool, self.run, self.evict)
+
+    @property
+    def phase(self) -> PhaseName:
+        return self._tools.manager.snapshot.phase
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job runs, or a model is on its way in or out."""
+        return self._current is not None or self.phase in ("loading", "unloading")
 
     def run(self, job_id: str) -> None:
         """Do a job that is still wanted.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import logging
 import os
 import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import redis
@@ -17,7 +19,7 @@ from huey.consumer import Consumer
 from core.bus import Bus
 from core.database import await_writable, connect
 from core.errors import CharlieError
-from core.events import Memory, MemoryRead, WorkerUp
+from core.events import Heartbeat, Memory, MemoryRead, WorkerUp
 from core.library import Library
 from core.paths import find_paths
 from core.settings import SettingsFile
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 READ_SECONDS = 1.0
+BEAT_SECONDS = 1.0
 NOTICEABLE = 16 * 1024**2
 """Bytes; a smaller change of a reading is not worth an event."""
 LEAVE_SECONDS = 8.0
@@ -78,8 +81,10 @@ def _serve(paths: Paths) -> None:
     manager = tools.manager
     runner.queue.on_shutdown(name="unload")(manager.leave)
     manager.arrive(WorkerUp(os.getpid()))
+    own = Bus(text)  # so that what is read beside the work does not count as its progress
     for watch in (_watch_cancels, _watch_memory):
-        threading.Thread(target=watch, args=(text, runner, bus), daemon=True).start()
+        threading.Thread(target=watch, args=(text, runner, own), daemon=True).start()
+    threading.Thread(target=_beat, args=(runner, bus), daemon=True).start()
     _Consumer(runner).run()
 
 
@@ -132,6 +137,14 @@ def _watch_cancels(text: RedisClient, runner: Runner, _: Bus) -> None:
                         runner.cancel(message["data"])
         except redis.RedisError:
             time.sleep(0.1)
+
+
+def _beat(runner: Runner, bus: Bus) -> None:
+    """Give a sign of life. It tells whether the work goes on, too: a thread of its own lives on while that hangs."""
+    for beats in itertools.count(1):
+        with suppress(redis.RedisError):  # the database is away; its owner knows
+            bus.beat(Heartbeat(os.getpid(), beats, bus.published, runner.busy, runner.phase))
+        time.sleep(BEAT_SECONDS)
 
 
 def _watch_memory(_: RedisClient, runner: Runner, bus: Bus) -> None:

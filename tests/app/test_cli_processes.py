@@ -20,6 +20,7 @@ from core.events import WorkerLost, WorkerUp
 from core.paths import find_paths
 from core.settings import load_settings
 from tests.app.charlie import CHARLIE, PATIENCE, charlie, environment, read_until, started
+from tests.e2e.processes import PATIENT as LEFT_ALONE
 
 
 def on_a_terminal(home: Path, *arguments: str, **variables: str) -> tuple[str, int | None]:
@@ -79,7 +80,10 @@ def test_a_second_up_attaches_and_takes_over(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_and_cancel_stop_a_job_and_its_end_is_waited_for(tmp_path: Path) -> None:
-    with started(tmp_path, "up") as up, started(tmp_path, "events", "--follow", "--json") as follower:
+    with (
+        started(tmp_path, "up", **LEFT_ALONE) as up,
+        started(tmp_path, "events", "--follow", "--json", **LEFT_ALONE) as follower,
+    ):
         worker = psutil.Process(json.loads(read_until(follower.stdout, "WorkerUp"))["pid"])
 
         worker.suspend()  # so that the job cannot end before it is cancelled

@@ -21,6 +21,8 @@ LONG = {
     "CHARLIE_INSTRUCT__SAMPLING__MAX_TOKENS": "3000",
 }
 """With these the starter model babbles on for some hundred milliseconds, so that one can come in between."""
+PATIENT = {"CHARLIE_WATCHDOG__STOPPED_SECONDS": "0"}
+"""With this a worker that a test has stopped is left alone."""
 
 
 def until(seen: Callable[[], bool], seconds: float = PATIENCE, meanwhile: Callable[[], None] = lambda: None) -> None:

@@ -19,7 +19,7 @@ from core.settings import Role, load_settings
 from core.text import new_id
 from tasks.jobs import JobState, Text
 from tests.app.charlie import CHARLIE, environment, read_until, started
-from tests.e2e.processes import LONG, assert_all_gone, until, workers_on
+from tests.e2e.processes import LONG, PATIENT, assert_all_gone, until, workers_on
 from tests.e2e.terminal import ENTER, Terminal, ctrl, terminal
 
 
@@ -162,7 +162,7 @@ def test_kill_9_while_generating(home: Path) -> None:
 
 
 def test_a_command_interrupted_twice_leaves_nothing(home: Path) -> None:
-    with started(home, "up") as up:
+    with started(home, "up", **PATIENT) as up:
         read_until(up.stderr, "worker")
         (worker,) = workers_on(home)
         worker.suspend()

@@ -1,0 +1,102 @@
+"""A worker that is there but does not work is replaced. Real processes, a real SIGSTOP, a prefill that really hangs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from app.client import Client
+from app.runtime import Runtime
+from app.watchdog import Watchdog
+from core.events import Heartbeat, StateChanged, WorkerLost, WorkerUp
+from core.paths import find_paths
+from core.settings import Role, WatchdogSettings, load_settings
+from tasks.jobs import JobState
+from tests.tasks.test_recovery import serving, worker_pid
+from tests.waiting import ended, first
+
+BACK_SECONDS = 3.0
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [({}, "it was stopped"), ({"STOPPED_SECONDS": "0", "SILENCE_SECONDS": "2"}, "it gave no sign of life for ")],
+    ids=["stopped", "silent"],
+)
+def test_a_worker_that_is_stopped_is_replaced(
+    home: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], reason: str
+) -> None:
+    for name, value in settings.items():
+        monkeypatch.setenv(f"CHARLIE_WATCHDOG__{name}", value)
+    client = Client(load_settings(), find_paths())
+    with Runtime(client) as running:
+        events = serving(running, client)
+        assert ended(client.jobs, client.warm(Role.EMBEDDING).id).state is JobState.DONE
+        old = worker_pid(client)
+        os.kill(old, signal.SIGSTOP)
+        began = time.monotonic()
+        waiting = client.warm(Role.RERANKER)
+        lost = first(events, lambda event: isinstance(event, WorkerLost))
+        assert isinstance(lost, WorkerLost)
+        assert (lost.pid, lost.attempt) == (old, 1)
+        assert lost.reason.startswith(reason)
+        back = first(events, lambda event: isinstance(event, WorkerUp))
+        assert isinstance(back, WorkerUp)
+        assert time.monotonic() - began < BACK_SECONDS + (2 if settings else 0)
+        assert back.pid != old
+        assert not psutil.pid_exists(old)
+        assert ended(client.jobs, waiting.id).state is JobState.DONE
+        assert client.snapshot().role == "reranker"
+
+
+def test_work_without_progress_is_ended(home: Path, slow: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole prompt is one batch: it takes many seconds, in which nothing is heard of it."""
+    monkeypatch.setenv("CHARLIE_WATCHDOG__PROGRESS_SECONDS", "1.5")
+    client = Client(load_settings(), find_paths())
+    client.paths.make()
+    client.paths.config_file.write_text(
+        f'[instruct]\nfile = "{slow}"\ncontext_length = 16384\nthreads = 1\nbatch = 16384\n'
+    )
+    with Runtime(client) as running:
+        events = serving(running, client)
+        conversation = client.library.new_conversation().id
+        stuck = client.chat(conversation, "a walk by the river " * 700, max_tokens=5)
+        after = client.warm(Role.EMBEDDING)
+        lost = first(events, lambda event: isinstance(event, WorkerLost))
+        assert isinstance(lost, WorkerLost)
+        assert lost.reason.startswith("its work made no progress for ")
+        end = first(events, lambda event: isinstance(event, StateChanged) and event.trigger == "loaded")
+        assert isinstance(end, StateChanged)
+        assert end.role == "embedding"
+        assert ended(client.jobs, stuck.id).state is JobState.INTERRUPTED
+        assert ended(client.jobs, after.id).state is JobState.DONE
+
+
+def test_what_counts_as_silence_and_as_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("app.watchdog.time.monotonic", lambda: now)
+    pid = os.getpid()
+    settings = WatchdogSettings(silence_seconds=10, unload_seconds=20, progress_seconds=60)
+    watchdog = Watchdog(settings, pid)
+    now = 150.0  # nothing was heard yet: it may still be starting
+    assert watchdog.complaint(None) == ""
+    assert watchdog.complaint(Heartbeat(pid + 1, 99)) == ""
+    assert watchdog.complaint(Heartbeat(pid, 1)) == ""
+    now = 161.0
+    assert watchdog.complaint(Heartbeat(pid, 1)) == "it gave no sign of life for 11 s"
+    assert watchdog.complaint(Heartbeat(pid, 2, 5, busy=True, phase="warm")) == ""
+    now = 220.0
+    assert watchdog.complaint(Heartbeat(pid, 3, 5, busy=True, phase="warm")) == ""
+    now = 222.0
+    assert watchdog.complaint(Heartbeat(pid, 4, 5, busy=True, phase="warm")) == "its work made no progress for 61 s"
+    assert watchdog.complaint(Heartbeat(pid, 5, 6, busy=True, phase="unloading")) == ""
+    now = 243.0
+    assert watchdog.complaint(Heartbeat(pid, 6, 6, busy=True, phase="unloading")) == (
+        "an unload did not end within 21 s"
+    )
+    assert watchdog.complaint(Heartbeat(pid, 7, 6, busy=False, phase="empty")) == ""
