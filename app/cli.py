@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from app.commands import ask, doctor, graph, journal, models, runtime, status
+from app.commands import ask, backup, doctor, graph, journal, models, runtime, status
 
 app = typer.Typer(
     help="Chat and journal in the terminal, with an AI that runs on your own machine.",
@@ -25,6 +25,8 @@ app.command()(status.ps)
 app.command()(status.events)
 app.add_typer(models.models, name="models")
 app.command()(graph.graph)
+app.command()(backup.export)
+app.command("import")(backup.import_)
 app.command()(status.paths)
 app.command()(doctor.doctor)
 app.command()(runtime.up)

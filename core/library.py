@@ -76,6 +76,17 @@ class Entry:
         return one_line(self.text, TITLE_WIDTH) or "Untitled"
 
 
+class Restored(StrEnum):
+    """What became of something that was brought back from an export."""
+
+    ADDED = "added"
+    RENEWED = "renewed"
+    """The export had a later text, which is here now."""
+    SAME = "same"
+    KEPT = "kept"
+    """What is here is later, and stays."""
+
+
 class Library:
     """Reads and writes the library. `redis` must decode responses.
 
@@ -160,6 +171,26 @@ class Library:
 
         self.redis.transaction(attempt, _conversation_key(id_))
 
+    def restore_conversation(self, conversation: Conversation, messages: Sequence[StoredMessage]) -> Restored:
+        """Bring one back. Where the library's was used as late or later it stays; else turns are added or renewed."""
+        keys = _conversation_key(conversation.id), _messages_key(conversation.id)
+
+        def restore(pipe: Any) -> Restored:
+            found, held = pipe.get(keys[0]), pipe.hgetall(keys[1])
+            pipe.multi()
+            here = Conversation(**json.loads(found)) if found else None
+            turns = {message.id: json.dumps(asdict(message)) for message in messages}
+            if here and here.updated >= conversation.updated:
+                return Restored.SAME if here == conversation and held == turns else Restored.KEPT
+            merged = replace(conversation, title=here.title or conversation.title) if here else conversation
+            self._put_conversation(merged, pipe)
+            if turns:
+                pipe.hset(keys[1], mapping=turns)
+            return Restored.RENEWED if here else Restored.ADDED
+
+        done: Restored = self.redis.transaction(restore, *keys, value_from_callable=True)
+        return done
+
     def _put_conversation(self, conversation: Conversation, pipe: Any) -> None:
         pipe.set(_conversation_key(conversation.id), json.dumps(asdict(conversation)))
         pipe.zadd(CONVERSATIONS, {conversation.id: conversation.updated})
@@ -238,6 +269,31 @@ class Library:
             for index in indexes:
                 pipe.hdel(index, id_)
             pipe.execute()
+
+    def restore_entries(self, entries: Sequence[Entry]) -> list[Restored]:
+        """Bring entries back, the later text of each; what is written has to be read in again. No id twice."""
+        if not entries:
+            return []
+        keys = [_entry_key(entry.id) for entry in entries]
+
+        def restore(pipe: Any) -> list[Restored]:
+            held = pipe.mget(keys)
+            pipe.multi()
+            done = []
+            for entry, found in zip(entries, held, strict=True):
+                here = _entry(found) if found else None
+                if here and (here.text == entry.text or here.updated >= entry.updated):
+                    done.append(Restored.SAME if here.text == entry.text else Restored.KEPT)
+                    continue
+                # Above both, so that a mark can never be for another text.
+                revision = max(entry.revision, here.revision + 1) if here else entry.revision
+                unread = replace(entry, revision=revision, ingested=0, state=EntryState.SAVED, error="")
+                self._put_entry(unread, pipe)
+                done.append(Restored.RENEWED if here else Restored.ADDED)
+            return done
+
+        restored: list[Restored] = self.redis.transaction(restore, *keys, value_from_callable=True)
+        return restored
 
     def _put_entry(self, entry: Entry, pipe: Any) -> None:
         pipe.set(_entry_key(entry.id), json.dumps(asdict(entry)))
