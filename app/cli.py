@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from app.commands import ask, backup, doctor, graph, journal, models, runtime, status
+from app.commands import ask, backup, doctor, graph, journal, models, repair, runtime, status
 
 app = typer.Typer(
     help="Chat and journal in the terminal, with an AI that runs on your own machine.",
@@ -27,6 +27,7 @@ app.add_typer(models.models, name="models")
 app.command()(graph.graph)
 app.command()(backup.export)
 app.command("import")(backup.import_)
+app.command()(repair.repair)
 app.command()(status.paths)
 app.command()(doctor.doctor)
 app.command()(runtime.up)
@@ -64,7 +65,7 @@ def interface(
     with Runtime(client) as running:
         from app.tui import CharlieApp
 
-        interface = CharlieApp(client, running.tick)
+        interface = CharlieApp(client, running.tick, running.notice)
         interface.run()
         signal.alarm(0)  # set when the terminal was closed, in case the interface cannot end
         for number in (signal.SIGTERM, signal.SIGHUP):  # it is ending already

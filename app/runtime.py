@@ -69,6 +69,13 @@ class Runtime:
         """The worker ended too often in a row, and is not started again."""
 
     @property
+    def notice(self) -> str:
+        """What a person should know of this start; mostly nothing."""
+        if self._server is None or not self._server.cut_off:
+            return ""
+        return "The end of the database file was cut off, as by a power cut; what was not whole there has been dropped."
+
+    @property
     def owner(self) -> bool:
         return self._server is not None or self._worker is not None
 

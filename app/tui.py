@@ -46,7 +46,10 @@ MODES = ("chat", "journal", "models", "log")
 
 
 class CharlieApp(App[None]):
-    """The interface over a `Client`. `tick` mends the runtime; it is called on the main thread, some times a second."""
+    """The interface over a `Client`. `tick` mends the runtime; it is called on the main thread, some times a second.
+
+    `notice` is told once at the start.
+    """
 
     TITLE = "Charlie"
     CSS_PATH = "charlie.tcss"
@@ -68,10 +71,11 @@ class CharlieApp(App[None]):
 
     view: reactive[MachineView] = reactive(MachineView(), init=False)
 
-    def __init__(self, client: Client, tick: Callable[[], None] | None = None) -> None:
+    def __init__(self, client: Client, tick: Callable[[], None] | None = None, notice: str = "") -> None:
         super().__init__()
         self.client = client
         self._tick = tick
+        self._notice = notice
         self._complaint = ""
         self._handlers: dict[signal.Signals, Any] = {}
 
@@ -89,6 +93,8 @@ class CharlieApp(App[None]):
         self.run_worker(self._follow, thread=True, name="bridge")
         if self._tick is not None:
             self.set_interval(TICK_SECONDS, partial(self._mend, self._tick))
+        if self._notice:
+            self.notify(self._notice, severity="warning", markup=False, timeout=20)
         # No DEFAULT_MODE: from Python 3.12 on, Textual mounts its fields before its screen is on the stack, and fails.
         self.switch_mode("chat")
 

@@ -25,6 +25,7 @@ import redis
 from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.retry import Retry
 
+from core.appendonly import damage
 from core.errors import DatabaseError
 from core.paths import Paths
 from core.tether import tethered
@@ -38,6 +39,7 @@ NEAR, FAR = "db-", "charlie-"
 """How the names of run folders begin, in our own folder and in the system's temporary one."""
 START_SECONDS = 60.0
 STOP_SECONDS = 5.0
+APPEND_ONLY = "appendonly.aof"
 RETRIES = 6
 """With the backoff below about two seconds, which is longer than a restart of the database takes."""
 
@@ -98,6 +100,7 @@ def connect(paths: Paths, url: str | None, *, decode: bool = True) -> RedisClien
     """
     options: dict[str, Any] = {
         "decode_responses": decode,
+        "encoding_errors": "replace",  # a damaged character must not hide all the others
         "protocol": 2,
         "retry": Retry(ExponentialBackoff(cap=0.5, base=0.02), RETRIES),
         "socket_timeout": 10,
@@ -192,7 +195,7 @@ class Server:
         values = {
             "port": "0", "unixsocket": str(self.socket), "unixsocketperm": "700", "dir": str(self._paths.database),
             "appendonly": "yes", "appendfsync": "everysec", "save": "", "daemonize": "no",
-            "logfile": str(self._paths.logs / "database.log"), "databases": "1",
+            "logfile": str(self._paths.logs / "database.log"), "databases": "1", "aof-use-rdb-preamble": "no",
         }  # fmt: skip
         return [part for key, value in values.items() for part in (f"--{key}", value)]
 
@@ -202,10 +205,7 @@ class Server:
         with probe:
             while time.monotonic() < deadline:
                 if process.poll() is not None:
-                    raise DatabaseError(
-                        f"The database cannot start on {self._paths.database}: {self._last_words()}",
-                        f"The whole log is {self._paths.logs / 'database.log'}.",
-                    )
+                    raise self._failure()
                 try:
                     probe.ping()
                 except redis.RedisError:  # not listening yet, or still reading its file
@@ -214,14 +214,37 @@ class Server:
                     return
         raise DatabaseError(f"The database did not answer within {START_SECONDS:.0f} seconds.", "Try again.")
 
+    @property
+    def cut_off(self) -> bool:
+        """Whether the end of the file was cut off, as by a power cut; the server has dropped what was not whole."""
+        return any("Truncating the AOF" in line for line in self._said())
+
+    def _failure(self) -> DatabaseError:
+        file = self._paths.database / APPEND_ONLY
+        words = self._last_words()
+        if "Bad file format" not in words:
+            log = self._paths.logs / "database.log"
+            return DatabaseError(
+                f"The database cannot start on {self._paths.database}: {words}", f"The whole log is {log}."
+            )
+        damaged, size = damage(file)
+        return DatabaseError(
+            f"The database file {file} is damaged: {damaged:,} of its {size:,} bytes cannot be read.",
+            "`charlie repair` goes on with the rest and keeps the damaged file.",
+        )
+
     def _last_words(self) -> str:
         try:
-            with (self._paths.logs / "database.log").open("rb") as log:
-                log.seek(self._logged)
-                lines = log.read().decode(errors="replace").splitlines()
+            lines = self._said()
         except OSError as error:
             return f"its log cannot be written ({error.strerror})."
         return lines[-1].split(" # ")[-1] if lines else "it said nothing."
+
+    def _said(self) -> list[str]:
+        """The lines of its log, without those of earlier servers."""
+        with (self._paths.logs / "database.log").open("rb") as log:
+            log.seek(self._logged)
+            return log.read().decode(errors="replace").splitlines()
 
     def stop(self) -> None:
         """Have the server save and end, then remove its run folder and let go of the lock."""

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 TICK_SECONDS = 0.2
 WORKERS_OWN = (
     "CHARLIE_INSTRUCT__FILE", "CHARLIE_INSTRUCT__C", "CHARLIE_INSTRUCT__GPU", "CHARLIE_INSTRUCT__THREADS",
-    "CHARLIE_INSTRUCT__BATCH", "CHARLIE_INSTRUCT__SYSTEM", "CHARLIE_EMBEDDING", "CHARLIE_RERANKER",
+    "CHARLIE_INSTRUCT__BATCH", "CHARLIE_INSTRUCT__KV", "CHARLIE_INSTRUCT__MMAP", "CHARLIE_INSTRUCT__SYSTEM",
+    "CHARLIE_EMBEDDING", "CHARLIE_RERANKER",
     "CHARLIE_KEEP_ALIVE", "CHARLIE_MEMORY",
 )  # fmt: skip
 """Variables that only the process which loads the models can heed."""
@@ -185,6 +186,8 @@ def session(*, worker: bool, patient: bool = True) -> Iterator[Session]:
     client = make_client()
     end_in_order()
     with Runtime(client, worker=worker, on_wait=_say_so if patient else None) as runtime:
+        if runtime.notice:
+            talk(runtime.notice)
         if worker and not runtime.owner and (unheeded := _unheeded(client)):
             talk(f"{', '.join(unheeded)}: the worker that runs already was started without this and goes by its own.")
         if worker and client.settings.database.url is not None and client.snapshot().worker_pid is None:

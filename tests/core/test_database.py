@@ -106,12 +106,16 @@ def test_a_cut_off_end_of_the_file_is_no_harm(paths: Paths) -> None:
     file = paths.database / "appendonly.aof"
     os.truncate(file, file.stat().st_size - 3)
     server = start(paths)
+    assert server.cut_off
     assert client.get("a") == "1"
     client.close()
     server.stop()
+    server = start(paths)
+    assert not server.cut_off
+    server.stop()
 
 
-def test_damage_in_the_middle_is_told_in_the_servers_words(paths: Paths) -> None:
+def test_damage_in_the_middle_is_told_with_the_way_out(paths: Paths) -> None:
     server = start(paths)
     client = connect(paths, None)
     for number in range(100):
@@ -122,10 +126,11 @@ def test_damage_in_the_middle_is_told_in_the_servers_words(paths: Paths) -> None
     data = bytearray(file.read_bytes())
     data[len(data) // 2 : len(data) // 2 + 40] = b"\x00" * 40
     file.write_bytes(data)
-    with pytest.raises(DatabaseError, match="Bad file format reading the append only file") as failed:
+    with pytest.raises(DatabaseError, match="bytes cannot be read") as failed:
         start(paths)
-    assert str(paths.database) in failed.value.message
-    assert "database.log" in failed.value.hint
+    assert str(file) in failed.value.message
+    assert "`charlie repair`" in failed.value.hint
+    assert file.read_bytes() == data
     assert list(paths.run.iterdir()) == []
     lock = take_lock(paths)
     assert lock is not None
