@@ -4,13 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: run test lint check fmt lock readme screenshot
+.PHONY: run test faults lint check fmt lock readme screenshot
 
 run: $(VENV)/.run
 	@$(BIN)/charlie
 
 test: $(VENV)/.dev
 	@$(BIN)/python -m pytest
+
+# Every fault on the real processes, and one table of what came of it. Some minutes.
+faults: $(VENV)/.dev
+	@$(BIN)/python -m tests.faults
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -94,7 +94,7 @@ class MemorySettings(Section):
 class WatchdogSettings(Section):
     """How many seconds a worker is given before it is replaced; 0 is for ever."""
 
-    stopped_seconds: Annotated[float, Field(ge=0)] = 1.0
+    stopped_seconds: Annotated[float, Field(ge=0)] = 0.5
     """While something has stopped it (SIGSTOP)."""
     silence_seconds: Annotated[float, Field(ge=0)] = 15.0
     """Without a sign of life, though the process is there."""

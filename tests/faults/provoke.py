@@ -1,0 +1,36 @@
+"""All the faults, and how one is provoked on a home of its own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from core.settings import Role
+from tests.conftest import settle
+from tests.e2e.processes import kill_all
+from tests.faults import worker
+from tests.faults.outcome import Fault, Outcome, TooLateError
+from tests.faults.stage import SLOW
+
+FAULTS: list[Fault] = [*worker.FAULTS]
+ATTEMPTS = 5
+
+
+def provoke(fault: Fault, folder: Path, starters: dict[Role, Path], slow: Path) -> Outcome:
+    """Provoke a fault on a new home under `folder`; again on another when its moment had passed."""
+    for attempt in range(1, ATTEMPTS + 1):
+        home = folder / str(attempt)
+        home.mkdir(parents=True)
+        os.link(slow, home / SLOW)
+        with pytest.MonkeyPatch.context() as patch:
+            settle(home, patch, starters)
+            try:
+                return fault.provoke(home)
+            except TooLateError:
+                if attempt == ATTEMPTS:
+                    raise
+            finally:
+                kill_all(home)
+    raise AssertionError("the last attempt returns or raises")
