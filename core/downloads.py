@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+from core import checksums
 from core.errors import CharlieError
 from core.settings import Role
 
@@ -40,9 +42,10 @@ RECOMMENDED: Final[dict[Role, Recommended]] = {
 
 
 def fetch(folder: Path, repo: str, file: str, on_progress: Callable[[int, int], None] | None = None) -> Path:
-    """Download one file of a repository into `folder`; what is there already is not fetched again.
+    """Download one file of a repository into `folder`; what is there already and unchanged is not fetched again.
 
-    The hub is HF_ENDPOINT, where that is set. Raises CharlieError, with what was wrong, when it fails.
+    Its checksum has to be the one that the hub tells, and is kept beside it. The hub is HF_ENDPOINT, where that is
+    set. Raises CharlieError, with what was wrong, when it fails.
     """
     # Else the library asks its hub about the programs that use it, before anything that was asked for.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -82,7 +85,9 @@ def _fetch(folder: Path, repo: str, file: str, on_progress: Callable[[int, int],
     url = hf_hub_url(repo, file, endpoint=endpoint)
     found = get_hf_file_metadata(url, endpoint=endpoint)
     path = folder / Path(file).name
-    if path.is_file() and path.stat().st_size == found.size:
+    # Of large files the hub's etag is the checksum.
+    told = found.etag if found.etag and re.fullmatch(r"[0-9a-f]{64}", found.etag) else None
+    if path.is_file() and path.stat().st_size == found.size and _is_still(path, repo, file, told):
         return path
     headers = build_hf_headers()
     if urlsplit(found.location).netloc != urlsplit(url).netloc:
@@ -99,8 +104,28 @@ def _fetch(folder: Path, repo: str, file: str, on_progress: Callable[[int, int],
             expected_size=found.size,
             tqdm_class=_bar(on_progress),
         )
+    sha256 = checksums.sha256_of(part)
+    if told is not None and sha256 != told:
+        part.unlink()
+        raise CharlieError(
+            f"The download of {file} is damaged: its checksum is not the one that {repo} tells.",
+            "Start it again; what came is gone.",
+        )
     part.replace(path)
+    checksums.keep(path, repo, file, sha256)
     return path
+
+
+def _is_still(path: Path, repo: str, file: str, told: str | None) -> bool:
+    """Whether a file is what the hub has, or what it was when it was fetched where the hub tells no checksum."""
+    kept = checksums.read(path)
+    if kept is not None and (told is None or kept.sha256 == told):
+        return checksums.has_changed(path) is None
+    sha256 = checksums.sha256_of(path)
+    if told is not None and sha256 != told:
+        return False
+    checksums.keep(path, repo, file, sha256)
+    return True
 
 
 def _unreachable(repo: str, file: str) -> CharlieError:

@@ -7,7 +7,9 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 if TYPE_CHECKING:
     from core.paths import Paths
@@ -40,10 +42,12 @@ class Finding:
     mend: str = ""
 
 
-def doctor() -> None:
+def doctor(
+    thorough: Annotated[
+        bool, typer.Option("--thorough", help="Read downloaded model files whole, to compare their checksums.")
+    ] = False,
+) -> None:
     """Look for what is wrong, say how to mend it, and list the settings. Exit status 1 when something fails."""
-    import typer
-
     from app.commands.configured import list_settings
     from app.output import data, talk
     from core.errors import CharlieError
@@ -58,7 +62,7 @@ def doctor() -> None:
         settings = None
         failed = True
         data(_line(Finding(Level.FAIL, error.message, error.hint)))
-    for finding in _findings(settings, paths):
+    for finding in _findings(settings, paths, thorough=thorough):
         failed = failed or finding.level is Level.FAIL
         data(_line(finding))
     if settings is not None:
@@ -75,7 +79,7 @@ def _line(finding: Finding) -> str:
     return f"  {finding.level:<4}  {finding.what}{mend}"
 
 
-def _findings(settings: Settings | None, paths: Paths) -> Iterator[Finding]:
+def _findings(settings: Settings | None, paths: Paths, *, thorough: bool) -> Iterator[Finding]:
     yield from _installed()
     yield from _llama()
     yield _graphviz()
@@ -85,6 +89,7 @@ def _findings(settings: Settings | None, paths: Paths) -> Iterator[Finding]:
     if settings is not None and all(place.level is not Level.FAIL for place in places):
         yield _database(settings, paths)
         yield from _models(settings, paths)
+        yield from _downloaded(settings, paths, thorough=thorough)
 
 
 def _installed() -> Iterator[Finding]:
@@ -260,3 +265,28 @@ def _models(settings: Settings, paths: Paths) -> Iterator[Finding]:
             )
         else:
             yield Finding(Level.OK, f"{name} fits: it needs {size(each.needs.ram)}")
+
+
+def _downloaded(settings: Settings, paths: Paths, *, thorough: bool) -> Iterator[Finding]:
+    """The files that `models pull` fetched, as they are now."""
+    from core import checksums
+    from core.model_files import available, locate
+    from core.settings import Role
+
+    configured = [locate(paths, file) for role in Role if (file := settings.role(role).file)]
+    for path in sorted({*available(paths), *configured}):
+        if (kept := checksums.read(path)) is None:
+            continue
+        try:
+            changed = checksums.has_changed(path, thorough=thorough) is not None
+        except OSError as error:
+            yield Finding(Level.WARN, f"{path} cannot be read: {error.strerror or error}.", "Check its permissions.")
+            continue
+        if changed:
+            yield Finding(
+                Level.FAIL,
+                f"The file {path} is not what was downloaded: it has changed since.",
+                f"`charlie models pull ROLE --repo {kept.repo} --file {kept.file}` fetches it again.",
+            )
+        else:
+            yield Finding(Level.OK, f"{path.name} is what was downloaded{', by its checksum' if thorough else ''}")

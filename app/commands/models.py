@@ -151,13 +151,15 @@ def plan(
 def use(role: RoleArgument, file: Annotated[Path, typer.Argument(help="A GGUF file.")]) -> None:
     """Configure a file for a role; the next use of the role takes it."""
     from app.output import talk
-    from core import model_files
+    from core import checksums, model_files
     from core.paths import find_paths
     from core.settings import Role, load_settings
 
     load_settings()  # a broken configuration is told of before it is written to
     paths = find_paths()
     header = model_files.use(paths, Role(role), file)
+    if checksums.has_changed(header.path):
+        talk(f"The file {header.path} has changed since it was downloaded; `charlie doctor` says how to mend it.")
     talk(f"The role {role} has {header.name} now ({paths.config_file}).")
 
 

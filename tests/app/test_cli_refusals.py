@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from core import starter
+from core import checksums, starter
 from core.settings import Role
 from tests.app.charlie import CHARLIE, PATIENCE, charlie, environment, refused
 
@@ -164,3 +165,25 @@ def test_doctor_is_content_with_an_empty_home(tmp_path: Path) -> None:
     assert ended.code == 0
     assert "is a starter model, a placeholder" in ended.out
     assert not list((tmp_path / "run").iterdir())
+
+
+def test_a_downloaded_model_that_has_changed_is_told_of(tmp_path: Path, starters: dict[Role, Path]) -> None:
+    models = tmp_path / "models"
+    models.mkdir()
+    path = models / "pulled.gguf"
+    data = starters[Role.INSTRUCT].read_bytes()
+    path.write_bytes(data)
+    kept = checksums.keep(path, "owner/name", "pulled.gguf", checksums.sha256_of(path))
+    assert "pulled.gguf is what was downloaded" in charlie(tmp_path, "doctor").out
+    assert "has changed" not in charlie(tmp_path, "models", "use", "instruct", "pulled.gguf").err
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    changed = f"The file {path} has changed since it was downloaded"
+    assert changed in charlie(tmp_path, "models", "use", "instruct", "pulled.gguf").err
+    ended = charlie(tmp_path, "doctor")
+    assert ended.code == 1
+    assert f"The file {path} is not what was downloaded: it has changed since." in ended.out
+    assert "--repo owner/name --file pulled.gguf" in ended.out
+    # Somebody who gives the file its time back is found out by reading it.
+    os.utime(path, ns=(kept.modified, kept.modified))
+    assert charlie(tmp_path, "doctor").code == 0
+    assert charlie(tmp_path, "doctor", "--thorough").code == 1

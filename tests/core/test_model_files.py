@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 import tomllib
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 import pytest
 
-from core import model_files
+from core import checksums, model_files
 from core.errors import CharlieError, ModelFileError, SettingsError
 from core.paths import find_paths
 from core.settings import InstructSettings, Role, Settings, load_settings
@@ -188,6 +190,84 @@ def test_a_download_that_was_cut_goes_on(paths: Paths, hub: Hub) -> None:
     # What is there is not fetched again.
     model_files.pull(paths, Role.INSTRUCT, "owner/name", "model.gguf")
     assert len(hub.ranges) == 1
+
+
+def pulled(paths: Paths) -> Path:
+    return model_files.pull(paths, Role.INSTRUCT, "owner/name", "model.gguf")
+
+
+def damage(path: Path) -> None:
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+
+
+def test_the_checksum_of_a_download_is_kept_and_compared(paths: Paths, hub: Hub) -> None:
+    hub.broken = False
+    path = pulled(paths)
+    kept = checksums.read(path)
+    assert kept is not None
+    assert (kept.repo, kept.file, kept.sha256, kept.bytes) == ("owner/name", "model.gguf", hub.etag, len(hub.data))
+    assert checksums.has_changed(path) is None
+    # A file that was only touched is read once.
+    os.utime(path, ns=(1, 1))
+    assert checksums.has_changed(path) is None
+    assert checksums.read(path) == replace(kept, modified=1)
+    damage(path)
+    assert checksums.has_changed(path) is not None
+    # One that was changed and given its time back is seen by reading it.
+    os.utime(path, ns=(1, 1))
+    assert checksums.has_changed(path) is None
+    assert checksums.has_changed(path, thorough=True) is not None
+    path.write_bytes(hub.data[:-1])
+    assert checksums.has_changed(path) is not None
+    assert model_files.available(paths) == [path]
+
+
+def test_a_file_that_has_changed_is_fetched_again(paths: Paths, hub: Hub) -> None:
+    hub.broken = False
+    path = pulled(paths)
+    damage(path)
+    assert pulled(paths).read_bytes() == hub.data
+    assert len(hub.ranges) == 2
+    assert checksums.has_changed(path, thorough=True) is None
+
+
+def test_a_file_that_came_by_another_way_gets_its_checksum(paths: Paths, hub: Hub) -> None:
+    (paths.models / "model.gguf").write_bytes(hub.data)
+    path = pulled(paths)
+    assert hub.ranges == []
+    kept = checksums.read(path)
+    assert kept is not None
+    assert kept.sha256 == hub.etag
+
+
+def test_a_download_that_is_not_what_the_hub_tells_is_refused(paths: Paths, hub: Hub) -> None:
+    hub.broken = False
+    hub.etag = "0" * 64
+    with pytest.raises(CharlieError, match="its checksum is not the one that owner/name tells"):
+        pulled(paths)
+    assert list(paths.models.iterdir()) == []
+
+
+def test_without_a_checksum_from_the_hub_the_first_one_counts(paths: Paths, hub: Hub) -> None:
+    hub.broken = False
+    hub.etag = "0" * 40
+    path = pulled(paths)
+    damage(path)
+    assert checksums.has_changed(path) is not None
+    assert pulled(paths).read_bytes() == hub.data
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b"\xff", b'{"repo": 1}'], ids=range(6))
+def test_a_record_that_cannot_be_read_is_none(paths: Paths, hub: Hub, content: bytes) -> None:
+    hub.broken = False
+    path = pulled(paths)
+    (record,) = paths.models.glob(".*.json")
+    record.write_bytes(content)
+    assert checksums.read(path) is None
+    assert checksums.has_changed(path) is None
+    assert pulled(paths) == path
+    assert checksums.read(path) is not None
 
 
 @pytest.mark.parametrize(
