@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Literal, cast
 
 from core.errors import ModelFileError
 from core.quantization import BLOCKS, FILE_TYPES
+from core.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,9 +44,17 @@ SCALARS: Final[dict[int, struct.Struct]] = {
 }
 U32: Final = SCALARS[4]
 U64: Final = SCALARS[10]
-MAX_ENTRIES: Final = 1 << 16
+# A header at all these limits is refused or read within a second; real ones are far below each.
+MAX_BYTES: Final = 1 << 26
+MAX_ENTRIES: Final = 1 << 12
+MAX_TENSORS: Final = 1 << 16
 MAX_STRING: Final = 1 << 24
-MAX_HEADS_LISTED: Final = 4096
+MAX_STRINGS_LISTED: Final = 1 << 22
+"""In all lists together: a vocabulary and its merges."""
+MAX_LISTED: Final = 512
+"""Numbers of a list that are kept: one for each layer."""
+MAX_SHOWN: Final = 100
+"""Characters of a name; it is shown, so it is one line without controls as well."""
 MAX_LAYERS: Final = 512
 """llama.cpp aborts the process at more; llama-hparams.h, LLAMA_MAX_LAYERS."""
 LAYER: Final = re.compile(r"blk\.(\d{1,5})\.")
@@ -149,11 +158,12 @@ def _damaged(path: Path, reason: str) -> ModelFileError:
 class _Reader:
     """A cursor over the bytes that never goes past their end."""
 
-    __slots__ = ("at", "data")
+    __slots__ = ("at", "data", "strings_left")
 
     def __init__(self, data: mmap.mmap) -> None:
         self.data = data
         self.at = 0
+        self.strings_left = MAX_STRINGS_LISTED
 
     def unpack(self, kind: struct.Struct) -> int | float | bool:
         try:
@@ -170,9 +180,14 @@ class _Reader:
         return value
 
     def skip(self, length: int) -> None:
-        self.at += length
-        if self.at > len(self.data):
+        self.go_to(self.at + length)
+
+    def go_to(self, at: int) -> None:
+        if at > len(self.data):
             raise _FormatError("its header is cut off")
+        if at > MAX_BYTES:
+            raise _FormatError(f"its header claims more than {MAX_BYTES:,} bytes")
+        self.at = at
 
     def string(self) -> str:
         length = self.count("bytes for one text", MAX_STRING)
@@ -181,15 +196,16 @@ class _Reader:
         return self.data[start : self.at].decode("utf-8", "replace")
 
     def skip_strings(self, count: int) -> None:
-        data, at, end, read = self.data, self.at, len(self.data), U64.unpack_from
+        self.strings_left -= count
+        if self.strings_left < 0:
+            raise _FormatError(f"its header claims more than {MAX_STRINGS_LISTED:,} texts in lists")
+        data, at, read = self.data, self.at, U64.unpack_from
         try:
             for _ in range(count):
                 at += 8 + read(data, at)[0]
         except (struct.error, OverflowError):
             raise _FormatError("its header is cut off") from None
-        if at > end:
-            raise _FormatError("its header is cut off")
-        self.at = at
+        self.go_to(at)
 
     def value(self) -> Scalar | list[int] | int:
         """One value; a list of numbers only where it is short, else an array's length."""
@@ -209,7 +225,7 @@ class _Reader:
         scalar = _scalar(kind)
         start = self.at
         self.skip(count * scalar.size)
-        if count > MAX_HEADS_LISTED or kind in (6, 12):
+        if count > MAX_LISTED or kind in (6, 12):
             return count
         return [int(value) for (value,) in scalar.iter_unpack(self.data[start : self.at])]
 
@@ -228,7 +244,7 @@ def _header(path: Path, size: int, reader: _Reader) -> Header:
     version = int(reader.unpack(U32))
     if version not in (2, 3):
         raise _FormatError(f"its GGUF version is {version}, and 2 and 3 are known")
-    tensors = reader.count("tensors", MAX_ENTRIES)
+    tensors = reader.count("tensors", MAX_TENSORS)
     entries = reader.count("entries", MAX_ENTRIES)
     values: dict[str, Scalar | list[int] | int] = {}
     for _ in range(entries):
@@ -334,8 +350,8 @@ def _compose(path: Path, size: int, architecture: str, said: _Said, found: _Tens
     return Header(
         path=path,
         file_bytes=size,
-        architecture=architecture,
-        name=said.text("general.name") or path.stem,
+        architecture=one_line(architecture, MAX_SHOWN),
+        name=one_line(said.text("general.name"), MAX_SHOWN) or path.stem,
         layers=own("block_count"),
         context_length=own("context_length"),
         embedding_length=embedding,
