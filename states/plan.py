@@ -206,4 +206,5 @@ def _changes(
 
 
 def gib(size: int) -> str:
-    return f"{size / GIB:.2f} GB"
+    """Bytes in steps of 1024, so exact that two sizes which differ look different."""
+    return f"{size / GIB:.2f} GB" if size >= GIB // 10 else f"{size / 1024**2:.1f} MB"
