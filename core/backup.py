@@ -220,12 +220,14 @@ class _Writer:
         self._put(("\n" if first else ",\n") + json.dumps(data, ensure_ascii=False))
 
     def _markdown(self, folder: str, name: str, text: str) -> None:
-        part = self._folder / folder / f".{name}.part"
+        path, part, data = self._folder / folder / name, self._folder / folder / f".{name}.part", text.encode()
+        self._names[folder].add(name)
+        if path.is_file() and not path.is_symlink() and path.stat().st_size == len(data) and path.read_bytes() == data:
+            return  # most of an earlier export is as it was, and reading is much faster than writing
         handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
         with os.fdopen(handle, "wb") as file:
-            file.write(text.encode())
-        part.replace(self._folder / folder / name)
-        self._names[folder].add(name)
+            file.write(data)
+        part.replace(path)
 
     def _remove_old(self) -> None:
         """Take away what an earlier export wrote of things that are gone or have another title now."""

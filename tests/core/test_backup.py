@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import resource
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -192,6 +193,27 @@ def test_an_export_that_was_cut_off_is_begun_anew(client: Client, tmp_path: Path
     with pytest.raises(CutOffError):
         export_library(library, folder, cut)
     assert (folder / "library.json").read_bytes() == whole
+
+
+def test_a_disk_without_room_leaves_the_earlier_export_whole(client: Client, tmp_path: Path) -> None:
+    """The limit on a file's size stands for it: the kernel refuses the write."""
+    library, folder = client.library, tmp_path / "export"
+    fill(library)
+    export_library(library, folder)
+    whole = (folder / "library.json").read_bytes()
+    library.new_entry("x" * 500_000)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(CharlieError, match="failed: File too large") as caught:
+            export_library(library, folder)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "is still whole" in caught.value.hint
+    assert (folder / "library.json").read_bytes() == whole
+    assert import_library(library, folder).entries[Restored.SAME] == 2
+    export_library(library, folder)
+    assert not [name for name in snapshot(folder) if name.endswith(".part")]
 
 
 def test_two_exports_into_one_folder_at_once(client: Client, tmp_path: Path) -> None:
