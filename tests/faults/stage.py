@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
 import psutil
 
@@ -23,6 +21,7 @@ from core.settings import Role, load_settings
 from tasks.jobs import Job, JobState
 from tests.app.charlie import started
 from tests.e2e.processes import ORPHAN_SECONDS, running_on, until
+from tests.e2e.terminal import Terminal, ctrl, terminal
 from tests.faults.outcome import TooLateError
 from tests.tasks.conftest import configure_slow
 from tests.waiting import ended
@@ -31,17 +30,15 @@ SLOW = "slow.gguf"
 
 
 class Said:
-    """The lines that a process writes, each with the time (monotonic) at which it came."""
+    """The lines that a process shows, each with the time (monotonic) at which it came; read by a thread."""
 
-    def __init__(self, stream: IO[str] | None) -> None:
-        assert stream is not None
-        self._stream = stream
+    def __init__(self, lines: Iterator[str]) -> None:
         self.lines: list[tuple[float, str]] = []
-        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader = threading.Thread(target=self._read, args=(lines,), daemon=True)
         self._reader.start()
 
-    def _read(self) -> None:
-        for line in self._stream:
+    def _read(self, lines: Iterator[str]) -> None:
+        for line in lines:
             self.lines.append((time.monotonic(), line.strip()))
 
     def find(self, part: str, since: float) -> tuple[float, str] | None:
@@ -59,12 +56,21 @@ class Said:
         self._reader.join()
 
 
+def _shown(terminal: Terminal) -> Iterator[str]:
+    """Each line of a terminal whenever it has changed, until the program ends."""
+    before: set[str] = set()
+    while terminal._read():
+        now = set(terminal.lines)
+        yield from now - before
+        before = now
+
+
 @dataclass(slots=True)
 class Stage:
-    """`charlie up` on a home of its own, a client that is attached to it, and everything that was acknowledged."""
+    """A running Charlie on a home of its own, a client attached to it, and everything that was acknowledged."""
 
     home: Path
-    up: subprocess.Popen[str]
+    end: Callable[[], None]
     said: Said
     client: Client
     jobs: list[Job] = field(default_factory=list)
@@ -125,7 +131,7 @@ class Stage:
     def finish(self) -> list[str]:
         """Wait for every job; returns those that are not done though nothing kept them from it."""
         return [
-            f"{job.kind} is {last.state}"
+            f"{job.kind} is {last.state} {last.error}".rstrip()
             for job in self.jobs[1:]
             if (last := ended(self.client.jobs, job.id)).state is not JobState.DONE
         ]
@@ -142,9 +148,9 @@ class Stage:
             raise TooLateError(f"the worker was lost while {at}, not while {phase}")
 
     def stop(self) -> None:
-        if self.up.poll() is None:
-            self.up.terminate()
-        self.up.wait(20)
+        """Have it end in order, and wait until it has."""
+        self.end()
+        self.said.end()
 
 
 @contextmanager
@@ -152,21 +158,45 @@ def stage(home: Path, **variables: str) -> Iterator[Stage]:
     """`charlie up` on the slow instruct model, ready to work; told to end after the block."""
     configure_slow(home / SLOW)
     with started(home, "up", **variables) as up:
-        said = Said(up.stderr)
-        client = Client(load_settings(), find_paths())
+        assert up.stderr is not None
+        said = Said(iter(up.stderr))
         try:
             said.wait("worker")  # and not "Charlie is up", which comes first
-            made = Stage(home, up, said, client)
-            made.save()
-            yield made
-            made.stop()
+            with _attached(home, up.terminate, said) as on:
+                yield on
         finally:
-            client.close()
             up.kill()
             said.end()
 
 
+@contextmanager
+def interface(home: Path, **variables: str) -> Iterator[Stage]:
+    """The interface in a pseudo-terminal, likewise."""
+    configure_slow(home / SLOW)
+    with terminal(home, 120, 36, variables) as shown:
+        said = Said(_shown(shown))
+        try:
+            said.wait("Empty   nothing loaded yet")
+            with _attached(home, lambda: shown.press(ctrl("q")), said) as on:
+                yield on
+        finally:
+            shown.child.kill(signal.SIGKILL)
+            said.end()
+
+
+@contextmanager
+def _attached(home: Path, end: Callable[[], None], said: Said) -> Iterator[Stage]:
+    client = Client(load_settings(), find_paths())
+    try:
+        on = Stage(home, end, said, client)
+        on.save()
+        yield on
+    finally:
+        client.close()
+
+
 def entries_lost(client: Client, entries: dict[str, str]) -> int:
+    """Acknowledged entries that are not there as they were saved."""
     texts = {entry.id: entry.text for entry in client.library.entries()}
     return sum(texts.get(id_) != text for id_, text in entries.items())
 
