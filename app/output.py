@@ -50,11 +50,11 @@ def table(rows: Iterable[Sequence[str]]) -> str:
 
 
 def size(count: float) -> str:
-    """Bytes in decimal units, as memory and models are sold."""
+    """Bytes in steps of 1024, as the interface and the plans have them."""
     for unit in ("B", "kB", "MB"):
-        if count < 1000:
+        if count < 1024:
             return f"{count:.0f} {unit}"
-        count /= 1000
+        count /= 1024
     return f"{count:.1f} GB"
 
 

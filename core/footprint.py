@@ -18,6 +18,8 @@ KV_BYTES = {"f16": 2.0, "q8_0": 34 / 32, "q4_0": 18 / 32}
 """Bytes of one value; ggml-common.h, block_q8_0 and block_q4_0 hold 32 values each."""
 CONTEXT_STEP = 256
 """llama.cpp rounds a context up to a multiple of this (llama-context.cpp)."""
+PER_CELL = 52
+"""Bytes that llama.cpp keeps beside the values of each token of the KV cache. Measured."""
 SEQUENCES = 256
 """How many texts an encoder can take at once; llama.h, llama_max_parallel_sequences."""
 OVERHEAD = 3 * 1024**2
@@ -94,9 +96,15 @@ def estimate(spec: ModelSpec, offloads: Sequence[Offload] = ()) -> Footprint:
         weights=header.tensor_bytes + doubled,
         kv_cache=kv_cache,
         compute=activations * (1 + len(split)) + outputs,
-        overhead=OVERHEAD + header.vocab_size * PER_TOKEN,
+        overhead=overhead(spec),
         devices=devices,
     )
+
+
+def overhead(spec: ModelSpec) -> int:
+    """What a load takes beside its buffers."""
+    cells = 0 if spec.header.is_encoder else spec.context_length * PER_CELL
+    return OVERHEAD + spec.header.vocab_size * PER_TOKEN + cells
 
 
 def split_layers(layers: int, gpu_layers: int, offloads: Sequence[Offload]) -> dict[str, list[int]]:

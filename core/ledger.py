@@ -8,27 +8,31 @@ from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from core.footprint import RAM, Footprint
+
 if TYPE_CHECKING:
     from core.database import RedisClient
-    from core.footprint import Footprint
     from core.model_files import ModelSpec
 
+Stamp = tuple[int, int]
+"""A file's time and bytes."""
 LEDGER = "charlie:footprints"
-LEAST, MOST = 0.9, 2.0
-"""A correction stays between these: what a short use has not touched may be touched later."""
+MOST = 2.0
+"""A correction makes a prediction at most this many times as large."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Bytes predicted of a model with its settings, and the most that it was seen to take."""
+    """Bytes predicted of a model with its settings, and the most that it was seen to take, by device."""
 
     model: str
-    predicted: int
-    actual: int
+    predicted: dict[str, int]
+    actual: dict[str, int]
 
-    @property
-    def factor(self) -> float:
-        return min(max(self.actual / self.predicted, LEAST), MOST) if self.predicted else 1.0
+    def missing(self, device: str) -> int:
+        """By how much a device was predicted too low. A short use takes less than a long one, so never below 0."""
+        predicted = self.predicted.get(device, 0)
+        return min(max(0, self.actual.get(device, 0) - predicted), round(predicted * (MOST - 1)))
 
 
 class Ledger:
@@ -37,28 +41,30 @@ class Ledger:
     def __init__(self, redis: RedisClient) -> None:
         self._redis = redis
 
-    def find(self, spec: ModelSpec) -> Measured | None:
-        found = self._redis.hget(LEDGER, _key(spec))
+    def find(self, spec: ModelSpec, stamp: Stamp) -> Measured | None:
+        found = self._redis.hget(LEDGER, _key(spec, stamp))
         return Measured(**json.loads(found)) if found else None
 
-    def record(self, spec: ModelSpec, predicted: int, actual: int) -> None:
+    def record(self, spec: ModelSpec, stamp: Stamp, predicted: dict[str, int], actual: dict[str, int]) -> None:
         """Keep the most that was seen; `predicted` is the uncorrected prediction."""
-        known = self.find(spec)
-        most = max(actual, known.actual) if known and known.predicted == predicted else actual
-        self._redis.hset(LEDGER, _key(spec), json.dumps(asdict(Measured(spec.name, predicted, most))))
+        known = self.find(spec, stamp)
+        before = known.actual if known and known.predicted == predicted else {}
+        most = {device: max(size, before.get(device, 0)) for device, size in actual.items()}
+        self._redis.hset(LEDGER, _key(spec, stamp), json.dumps(asdict(Measured(spec.name, predicted, most))))
 
-    def correct(self, spec: ModelSpec, predicted: Footprint) -> Footprint:
+    def correct(self, spec: ModelSpec, stamp: Stamp, predicted: Footprint) -> Footprint:
         """The prediction as earlier loads of the same model with the same settings have it."""
-        known = self.find(spec)
+        known = self.find(spec, stamp)
         if known is None:
             return predicted
-        return replace(predicted, overhead=predicted.overhead + round(predicted.total * (known.factor - 1)))
+        devices = {device: size + known.missing(device) for device, size in predicted.devices.items()}
+        extra = known.missing(RAM) + sum(devices.values()) - predicted.vram
+        return replace(predicted, overhead=predicted.overhead + extra, devices=devices)
 
 
-def _key(spec: ModelSpec) -> str:
-    stat = spec.path.stat()
+def _key(spec: ModelSpec, stamp: Stamp) -> str:
     parts = (
-        str(spec.path), stat.st_mtime_ns, stat.st_size, spec.role, spec.context_length, spec.gpu_layers, spec.batch,
-        spec.kv_type, spec.mmap, version("llama-cpp-python"),
+        str(spec.path), *stamp, spec.role, spec.context_length, spec.gpu_layers, spec.batch,
+        spec.kv_type, spec.mmap, spec.pooling, version("llama-cpp-python"),
     )  # fmt: skip
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

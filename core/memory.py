@@ -83,17 +83,17 @@ def _cgroups(root: Path, membership: Path) -> list[tuple[int, int]]:
         for folder in (group, *group.parents):
             if not folder.is_relative_to(base):
                 break
-            limit, used, cache_key = (names[0], names[1], names[2])
+            limit, used, cached = names
             limit_bytes = _number(folder / limit)
             if limit_bytes is not None:
-                used_bytes = (_number(folder / used) or 0) - _statistic(folder / "memory.stat", cache_key)
-                found.append((limit_bytes, max(0, used_bytes)))
+                cache = sum(_statistic(folder / "memory.stat", key) for key in cached)
+                found.append((limit_bytes, max(0, (_number(folder / used) or 0) - cache)))
     return found
 
 
 PRESSURE = Path("/proc/pressure/memory")
-V2 = ("memory.max", "memory.current", "inactive_file")
-V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+V2 = ("memory.max", "memory.current", ("inactive_file", "active_file"))
+V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", ("total_inactive_file", "total_active_file"))
 
 
 def _text(path: Path) -> str:
@@ -116,7 +116,7 @@ def _statistic(path: Path, key: str) -> int:
 def read_devices() -> tuple[DeviceReading, ...]:
     """The accelerators that llama.cpp can use. Loads llama.cpp: only the worker may call it.
 
-    NVML is asked too where there is one device of that size only, and the smaller free number counts.
+    Of NVIDIA's, NVML is asked too, and the smaller free number counts.
     """
     from llama_cpp._ggml import libggml
 
@@ -133,8 +133,31 @@ def read_devices() -> tuple[DeviceReading, ...]:
         name = library.ggml_backend_dev_description(device).decode("utf-8", "replace")
         unified = kind == INTEGRATED_GPU or id_.startswith("Metal")
         word: DeviceKind = "integrated GPU" if kind == INTEGRATED_GPU else "GPU"
-        readings.append(DeviceReading(id_, name, total.value, free.value, word, unified))
-    return _with_nvml(tuple(readings))
+        reading = DeviceReading(id_, name, total.value, free.value, word, unified)
+        second = _nvml_free(name, _bus_id(library, device))
+        readings.append(reading if second is None else replace(reading, free=min(reading.free, second)))
+    return tuple(readings)
+
+
+class _Properties(ctypes.Structure):
+    """The beginning of ggml_backend_dev_props (ggml-backend.h), with room for what follows."""
+
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("description", ctypes.c_char_p),
+        ("free", ctypes.c_size_t),
+        ("total", ctypes.c_size_t),
+        ("type", ctypes.c_int),
+        ("device_id", ctypes.c_char_p),
+        ("rest", ctypes.c_char * 256),
+    )
+
+
+def _bus_id(library: Any, device: Any) -> str:
+    """The device's PCI bus id, such as 0000:01:00.0; empty where it has none."""
+    properties = _Properties()
+    library.ggml_backend_dev_get_props(device, ctypes.byref(properties))
+    return (properties.device_id or b"").decode("ascii", "replace")
 
 
 @cache
@@ -149,18 +172,30 @@ def _typed(library: Any) -> Any:
     size = ctypes.POINTER(ctypes.c_size_t)
     library.ggml_backend_dev_memory.argtypes = [ctypes.c_void_p, size, size]
     library.ggml_backend_dev_memory.restype = None
+    library.ggml_backend_dev_get_props.argtypes = [ctypes.c_void_p, ctypes.POINTER(_Properties)]
+    library.ggml_backend_dev_get_props.restype = None
     return library
 
 
-def _with_nvml(readings: tuple[DeviceReading, ...]) -> tuple[DeviceReading, ...]:
-    if not readings:
-        return readings
-    free = dict(_nvml())
-    return tuple(replace(each, free=min(each.free, free.get(each.name, each.free))) for each in readings)
+@dataclass(frozen=True, slots=True)
+class _Nvml:
+    name: str
+    bus_id: str
+    free: int
 
 
-def _nvml() -> list[tuple[str, int]]:
-    """Name and free bytes of NVIDIA devices, the fullest last; none where there is no driver."""
+def _nvml_free(name: str, bus_id: str) -> int | None:
+    """Free bytes by NVML of the device at a bus id, or else of the only one of that name."""
+    found = _nvml()
+    # NVML writes the domain with eight digits, others with four.
+    at = [each for each in found if bus_id and each.bus_id.lower().endswith(bus_id.lower())]
+    named = [each for each in found if each.name == name]
+    same = at or (named if len(named) == 1 else [])
+    return same[0].free if same else None
+
+
+def _nvml() -> list[_Nvml]:
+    """The NVIDIA devices of the machine; none where there is no driver."""
     import pynvml
 
     try:
@@ -169,9 +204,15 @@ def _nvml() -> list[tuple[str, int]]:
         return []
     try:
         handles = [pynvml.nvmlDeviceGetHandleByIndex(n) for n in range(pynvml.nvmlDeviceGetCount())]
-        found = [(str(pynvml.nvmlDeviceGetName(h)), int(pynvml.nvmlDeviceGetMemoryInfo(h).free)) for h in handles]
+        return [
+            _Nvml(
+                str(pynvml.nvmlDeviceGetName(each)),
+                str(pynvml.nvmlDeviceGetPciInfo(each).busId),
+                int(pynvml.nvmlDeviceGetMemoryInfo(each).free),
+            )
+            for each in handles
+        ]
     except pynvml.NVMLError:
         return []
     finally:
         pynvml.nvmlShutdown()
-    return sorted(found, key=lambda device: -device[1])

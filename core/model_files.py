@@ -39,6 +39,8 @@ __all__ = [
 DEFAULT_CONTEXT = 4096
 DEFAULT_ENCODER_CONTEXT = 1024
 """An encoder's memory grows with its context, and entries are split anyway."""
+MOST_CONTEXT = 2**20
+"""What "auto" stops at; a header may claim anything."""
 LEAST_CONTEXT = 2048
 """With `context_length = "auto"`, a model that has no room for this many tokens is refused."""
 
@@ -94,6 +96,7 @@ def spec_for(configured: RoleSettings, header: Header, role: Role) -> ModelSpec:
             f"Set it to {own} or less, or take it out.",
         )
     usual = DEFAULT_CONTEXT if role is Role.INSTRUCT else DEFAULT_ENCODER_CONTEXT
+    own = min(own, MOST_CONTEXT)
     context = own if wanted == "auto" else wanted or min(own, usual)
     every = header.layers + 1
     layers = every if configured.gpu_layers in ("auto", -1) else min(int(configured.gpu_layers), every)
@@ -151,6 +154,10 @@ def describe_spec(header: Header) -> ModelSpec:
 
 def check_role(header: Header, role: Role) -> None:
     """Raise ModelFileError when a model cannot do what the role needs."""
+    if not header.layers:
+        raise ModelFileError(
+            f"The file {header.path} holds no language model: its header names no layers.", "Choose another file."
+        )
     match role:
         case Role.INSTRUCT:
             needs, fits = "a generating model", not header.is_encoder and header.pooling is None

@@ -55,12 +55,12 @@ class RoleSettings(Section):
     """One role's model. Unset means: the starter model, its own context (at most 4,096 tokens), every core."""
 
     file: Path | None = None
-    context_length: Annotated[int, Field(ge=64)] | Literal["auto"] | None = None
+    context_length: Annotated[int, Field(ge=64, le=2**22)] | Literal["auto"] | None = None
     """Tokens; "auto" is as many as fit, up to what the model was made for."""
     gpu_layers: Annotated[int, Field(ge=-1)] | Literal["auto"] = "auto"
     """Layers to offload; -1 is all of them, "auto" as many as fit."""
     threads: Annotated[int, Field(ge=1)] | None = None
-    batch: Annotated[int, Field(ge=32)] = 512
+    batch: Annotated[int, Field(ge=32, le=2**16)] = 512
     """Tokens evaluated in one prefill step."""
     kv_type: KvType = "f16"
     """What the KV cache is stored as: q8_0 takes half as much as f16, q4_0 a quarter."""
@@ -191,6 +191,13 @@ class SettingsFile:
         self._file = find_paths().config_file
         self._stamp = self._now()
         self._settings = load_settings()
+
+    def usable(self) -> Settings:
+        """The settings, or those of before while the file is broken: for what must go on all the same."""
+        try:
+            return self.current()
+        except SettingsError:
+            return self._settings
 
     def current(self) -> Settings:
         """Raises SettingsError when the file has become unusable."""

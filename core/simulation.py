@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from core.footprint import F32, OVERHEAD, PER_TOKEN, Footprint
+from core.footprint import F32, Footprint, overhead
 from core.llama_class import arguments, llama_class
 from core.llama_log import llama_log
 from core.native import never
@@ -75,7 +75,7 @@ def _read(spec: ModelSpec, weights: int, lines: Sequence[str]) -> Footprint:
         weights=weights,
         kv_cache=kv_cache,
         compute=compute,
-        overhead=OVERHEAD + header.vocab_size * PER_TOKEN,
+        overhead=overhead(spec),
         devices={device: size for device, size in on.items() if device not in HOST},
     )
 

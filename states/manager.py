@@ -16,13 +16,13 @@ from transitions import EventData, Machine
 from core import engine
 from core.errors import CancelledError, CharlieError, MemoryRefusedError, OutOfMemoryError
 from core.events import LoadProgress, Memory, Planned, Receipt, Snapshot, StateChanged, WorkerUp
-from core.footprint import Footprint
+from core.footprint import RAM, Footprint
 from core.ledger import Ledger, Measured
 from core.model_files import ModelSpec, resolve
 from core.settings import Role, Settings, SettingsFile
 from states.lifecycle import Phase, declared
 from states.plan import Plan, Warm, fits, gib
-from states.planner import Planner, given_back, smaller, stamp_of
+from states.planner import Planner, given_back, predict, smaller, stamp_of
 from states.room import await_return, read_memory, taken, trim
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ class Loaded:
     model: engine.Model
     before: Memory
     """Read before the load."""
+    predicted: Footprint
+    """As it was before its load, uncorrected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,11 @@ class ModelManager:
         """The settings as they are in the file now. Raises SettingsError."""
         return self._settings.current()
 
+    @property
+    def standing(self) -> Settings:
+        """The settings, or the last good ones while the file is broken: eviction and the reserves go by them."""
+        return self._settings.usable()
+
     def is_warm(self, role: Role) -> bool:
         """Whether a lease of this role would begin at once. Raises what `lease` raises for a file."""
         loaded = self._registry.get(role)
@@ -151,7 +158,8 @@ class ModelManager:
         if file is None and self.is_warm(role):
             loaded = self._registry[role]
             plan = self._planner.plan(loaded.spec, self.settings.memory, self._warm())
-            return replace(plan, unload=(), reason=f"is warm with {loaded.spec.context_length:,} tokens")
+            reason = f"is warm with {loaded.spec.context_length:,} tokens"
+            return replace(plan, spec=loaded.spec, fits=True, unload=(), reason=reason, hint="")
         spec = resolve(self.settings, self._paths, role, file) if file else self._wanted(role)
         return self._planner.plan(spec, self.settings.memory, self._warm())
 
@@ -167,7 +175,7 @@ class ModelManager:
         loaded = next(iter(tuple(self._registry.values())), None)
         if loaded is None or self.state is not Phase.WARM or self._leases:
             return ""
-        reserve = self.settings.memory
+        reserve = self.standing.memory
         if now.available < reserve.ram_reserve:
             return f"free memory fell under the reserve ({gib(now.available)} of {gib(reserve.ram_reserve)})"
         used = taken(loaded.before, now).devices
@@ -184,8 +192,9 @@ class ModelManager:
         before, began = read_memory(), time.monotonic()
         if not self._fire("unload", loaded.spec, reason):
             raise CharlieError("The model is in use.", "Wait for the reply, or stop it first.")
-        self._planner.record(loaded.spec, loaded.before, before)
-        spec, expected = loaded.spec, taken(loaded.before, before).total
+        took = taken(loaded.before, before)
+        self._planner.record(loaded.spec, loaded.stamp, loaded.predicted, took)
+        spec, expected = loaded.spec, took.total
         failure, after = "", None
         try:
             loaded.model.close()
@@ -248,7 +257,9 @@ class ModelManager:
         try:
             self._load(spec, plan, cancelled)
         except OutOfMemoryError as again:
-            raise MemoryRefusedError(again.message, again.hint) from again
+            needed, free = gib(plan.needed[RAM]), gib(plan.available[RAM])
+            sentence = f"{again.message} The plan had {needed} of RAM needed and {free} free."
+            raise MemoryRefusedError(sentence, again.hint) from again
 
     def _announced(self, plan: Plan) -> Plan:
         """Publish a plan. Raises MemoryRefusedError for one that does not fit."""
@@ -271,6 +282,7 @@ class ModelManager:
     def _load(self, wanted: ModelSpec, plan: Plan, cancelled: Callable[[], bool]) -> None:
         spec = plan.spec
         before, stamp = read_memory(), stamp_of(spec)
+        predicted = predict(spec, before)
         if not self._fire("load", spec, "", before, need=plan.need):
             # Another program was quicker: what is free has shrunk since the plan was made.
             self._announced(self._planner.plan(wanted, self.settings.memory))
@@ -279,7 +291,7 @@ class ModelManager:
             if cancelled():
                 raise CancelledError  # noqa: TRY301  # it ends the load like any other failure
             model = engine.load(spec, on_progress=self._progress(spec), cancelled=cancelled)
-            loaded, after = Loaded(wanted, spec, stamp, model, before), read_memory()
+            loaded, after = Loaded(wanted, spec, stamp, model, before, predicted), read_memory()
         except BaseException as error:
             gc.collect()
             trim()
@@ -287,7 +299,7 @@ class ModelManager:
             raise
         self._registry[spec.role] = loaded
         self._fire("loaded", spec, "", before, after)
-        self._planner.record(spec, before, after)
+        self._planner.record(spec, stamp, predicted, taken(before, after))
 
     def _tell(self, event: Planned | Receipt) -> None:
         """Publish what is good to know; that it cannot be sent is no reason to stop."""

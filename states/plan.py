@@ -52,7 +52,7 @@ def make_plan(
     Layers and context are chosen between what the spec wants and the least that it accepts. What `warm` gives back
     counts as free; the reserves never do.
     """
-    available = free(now, reserve, warm)
+    available = _room(now, reserve, warm)
 
     def fit(each: ModelSpec) -> bool:
         return not missing(measure(each), now, available)
@@ -68,23 +68,23 @@ def make_plan(
     least = replace(spec, context_length=spec.least_context, gpu_layers=spec.least_gpu_layers)
     need = measure(least)
     return replace(
-        _plan(least, need, now, available, warm, _refusal(least, need, now, reserve, available, warm)),
+        _plan(least, need, now, available, None, _refusal(least, need, now, reserve, available, warm)),
         fits=False,
-        hint=_changes(least, fit, need, now, available),
+        hint=_changes(least, fit, need, now, reserve, available),
     )
 
 
 def fits(need: Footprint, now: Memory, reserve: MemorySettings) -> bool:
     """Whether a footprint fits into what is free now, less the reserves."""
-    return not missing(need, now, free(now, reserve))
+    return not missing(need, now, _room(now, reserve))
 
 
-def free(now: Memory, reserve: MemorySettings, warm: Warm | None = None) -> dict[str, int]:
-    """Bytes that a load may take, by device."""
-    back = {RAM: warm.ram, **warm.devices} if warm else {}
-    found = {RAM: now.available - reserve.ram_reserve + back.get(RAM, 0)}
-    found |= {each.id: each.free - reserve.vram_reserve + back.get(each.id, 0) for each in now.devices}
-    return {device: max(0, size) for device, size in found.items()}
+def _room(now: Memory, reserve: MemorySettings, warm: Warm | None = None) -> dict[str, int]:
+    """Bytes that a load may take, by device; below 0 where even the reserve is not there."""
+    back = dict(warm.devices) if warm else {}
+    ram = now.available - reserve.ram_reserve + (warm.ram if warm else 0)
+    ram += sum(back.get(each.id, 0) for each in now.devices if each.unified)
+    return {RAM: ram} | {each.id: each.free - reserve.vram_reserve + back.get(each.id, 0) for each in now.devices}
 
 
 def needed(need: Footprint, now: Memory) -> dict[str, int]:
@@ -95,7 +95,7 @@ def needed(need: Footprint, now: Memory) -> dict[str, int]:
 
 def missing(need: Footprint, now: Memory, available: Mapping[str, int]) -> dict[str, int]:
     """Bytes by which a footprint is too large, by device; empty when it fits."""
-    short = {device: size - available[device] for device, size in needed(need, now).items()}
+    short = {device: size - available[device] for device, size in needed(need, now).items() if size}
     return {device: size for device, size in short.items() if size > 0}
 
 
@@ -111,16 +111,17 @@ def _choose(
     layers = _most(spec.least_gpu_layers, spec.gpu_layers, lambda n: fit_devices(replace(least, gpu_layers=n)))
     if layers is None:
         return None
-    chosen = replace(least, gpu_layers=layers)
-    return chosen if fit(chosen) else None
+    return _with_largest_context(replace(spec, gpu_layers=layers), fit)
 
 
 def _with_largest_context(spec: ModelSpec, fit: Callable[[ModelSpec], bool]) -> ModelSpec | None:
     if fit(spec):
         return spec
-    low, high = spec.least_context // CONTEXT_STEP, spec.context_length // CONTEXT_STEP
-    steps = _most(low, high, lambda n: fit(replace(spec, context_length=n * CONTEXT_STEP)))
-    return None if steps is None or low == high else replace(spec, context_length=steps * CONTEXT_STEP)
+    if spec.least_context == spec.context_length or not fit(replace(spec, context_length=spec.least_context)):
+        return None
+    low, high = spec.least_context // CONTEXT_STEP, -(-spec.context_length // CONTEXT_STEP)
+    steps = _most(low, high, lambda n: n == low or fit(replace(spec, context_length=n * CONTEXT_STEP)))
+    return replace(spec, context_length=max(spec.least_context, (steps or 0) * CONTEXT_STEP))
 
 
 def _most(low: int, high: int, fit: Callable[[int], bool]) -> int | None:
@@ -141,7 +142,7 @@ def _plan(
         fits=True,
         need=need,
         needed=needed(need, now),
-        available=available,
+        available={device: max(0, size) for device, size in available.items()},
         unload=(warm.role.value,) if warm else (),
         reason=reason,
     )
@@ -170,19 +171,26 @@ def _refusal(
     sentence = (
         f"{spec.name} does not fit: with {spec.context_length:,} tokens of context it needs {gib(parts[RAM])} of RAM "
         f"(weights {gib(need.weights)}, KV cache {gib(need.kv_cache)}, compute {gib(need.compute)} in all), and "
-        f"{gib(available[RAM])} are free{first}, {gib(reserve.ram_reserve)} of {gib(now.total)} being kept"
+        f"{gib(max(0, available[RAM]))} are free{first}, {gib(reserve.ram_reserve)} of {gib(now.total)} being kept"
     )
     for device in now.devices:
-        sentence += f"; on {device.name} it needs {gib(parts[device.id])} and {gib(available[device.id])} are free"
+        sentence += (
+            f"; on {device.name} it needs {gib(parts[device.id])} and {gib(max(0, available[device.id]))} are free"
+        )
         sentence += f", {gib(reserve.vram_reserve)} of {gib(device.total)} being kept"
     return sentence + "."
 
 
 def _changes(
-    spec: ModelSpec, fit: Callable[[ModelSpec], bool], need: Footprint, now: Memory, available: Mapping[str, int]
+    spec: ModelSpec,
+    fit: Callable[[ModelSpec], bool],
+    need: Footprint,
+    now: Memory,
+    reserve: MemorySettings,
+    available: Mapping[str, int],
 ) -> str:
     """The two or three changes that would make it fit."""
-    short = missing(need, now, available)
+    short, takes = missing(need, now, available), needed(need, now)
     ways = []
     smaller = _with_largest_context(replace(spec, least_context=min(CONTEXT_STEP, spec.context_length)), fit)
     if smaller is not None:
@@ -191,15 +199,18 @@ def _changes(
         layers = _most(0, spec.gpu_layers, lambda n: fit(replace(spec, gpu_layers=n)))
         if layers is not None:
             ways.append(f"with {spec.role}.gpu_layers = {layers}")
+    if short.keys() == {RAM} and short[RAM] <= reserve.ram_reserve:
+        ways.append(f"with memory.ram_reserve = {max(0, reserve.ram_reserve - short[RAM])}")
     names = {each.id: f"on {each.name}" for each in now.devices}
+    kept = {RAM: reserve.ram_reserve, **{each.id: reserve.vram_reserve for each in now.devices}}
     totals = {RAM: now.total, **{each.id: each.total for each in now.devices}}
-    takes = needed(need, now)
-    more = [
-        f"{gib(size)} more {names.get(device, RAM)} {'free' if takes[device] < totals[device] else 'in the machine'}"
-        for device, size in short.items()
-    ]
+    more = []
+    for device, size in short.items():
+        where = "free" if takes[device] + kept[device] < totals[device] else "in the machine"
+        more.append(f"{gib(size)} more {names.get(device, RAM)} {where}")
     ways.append(f"with {' and '.join(more)}")
-    largest = need.weights - sum(short.values())
+    # On unified memory what is missing on the device is what is missing of the RAM.
+    largest = need.weights - (max if any(each.unified for each in now.devices) else sum)(short.values())
     file = f"a model file of at most {gib(largest)}" if largest > 0 else "a much smaller model file"
     ways.append(f"with {file} (`charlie models use {spec.role} FILE`)")
     return f"It would fit {', '.join(ways[:-1])}, or {ways[-1]}."

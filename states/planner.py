@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import redis
 
-from core.footprint import Footprint, Offload, estimate
-from core.ledger import Ledger, Measured
+from core.footprint import RAM, Footprint, Offload, estimate
+from core.ledger import Ledger, Measured, Stamp
 from core.settings import Role
 from core.simulation import simulate
 from states.plan import Plan, Warm, make_plan
-from states.room import read_memory, taken
+from states.room import Taken, read_memory, taken
 
 if TYPE_CHECKING:
     from core.events import Memory
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LEAST_BATCH = 64
-Stamp = tuple[int, int]
-"""A file's time and bytes."""
 
 
 class Planner:
@@ -39,25 +37,24 @@ class Planner:
         now = read_memory()
         return make_plan(spec, lambda each: self._measure(each, now), now, reserve, warm)
 
-    def record(self, spec: ModelSpec, before: Memory, now: Memory) -> None:
-        """Keep what a loaded model has taken by now; `before` was read before its load."""
-        predicted = predict(spec, before)
-        took = taken(before, now)
-        # The file's pages of weights that were copied, for the CPU or to a device, are no longer used.
-        mapped = min(took.mapped, max(0, predicted.total - took.own - sum(took.devices.values())))
-        try:
-            self._ledger.record(spec, predicted.total, took.total - took.mapped + mapped)
-        except (redis.RedisError, OSError):
-            log.exception("What %s took could not be kept.", spec.name)
-
     def measured(self, spec: ModelSpec) -> Measured | None:
-        return self._ledger.find(spec)
+        return self._ledger.find(spec, stamp_of(spec))
+
+    def record(self, spec: ModelSpec, stamp: Stamp, predicted: Footprint, took: Taken) -> None:
+        """Keep what a loaded model has taken by now. That it cannot be kept is no reason to stop."""
+        # The file's pages of weights that were copied, for the CPU or to a device, are no longer used.
+        mapped = min(took.mapped, max(0, predicted.ram - took.own))
+        actual = {RAM: took.own + mapped, **took.devices}
+        try:
+            self._ledger.record(spec, stamp, {RAM: predicted.ram, **predicted.devices}, actual)
+        except redis.RedisError:
+            log.exception("What %s took could not be kept.", spec.name)
 
     def _measure(self, spec: ModelSpec, now: Memory) -> Footprint:
         predicted = predict(spec, now)
         try:
-            return self._ledger.correct(spec, predicted)
-        except (redis.RedisError, OSError):
+            return self._ledger.correct(spec, stamp_of(spec), predicted)
+        except redis.RedisError:
             log.exception("What %s took before could not be read.", spec.name)
             return predicted
 
@@ -72,7 +69,7 @@ def predict(spec: ModelSpec, now: Memory) -> Footprint:
 def _predict(spec: ModelSpec, _: Stamp, offloads: tuple[Offload, ...]) -> Footprint:
     try:
         return simulate(spec)
-    except (ValueError, RuntimeError, OSError, AssertionError):
+    except (ValueError, RuntimeError, OSError, AssertionError, MemoryError):
         # A file that llama.cpp refuses is refused again, in words, when it is loaded.
         log.info("llama.cpp cannot simulate %s; its footprint is computed.", spec.name)
         return estimate(spec, offloads)

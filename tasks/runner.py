@@ -168,7 +168,7 @@ class Runner:
         """
         try:
             manager = self._tools.manager
-            keep_alive = manager.settings.keep_alive
+            keep_alive = manager.standing.keep_alive
             idle = time.monotonic() - manager.last_used
             if keep_alive >= 0 and idle >= keep_alive - SLACK_SECONDS:
                 manager.unload_model(f"idle for {idle:.0f} s")
@@ -191,7 +191,7 @@ class Runner:
 
     def _plan_eviction(self) -> None:
         manager = self._tools.manager
-        keep_alive = manager.settings.keep_alive
+        keep_alive = manager.standing.keep_alive
         if keep_alive < 0:
             manager.set_keep_alive(None)
             return

@@ -138,6 +138,9 @@ class ModelTable(OptionList):
         return self._facts.get(role)
 
     def tell(self, facts: tuple[Facts, ...]) -> None:
+        for each in facts:
+            if each != self._facts.get(each.role):  # the failure was of what stood here before
+                self._failures.pop(each.role, None)
         self._facts = {each.role: each for each in facts}
         self._draw()
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from core.memory import DeviceReading, _cgroups, _nvml, _pressure, _with_nvml, read_devices, read_ram
+from core.memory import _bus_id, _cgroups, _Nvml, _nvml, _nvml_free, _pressure, _typed, read_devices, read_ram
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +35,7 @@ def test_a_cgroup_limits(tmp_path: Path) -> None:
     (group / "memory.max").write_text("max\n")
     (group.parent / "memory.max").write_text(f"{800 * MIB}\n")
     (group.parent / "memory.current").write_text(f"{300 * MIB}\n")
-    (group.parent / "memory.stat").write_text(f"anon 5\ninactive_file {100 * MIB}\n")
+    (group.parent / "memory.stat").write_text(f"anon 5\ninactive_file {60 * MIB}\nactive_file {40 * MIB}\n")
     assert _cgroups(tmp_path, tmp_path / "cgroup") == [(800 * MIB, 200 * MIB)]
 
 
@@ -54,18 +54,25 @@ def test_devices_are_those_of_llama_cpp() -> None:
     assert all(0 < device.free <= device.total for device in devices)
 
 
-def test_the_smaller_of_two_figures_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """llama.cpp's, and NVML's for the device of the same name."""
-    devices = (DeviceReading("CUDA0", "A", 80, 50, "GPU", False), DeviceReading("Vulkan1", "B", 80, 30, "GPU", False))
-    monkeypatch.setattr("core.memory._nvml", lambda: [("A", 40)])
-    assert [device.free for device in _with_nvml(devices)] == [40, 30]
-    monkeypatch.setattr("core.memory._nvml", lambda: [("A", 60)])
-    assert [device.free for device in _with_nvml(devices)] == [50, 30]
-    assert _with_nvml(()) == ()
+def test_the_second_figure_is_of_the_same_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [_Nvml("A", "00000000:01:00.0", 40), _Nvml("A", "00000000:02:00.0", 2), _Nvml("B", "00000000:03:00.0", 9)]
+    monkeypatch.setattr("core.memory._nvml", lambda: found)
+    assert [_nvml_free("A", bus_id) for bus_id in ("0000:01:00.0", "0000:02:00.0")] == [40, 2]
+    assert _nvml_free("A", "") is None  # there are two
+    assert _nvml_free("B", "") == 9
+    assert _nvml_free("C", "") is None
+
+
+def test_a_device_has_properties() -> None:
+    """The CPU, which every machine has; it has no bus."""
+    from llama_cpp._ggml import libggml
+
+    library = _typed(libggml)
+    assert _bus_id(library, library.ggml_backend_dev_get(0)) == ""
 
 
 def test_without_a_driver_there_is_nothing_and_no_warning() -> None:
-    assert all(free > 0 for _, free in _nvml())
+    assert all(each.free > 0 for each in _nvml())
 
 
 def test_a_limit_of_the_process_counts() -> None:

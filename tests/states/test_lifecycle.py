@@ -80,7 +80,7 @@ def test_what_does_not_fit_is_refused_with_every_number(client: Client, monkeypa
     assert "starter-instruct" in sentence
     assert sentence.count(" GB") + sentence.count(" MB") == 7  # needed, its three parts, free, kept, in all
     assert f"{2 * total / 1024**3:.2f} GB of {total / 1024**3:.2f} GB being kept" in sentence
-    assert "more RAM free" in refused.value.hint
+    assert "with memory.ram_reserve = " in refused.value.hint
     (plan,) = (event for event in client.bus.history() if isinstance(event, Planned))
     assert (plan.fits, plan.reason, plan.available) == (False, sentence, {"RAM": 0})
     assert manager.state is Phase.EMPTY

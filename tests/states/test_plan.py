@@ -128,6 +128,9 @@ TABLE = {
     "two unequal GPUs": Case(SPEC, ram(8, gpu(4), gpu(3, 1)), True, layers=32),
     "two unequal small GPUs": Case(SPEC, ram(8, gpu(2), gpu(1, 1)), True, layers=14),
     "unified memory counts once: room": Case(SPEC, ram(8, gpu(8, unified=True)), True, layers=32),
+    "unified memory comes back to both": Case(
+        SPEC, ram(4, gpu(4, unified=True)), True, layers=32, warm=Warm(Role.EMBEDDING, 0, {"CUDA0": 4 * GIB})
+    ),
     "unified memory counts once: the GPU's share is not there": Case(
         SPEC, ram(4, gpu(12, unified=True)), False, layers=0
     ),
@@ -138,7 +141,7 @@ TABLE = {
 def test_the_ladder(case: Case) -> None:
     plan = decide(case.spec, case.now, case.warm, case.reserve)
     assert (plan.fits, plan.spec.gpu_layers, plan.spec.context_length) == (case.fits, case.layers, case.context)
-    assert plan.unload == ((case.warm.role.value,) if case.warm else ())
+    assert plan.unload == ((case.warm.role.value,) if case.warm and case.fits else ())
     assert plan.needed.keys() == plan.available.keys() == {RAM, *(each.id for each in case.now.devices)}
     over = {device for device, size in plan.needed.items() if size > plan.available[device]}
     assert bool(over) is not plan.fits
@@ -184,6 +187,29 @@ def test_a_refusal_has_every_number_and_what_would_help() -> None:
     )
     assert decide(replace(SPEC, context_length=27_392, least_context=27_392), ram(8)).fits
     assert decide(LONG, ram(8.64)).fits
+
+
+@pytest.mark.parametrize(("own", "chosen"), [(2100, 2048), (3000, 2816), (2560, 2304)])
+def test_the_last_step_below_a_models_own_context(own: int, chosen: int) -> None:
+    """The most that fits is one token less than the model's own."""
+    spec = replace(AUTO_CONTEXT, context_length=own)
+    now = ram(8)
+    need = measure(replace(spec, gpu_layers=0, context_length=own), now).total
+    plan = decide(spec, replace(now, available=need + RESERVE.ram_reserve - 1))
+    assert plan.fits
+    assert plan.spec.context_length == chosen
+
+
+def test_a_reserve_that_is_too_large_is_named() -> None:
+    plan = decide(SPEC, ram(5))
+    assert not plan.fits
+    assert "with memory.ram_reserve = " in plan.hint
+    number = int(plan.hint.partition("memory.ram_reserve = ")[2].partition(",")[0])
+    assert decide(SPEC, ram(5), reserve=MemorySettings(ram_reserve=number, vram_reserve=0)).fits
+    beyond = decide(SPEC, ram(5), reserve=MemorySettings(ram_reserve=40 * GIB, vram_reserve=0))
+    assert beyond.available == {RAM: 0}
+    assert "40.00 GB of 16.00 GB being kept" in beyond.reason
+    assert f"memory.ram_reserve = {number}" in beyond.hint
 
 
 def test_a_refusal_of_a_gpu_names_its_layers() -> None:

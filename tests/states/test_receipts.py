@@ -14,7 +14,7 @@ from core.settings import Role, load_settings
 from states import manager as manager_module
 from states import room
 from states.manager import ModelManager
-from states.planner import given_back, smaller
+from states.planner import given_back, smaller, stamp_of
 from states.room import await_return, read_memory, taken, trim
 from tests.benchmarks.shapes import Shape, write
 
@@ -55,13 +55,12 @@ def test_what_was_predicted_is_kept_beside_what_was_taken(
         model.llama.eval(list(range(512)))
         spec = model.spec
     manager.unload_model("asked for")
-    measured = Ledger(client.redis).find(spec)
-    assert measured is not None
-    assert measured.actual == pytest.approx(measured.predicted, rel=0.15)
     plan = manager.plan(Role.INSTRUCT)
-    assert manager.measured(plan) == measured
-    need = plan.need
-    assert need.total == pytest.approx(measured.factor * measured.predicted, rel=1e-6)
+    measured = manager.measured(plan)
+    assert measured is not None
+    assert measured == Ledger(client.redis).find(spec, stamp_of(spec))
+    assert measured.actual["RAM"] == pytest.approx(measured.predicted["RAM"], rel=0.15)
+    assert plan.need.total == measured.predicted["RAM"] + measured.missing("RAM")
 
 
 def test_the_plan_of_what_is_warm_unloads_nothing(manager: ModelManager) -> None:
@@ -70,6 +69,20 @@ def test_the_plan_of_what_is_warm_unloads_nothing(manager: ModelManager) -> None
     plan = manager.plan(Role.INSTRUCT)
     assert (plan.fits, plan.unload, plan.reason) == (True, (), "is warm with 4,096 tokens")
     assert manager.plan(Role.EMBEDDING).unload == ("instruct",)
+
+
+def test_a_file_that_is_replaced_while_its_model_is_warm_has_its_own_record(
+    manager: ModelManager, client: Client, tmp_path: Path
+) -> None:
+    use(client, tmp_path)
+    with manager.lease(Role.INSTRUCT) as model:
+        spec, stamp = model.spec, stamp_of(model.spec)
+    small = write(tmp_path / "small.gguf", replace(SHAPE, layers=1))
+    small.replace(spec.path)
+    manager.unload_model("asked for")
+    ledger = Ledger(client.redis)
+    assert ledger.find(spec, stamp) is not None
+    assert ledger.find(spec, stamp_of(spec)) is None
 
 
 def test_memory_that_stays_away_is_told_of_and_not_planned_with(

@@ -64,6 +64,23 @@ def test_below_0_a_model_stays(home: object, monkeypatch: pytest.MonkeyPatch) ->
         assert [event.to for event in state_changes(client.bus)] == ["loading", "warm"]
 
 
+def test_eviction_goes_by_the_last_good_settings_while_the_file_is_broken(home: object) -> None:
+    client = Client(load_settings(), find_paths())
+    client.paths.make()
+    client.paths.config_file.write_text("keep_alive = 1.5\n")
+    with Runtime(client):
+        events = happening(client.bus)
+        assert isinstance(next(events), Snapshot)
+        ended(client.jobs, client.warm(Role.EMBEDDING).id)
+        client.paths.config_file.write_text("keep_alive = = 1.5\n")
+        last = first(events, lambda event: isinstance(event, StateChanged) and event.trigger == "unloaded")
+        assert isinstance(last, StateChanged)
+        assert last.reason.startswith("idle for ")
+        assert ended(client.jobs, client.warm(Role.EMBEDDING).id).state is JobState.FAILED
+        client.paths.config_file.unlink()
+        assert ended(client.jobs, client.warm(Role.EMBEDDING).id).state is JobState.DONE
+
+
 def test_under_pressure_an_idle_model_goes(home: object, monkeypatch: pytest.MonkeyPatch) -> None:
     """With real readings: the reserve is raised above all that is free."""
     monkeypatch.setenv("CHARLIE_KEEP_ALIVE", "-1")
