@@ -24,6 +24,8 @@ KV_SIZE = re.compile(r"llama_kv_cache: size = +([\d.]+) MiB")
 COMPUTE = re.compile(r"(\S+) compute buffer size = +([\d.]+) MiB")
 OUTPUT = re.compile(r"(\S+) +output buffer size = +([\d.]+) MiB")
 RECURRENT = re.compile(r"llama_memory_recurrent: size = +([\d.]+) MiB")
+TELLING = ("load_tensors: layer", "llama_kv_cache: ", "llama_memory_recurrent: ", "llama_context: ", "sched_reserve: ")
+"""How the lines begin that say something of memory, among a thousand others."""
 HOST = ("CPU", "CUDA_Host", "Vulkan_Host", "SYCL_Host", "ROCm_Host")
 """Buffers in RAM."""
 
@@ -53,6 +55,8 @@ def _read(spec: ModelSpec, weights: int, lines: Sequence[str]) -> Footprint:
     kv_cache = compute = 0
     waiting: list[str] = []
     for line in lines:
+        if not line.startswith(TELLING):
+            continue
         if found := LAYER.search(line):
             layer, device = int(found[1]), found[2]
             size = header.layer_bytes[layer] if layer < len(header.layer_bytes) else 0
@@ -91,6 +95,7 @@ def _late_outputs(spec: ModelSpec, lines: Sequence[str]) -> int:
 
     llama_context::output_reserve; at first there is room for one token of each sequence only.
     """
-    reserved = sum(float(found[2]) for line in lines if (found := OUTPUT.search(line))) * MIB
+    told = (line for line in lines if line.startswith(TELLING))
+    reserved = sum(float(found[2]) for line in told if (found := OUTPUT.search(line))) * MIB
     whole = spec.context_length * (spec.header.vocab_size + spec.header.embedding_length) * F32
     return max(0, whole - round(reserved))
