@@ -55,6 +55,12 @@ def decoding(on: Stage) -> Job:
     return job
 
 
+def queued(on: Stage) -> Job:
+    """One that waits behind what the worker is at."""
+    decoding(on)
+    return on.client.warm(Role.EMBEDDING)
+
+
 def ingesting(on: Stage) -> Job:
     events = happening(on.client.bus)
     assert isinstance(next(events), Snapshot)

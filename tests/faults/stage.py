@@ -7,11 +7,9 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import psutil
 
 from app.client import Client
 from core.events import StateChanged, WorkerLost
@@ -70,6 +68,7 @@ class Stage:
     """A running Charlie on a home of its own, a client attached to it, and everything that was acknowledged."""
 
     home: Path
+    pid: int
     end: Callable[[], None]
     said: Said
     client: Client
@@ -162,7 +161,7 @@ def stage(home: Path, **variables: str) -> Iterator[Stage]:
         said = Said(iter(up.stderr))
         try:
             said.wait("worker")  # and not "Charlie is up", which comes first
-            with _attached(home, up.terminate, said) as on:
+            with _attached(home, up.pid, up.terminate, said) as on:
                 yield on
         finally:
             up.kill()
@@ -177,7 +176,7 @@ def interface(home: Path, **variables: str) -> Iterator[Stage]:
         said = Said(_shown(shown))
         try:
             said.wait("Empty   nothing loaded yet")
-            with _attached(home, lambda: shown.press(ctrl("q")), said) as on:
+            with _attached(home, shown.child.pid, lambda: shown.press(ctrl("q")), said) as on:
                 yield on
         finally:
             shown.child.kill(signal.SIGKILL)
@@ -185,10 +184,10 @@ def interface(home: Path, **variables: str) -> Iterator[Stage]:
 
 
 @contextmanager
-def _attached(home: Path, end: Callable[[], None], said: Said) -> Iterator[Stage]:
+def _attached(home: Path, pid: int, end: Callable[[], None], said: Said) -> Iterator[Stage]:
     client = Client(load_settings(), find_paths())
     try:
-        on = Stage(home, end, said, client)
+        on = Stage(home, pid, end, said, client)
         on.save()
         yield on
     finally:
@@ -203,7 +202,8 @@ def entries_lost(client: Client, entries: dict[str, str]) -> int:
 
 def left_on(home: Path) -> tuple[str, ...]:
     """The processes of a home that are still there when two seconds have passed."""
-    psutil.wait_procs(running_on(home), timeout=ORPHAN_SECONDS)
+    with suppress(AssertionError):
+        until(lambda: not running_on(home), ORPHAN_SECONDS)
     return tuple(f"{process.name()} ({process.pid})" for process in running_on(home))
 
 

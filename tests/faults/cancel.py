@@ -1,0 +1,62 @@
+"""A job cancelled in each phase, twice, and once more after its end."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from pathlib import Path
+
+from core.library import EntryState, MessageState
+from tasks.jobs import Job, JobKind, JobState
+from tests.faults import phases
+from tests.faults.outcome import STOPPED_SECONDS, Fault, Outcome, TooLateError
+from tests.faults.stage import Stage, left_on, stage
+from tests.waiting import ended
+
+
+def cancelled_while(home: Path, reach: phases.Reach) -> Outcome:
+    """What was said or saved so far is kept, and what waited goes on."""
+    with stage(home) as on:
+        job = reach(on)
+        began = time.monotonic()
+        on.client.cancel(job.id)
+        on.client.cancel(job.id)
+        last = ended(on.client.jobs, job.id)
+        seconds = time.monotonic() - began
+        if last.state is JobState.DONE:
+            raise TooLateError("the job was done before it was cancelled")
+        missed = [] if last.state is JobState.CANCELLED else [f"the job is {last.state}: {last.error}"]
+        if on.client.cancel(job.id) or ended(on.client.jobs, job.id) != last:
+            missed.append("a job that has ended was cancelled")
+        if seconds > STOPPED_SECONDS:
+            missed.append(f"it took {seconds:.1f} s")
+        missed += _not_kept(on, job)
+        on.client.cancel(on.jobs[0].id)  # what it waited behind, if it did
+        if len(on.jobs) < 2:
+            on.ask_for_more()
+        missed += [*on.finish(), *on.broken_promises()]
+        jobs, entries = on.jobs_lost(), on.entries_lost()
+        on.stop()
+        return Outcome(f"{job.kind} {last.state}", seconds, jobs, entries, left_on(home), tuple(missed))
+
+
+def _not_kept(on: Stage, job: Job) -> list[str]:
+    if job.kind is JobKind.INGEST and (state := on.client.library.entry(job.subject).state) is not EntryState.SAVED:
+        return [f"the entry is {state}"]
+    if job.kind is JobKind.CHAT and (written := on.client.jobs.written(job.id)):
+        reply = on.client.reply(job)
+        if reply is None or (reply.text, reply.state) != (written, MessageState.CANCELLED):
+            return ["the text so far is not kept"]
+    return []
+
+
+FAULTS = [
+    Fault(f"cancelled while {name}", partial(cancelled_while, reach=reach), quick=name == "loading")
+    for name, reach in (
+        ("queued", phases.queued),
+        ("loading", phases.loading),
+        ("in prefill", phases.prefilling),
+        ("decoding", phases.decoding),
+        ("ingesting", phases.ingesting),
+    )
+]

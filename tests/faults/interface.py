@@ -1,0 +1,104 @@
+"""Faults of the interface, which owns the others: ended in every way, and all three at once by a power cut."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
+
+from tasks.jobs import JobState
+from tests.faults import phases
+from tests.faults.outcome import Fault, Outcome, TooLateError
+from tests.faults.stage import Stage, interface, left_on, stage
+from tests.waiting import ended
+
+CUT = 7
+"""Bytes that a power cut takes from the end of the log."""
+
+Begin = Callable[[Path], AbstractContextManager[Stage]]
+End = Callable[[Stage], None]
+
+
+def ended_by(home: Path, begin: Begin, reach: phases.Reach, end: End) -> Outcome:
+    """The interface is ended while the worker is at work, and Charlie is started again."""
+    with begin(home) as on:
+        reach(on)
+        began = time.monotonic()
+        end(on)
+        left = left_on(home)
+    last = on.said.find("ended", began)
+    return _started_again(on, left, saw=last[1] if last else "it is gone")
+
+
+def cut_off(home: Path) -> Outcome:
+    """All three are killed at once, and the end of the log never came to the disk."""
+    with stage(home) as on:
+        phases.decoding(on)
+        last = on.client.library.new_entry("The last word, which may be cut off.")
+        for pid in (on.pid, on.database(), on.worker()):
+            os.kill(pid, signal.SIGKILL)
+        left = left_on(home)
+    log = home / "data" / "database" / "appendonly.aof"
+    os.truncate(log, log.stat().st_size - CUT)
+    return _started_again(on, left, saw="it is gone", maybe=(last.id, last.text))
+
+
+def _started_again(before: Stage, left: tuple[str, ...], saw: str, maybe: tuple[str, str] | None = None) -> Outcome:
+    """What the next start has of what was acknowledged; `maybe` is an entry that need not be there."""
+    began = time.monotonic()
+    with stage(before.home) as on:
+        usable = time.monotonic() - began
+        on.jobs, on.entries = before.jobs, before.entries | on.entries
+        if maybe and maybe[0] in {entry.id for entry in on.client.library.entries()}:
+            on.entries[maybe[0]] = maybe[1]
+        if ended(on.client.jobs, on.jobs[0].id).state is JobState.DONE:
+            raise TooLateError("the job was done before the end came")
+        if len(on.jobs) < 2:
+            on.ask_for_more()
+        missed = [*on.finish(), *on.broken_promises()]
+        jobs, entries = on.jobs_lost(), on.entries_lost()
+        told = [line for _, line in on.said.lines if not re.match(r"Charlie is up|\d\d:\d\d:\d\d  ", line)]
+        on.stop()
+    if told:
+        saw += f"; at the next start: {' '.join(told)}"
+    return Outcome(saw, usable, jobs, entries, (*left, *left_on(on.home)), tuple(missed))
+
+
+def sending(*numbers: signal.Signals) -> End:
+    def end(on: Stage) -> None:
+        for number in numbers:
+            os.kill(on.pid, number)
+
+    return end
+
+
+def _quit(on: Stage) -> None:
+    on.end()
+
+
+WAYS = [
+    [signal.SIGKILL],
+    [signal.SIGTERM],
+    [signal.SIGHUP],
+    [signal.SIGINT, signal.SIGINT],
+]
+
+FAULTS = [
+    Fault(
+        f"{name} {' and '.join(number.name for number in numbers)} while generating",
+        partial(ended_by, begin=begin, reach=phases.decoding, end=sending(*numbers)),
+        quick=name == "charlie up" and numbers == [signal.SIGKILL],
+    )
+    for name, begin in (("charlie up", stage), ("interface", interface))
+    for numbers in WAYS
+]
+FAULTS += [
+    Fault("quit while loading", partial(ended_by, begin=interface, reach=phases.loading, end=_quit)),
+    Fault("quit while generating", partial(ended_by, begin=interface, reach=phases.decoding, end=_quit)),
+    Fault(f"power cut, and the last {CUT} bytes of the log gone", cut_off, quick=True),
+]
