@@ -40,7 +40,9 @@ class Session:
         """Whether nobody else was running when this began, so that nothing is loaded and no worker is up."""
         self._runtime = runtime
         self._answered = self._ticked = time.monotonic()
-        self._up_since = time.time() - int(client.redis.info("server")["uptime_in_seconds"]) - 1
+        # An owner has just started the database: what was lost before was lost to an earlier one.
+        uptime = 0 if runtime.owner else int(client.redis.info("server")["uptime_in_seconds"]) + 1
+        self._up_since = time.time() - uptime
 
     def tick(self) -> None:
         """Keep the runtime well; call it often. Raises CharlieError when there is no worker any more and none follows,

@@ -11,7 +11,10 @@ from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
+import psutil
+
 from tasks.jobs import JobState
+from tests.e2e.processes import until
 from tests.faults import phases
 from tests.faults.outcome import Fault, Outcome, TooLateError
 from tests.faults.stage import Stage, interface, left_on, stage
@@ -81,6 +84,21 @@ def _quit(on: Stage) -> None:
     on.end()
 
 
+def _quit_held(on: Stage) -> None:
+    """The worker stands still until it has been told to end, so that the load cannot end first."""
+    worker = psutil.Process(on.worker())
+    worker.suspend()
+    on.end()
+    until(lambda: _has_signals_waiting(worker.pid))
+    worker.resume()
+
+
+def _has_signals_waiting(pid: int) -> bool:
+    found = re.search(r"^ShdPnd:\s*(\w+)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    assert found is not None
+    return int(found[1], 16) != 0
+
+
 WAYS = [
     [signal.SIGKILL],
     [signal.SIGTERM],
@@ -98,7 +116,7 @@ FAULTS = [
     for numbers in WAYS
 ]
 FAULTS += [
-    Fault("quit while loading", partial(ended_by, begin=interface, reach=phases.loading, end=_quit)),
+    Fault("quit while loading", partial(ended_by, begin=interface, reach=phases.loading, end=_quit_held)),
     Fault("quit while generating", partial(ended_by, begin=interface, reach=phases.decoding, end=_quit)),
     Fault(f"power cut, and the last {CUT} bytes of the log gone", cut_off, quick=True),
 ]

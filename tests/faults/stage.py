@@ -160,7 +160,7 @@ def stage(home: Path, **variables: str) -> Iterator[Stage]:
         assert up.stderr is not None
         said = Said(iter(up.stderr))
         try:
-            said.wait("worker")  # and not "Charlie is up", which comes first
+            assert "is up" in said.wait("worker")[1]
             with _attached(home, up.pid, up.terminate, said) as on:
                 yield on
         finally:
