@@ -127,6 +127,8 @@ def killed_in_a_burst(home: Path) -> Outcome:
         ids = [job.id for job in on.jobs]
         queued = [each.job.id for each in on.client.queue()]
         missed = [] if queued == ids[len(ids) - len(queued) :] else ["the queue is not in the order of asking"]
+        if on.database() == old:
+            missed.append("the database was not killed")
         for job in reversed(on.jobs[RUN_OF_BURST:]):
             withdraw(on.client._queue, job.kind, job.id)
         on.client.cancel(on.jobs[0].id)
