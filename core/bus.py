@@ -107,20 +107,30 @@ class Bus:
         from redis.exceptions import ConnectionError as Lost
         from redis.exceptions import TimeoutError as Late
 
-        positions: dict[str, str] | None = None
-        while not stop():
-            try:
-                if positions is None:
-                    positions, snapshot, history = self._begin(past)
-                    yield snapshot
-                    yield from history
-                else:
-                    yield self.snapshot()
-                yield from self._read(stop, positions)
-            except (Lost, Late) as error:
-                log.warning("The database does not answer; trying again. %s", error)
-                time.sleep(0.1)
-                yield None
+        from core.database import impatient
+
+        reader = Bus(impatient(self.redis))
+        try:
+            positions: dict[str, str] | None = None
+            told = False
+            while not stop():
+                try:
+                    if positions is None:
+                        positions, snapshot, history = reader._begin(past)
+                        yield snapshot
+                        yield from history
+                    else:
+                        yield reader.snapshot()
+                    told = False
+                    yield from reader._read(stop, positions)
+                except (Lost, Late) as error:
+                    if not told:
+                        log.warning("The database does not answer; trying again. %s", error)
+                    told = True
+                    time.sleep(0.1)
+                    yield None
+        finally:
+            reader.redis.connection_pool.disconnect()
 
     def _begin(self, past: int) -> tuple[dict[str, str], Snapshot, list[Lasting]]:
         """Where to read on from, the snapshot of that very moment, and the last `past` lasting events until then."""

@@ -114,6 +114,13 @@ def connect(paths: Paths, url: str | None, *, decode: bool = True) -> RedisClien
         raise DatabaseError(f"The setting database.url = {url!r} cannot be used: {error}.") from error
 
 
+def impatient(client: RedisClient) -> RedisClient:
+    """Another client of the same server, which tries nothing twice: for loops that have more to do meanwhile."""
+    pool = client.connection_pool
+    options = {**pool.connection_kwargs, "retry": Retry(NoBackoff(), 0)}
+    return redis.Redis(connection_pool=redis.ConnectionPool(connection_class=pool.connection_class, **options))
+
+
 def refuses_writes(error: BaseException) -> bool:
     """Whether the server answered that it cannot write its file: the disk is full or broken."""
     return isinstance(error, redis.ResponseError) and "MISCONF" in str(error)

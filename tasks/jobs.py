@@ -197,23 +197,28 @@ class Jobs:
         from redis.exceptions import ConnectionError as Lost
         from redis.exceptions import TimeoutError as Late
 
+        from core.database import impatient
+
         self.get(id_)
-        last = "0-0"
-        while not stop():
-            try:
-                found = self.redis.xread({_out(id_): last}, block=200)
-            except (Lost, Late):
-                time.sleep(0.1)
-                found = None
-            if not found:
-                yield None
-                continue
-            for key, values in found[0][1]:
-                last = key
-                output = _decode(values["record"])
-                yield output
-                if isinstance(output, Ended):
-                    return
+        last, reader = "0-0", impatient(self.redis)
+        try:
+            while not stop():
+                try:
+                    found = reader.xread({_out(id_): last}, block=200)
+                except (Lost, Late):
+                    time.sleep(0.1)
+                    found = None
+                if not found:
+                    yield None
+                    continue
+                for key, values in found[0][1]:
+                    last = key
+                    output = _decode(values["record"])
+                    yield output
+                    if isinstance(output, Ended):
+                        return
+        finally:
+            reader.connection_pool.disconnect()
 
     def durations(self) -> dict[str, float]:
         """Seconds that a job of each kind took lately."""

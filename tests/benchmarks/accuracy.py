@@ -56,6 +56,7 @@ CASES = (
     replace(BASE, kv="q8_0"),
     replace(BASE, kv="q8_0", context=8192, layers=4, width=512, heads=8, kv_heads=8),
     replace(BASE, weights="q4_0", kv="q8_0", layers=24),
+    replace(BASE, kv="q4_0", context=4096, layers=6),
     replace(BASE, experts=8, width=512, heads=8, kv_heads=4, feed_forward=1024),
     replace(BASE, architecture="gemma3", window=512, layers=12, width=512, heads=8, kv_heads=4, context=4096),
     ENCODER,
@@ -64,6 +65,7 @@ CASES = (
     replace(ENCODER, weights="q8_0", layers=24),
     replace(ENCODER, role=Role.RERANKER, vocabulary=30_000),
     replace(ENCODER, role=Role.RERANKER, layers=12, context=1024),
+    replace(ENCODER, context=2048, layers=12),
 )
 
 

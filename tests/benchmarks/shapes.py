@@ -11,7 +11,7 @@ from typing import Any, Literal
 import gguf
 import numpy as np
 
-from core.settings import Role
+from core.settings import KvType, Role
 
 Weights = Literal["f32", "f16", "q8_0", "q4_0", "mixed"]
 TYPES = {
@@ -40,7 +40,7 @@ class Shape:
     window: int = 0
     context: int = 2048
     batch: int = 512
-    kv: Literal["f16", "q8_0"] = "f16"
+    kv: KvType = "f16"
     role: Role = Role.INSTRUCT
 
     @property

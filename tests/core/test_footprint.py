@@ -124,7 +124,7 @@ def test_layers_move_to_the_device(tmp_path: Path) -> None:
     assert none.vram == 0
 
 
-@pytest.mark.parametrize("number", [9, 19, 26])
+@pytest.mark.parametrize("number", [9, 19, 27])
 def test_the_prediction_is_near_what_is_taken(number: int) -> None:
     """Three of the cases of tests/benchmarks/accuracy.py, each in a process of its own."""
     done = subprocess.run(
