@@ -260,7 +260,7 @@ def test_a_database_that_cannot_start_again_is_started_when_it_can(home: Path) -
         database.kill()
         database.wait()
         file.write_bytes(b"*1\r\nthis is no command\r\n" + sound)
-        with pytest.raises(DatabaseError, match="cannot start"):
+        with pytest.raises(DatabaseError, match="is damaged"):
             running.tick()
         file.write_bytes(sound)
         until(lambda: bool(databases_on(home)), 3, running.tick)

@@ -65,7 +65,9 @@ def run(swaps: int = SWAPS) -> tuple[list[Left], list[Receipt]]:
         paths = find_paths()
         paths.make()
         files = {shape.role: write(Path(folder) / f"{shape.role}.gguf", shape) for shape in (ONE, OTHER)}
-        paths.config_file.write_text("".join(f'[{role}]\nfile = "{file}"\n' for role, file in files.items()))
+        paths.config_file.write_text(
+            "".join(f'[{role}]\nfile = "{file}"\nthreads = 1\n' for role, file in files.items())
+        )
         client = Client(load_settings(), paths)
         with Runtime(client, worker=False):
             found = swap(ModelManager(SettingsFile(), paths, client.bus), swaps)

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from core.appendonly import damage, repair, whole_commands
@@ -45,6 +45,7 @@ def test_a_whole_file_is_left_alone(tmp_path: Path) -> None:
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_what_stands_before_and_behind_damage_is_kept(tmp_path: Path, start: int, garbage: bytes) -> None:
     data = FILE[:start] + garbage + FILE[start + len(garbage) :]
+    assume(not data.startswith(b"REDIS"))
     file = write(tmp_path, data)
     done = repair(file)
     end, at, untouched = start + len(garbage), 0, []

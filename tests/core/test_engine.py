@@ -58,7 +58,7 @@ def test_a_model_of_another_kind(starters: dict[Role, Path]) -> None:
     ("old", "new", "reason"),
     [
         (b"blk.0.attn_q.weight", b"blk.0.attn_x.weight", "attn_q"),
-        (b"\x05\0\0\0\0\0\0\0llama", b"\x05\0\0\0\0\0\0\0lamma", "lamma"),
+        (b"llama", b"lamma", "lamma"),
     ],
     ids=["a tensor is missing", "an unknown architecture"],
 )
@@ -67,7 +67,7 @@ def test_damage_that_the_header_does_not_show(
 ) -> None:
     data = starters[Role.INSTRUCT].read_bytes()
     damaged = tmp_path / "damaged.gguf"
-    damaged.write_bytes(data.replace(old, new, 1))
+    damaged.write_bytes(data.replace(old, new))
     caplog.set_level(logging.ERROR)
     with pytest.raises(LoadFailedError, match=rf"damaged\.gguf could not be loaded: .*{reason}"):
         load(spec_of(damaged, Role.INSTRUCT))

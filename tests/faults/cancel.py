@@ -51,7 +51,7 @@ def _not_kept(on: Stage, job: Job) -> list[str]:
 
 
 FAULTS = [
-    Fault(f"cancelled while {name}", partial(cancelled_while, reach=reach), quick=name == "loading")
+    Fault(f"cancelled while {name}", partial(cancelled_while, reach=reach))
     for name, reach in (
         ("queued", phases.queued),
         ("loading", phases.loading),

@@ -142,7 +142,7 @@ def killed_in_a_burst(home: Path) -> Outcome:
 FAULTS = [
     Fault("database SIGKILL while idle", killed_while_idle),
     Fault("database SIGKILL under `charlie up`", partial(killed_while_idle, begin=stage)),
-    Fault(f"database SIGKILL in a token stream, {KILLS} times", killed_in_a_stream, quick=True),
+    Fault(f"database SIGKILL in a token stream, {KILLS} times", killed_in_a_stream),
     Fault("database SIGKILL in an ingestion", killed_in_an_ingestion, quick=True),
     Fault(f"database SIGKILL in a burst of {BURST:,} jobs", killed_in_a_burst),
 ]

@@ -110,7 +110,6 @@ FAULTS = [
     Fault(
         f"{name} {' and '.join(number.name for number in numbers)} while generating",
         partial(ended_by, begin=begin, reach=phases.decoding, end=sending(*numbers)),
-        quick=name == "charlie up" and numbers == [signal.SIGKILL],
     )
     for name, begin in (("charlie up", stage), ("interface", interface))
     for numbers in WAYS

@@ -103,7 +103,7 @@ FAULTS = [
     Fault(
         f"worker SIGKILL while {name}",
         partial(lost_while, number=signal.SIGKILL, phase=phase, reach=reach, check=check),
-        quick=name in ("decoding", "ingesting"),
+        quick=name == "decoding",
     )
     for name, phase, reach, check in PHASES
 ]

@@ -145,7 +145,7 @@ def test_random_walks(client: Client, starters: dict[Role, Path], tmp_path: Path
     run_state_machine_as_test(
         Here,
         settings=settings(
-            max_examples=7,
+            max_examples=4,
             stateful_step_count=25,
             deadline=None,
             suppress_health_check=list(HealthCheck),

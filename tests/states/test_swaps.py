@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 
-COUNT, SETTLED = 120, 50
+COUNT, SETTLED = 90, 50
 
 
 def test_swaps_leave_nothing_behind() -> None:
