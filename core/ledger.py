@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -62,9 +63,14 @@ class Ledger:
         return replace(predicted, overhead=predicted.overhead + extra, devices=devices)
 
 
+@cache
+def _llama_cpp() -> str:
+    return version("llama-cpp-python")
+
+
 def _key(spec: ModelSpec, stamp: Stamp) -> str:
     parts = (
         str(spec.path), *stamp, spec.role, spec.context_length, spec.gpu_layers, spec.batch,
-        spec.kv_type, spec.mmap, spec.pooling, version("llama-cpp-python"),
+        spec.kv_type, spec.mmap, spec.pooling, _llama_cpp(),
     )  # fmt: skip
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -69,6 +70,7 @@ def run(swaps: int = SWAPS) -> tuple[list[Left], list[Receipt]]:
             "".join(f'[{role}]\nfile = "{file}"\nthreads = 1\n' for role, file in files.items())
         )
         client = Client(load_settings(), paths)
+        gc.freeze()  # as the worker does
         with Runtime(client, worker=False):
             found = swap(ModelManager(SettingsFile(), paths, client.bus), swaps)
             return found, [event for event in client.bus.history() if isinstance(event, Receipt)]
