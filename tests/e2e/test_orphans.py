@@ -19,7 +19,7 @@ from core.settings import Role, load_settings
 from core.text import new_id
 from tasks.jobs import JobState, Text
 from tests.app.charlie import CHARLIE, environment, read_until, started
-from tests.e2e.processes import LONG, PATIENT, assert_all_gone, until, workers_on
+from tests.e2e.processes import LONG, PATIENT, assert_all_gone, quiet_disk, until, workers_on
 from tests.e2e.terminal import ENTER, Terminal, ctrl, terminal
 
 
@@ -70,6 +70,7 @@ def test_nothing_is_left_of_an_interface(home: Path, end: str) -> None:
         client = Client(load_settings(), find_paths())
         saved = save(client)
         client.close()
+        quiet_disk()
         ENDS[end](shown)
         if end.startswith("closed"):
             os.waitpid(shown.child.pid, 0)
@@ -92,6 +93,7 @@ def test_nothing_is_left_of_a_runtime_without_interface(home: Path, numbers: lis
         client = Client(load_settings(), find_paths())
         saved = save(client)
         client.close()
+        quiet_disk()
         for number in numbers:
             up.send_signal(number)
         up.wait(20)
