@@ -89,8 +89,7 @@ def estimate(spec: ModelSpec, offloads: Sequence[Offload] = ()) -> Footprint:
                 devices[each] += header.layer_bytes[layer] if layer < len(header.layer_bytes) else 0
                 devices[each] += kv_cache // header.layers
             else:
-                # Without an output matrix of its own, a model puts its token embeddings there once more.
-                doubled = header.embedding_bytes if header.output_bytes < header.embedding_bytes // 8 else 0
+                doubled = header.tied_bytes
                 devices[each] += header.output_bytes + doubled
     return Footprint(
         weights=header.tensor_bytes + doubled,

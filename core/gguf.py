@@ -112,6 +112,11 @@ class Header:
     starter: bool
 
     @property
+    def tied_bytes(self) -> int:
+        """Of the token embeddings, where they are the output matrix too: offloaded, that is there a second time."""
+        return self.embedding_bytes if self.output_bytes < self.embedding_bytes // 8 else 0
+
+    @property
     def head_dim(self) -> int:
         """Key and value dimensions of one head, for files where they are the same."""
         return self.head_dim_key

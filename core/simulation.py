@@ -50,18 +50,12 @@ def simulate(spec: ModelSpec) -> Footprint:
 
 
 def _read(spec: ModelSpec, weights: int, lines: Sequence[str]) -> Footprint:
-    header = spec.header
-    on: Counter[str] = Counter()
+    told = [line for line in lines if line.startswith(TELLING)]
+    on, doubled = _layers(spec, told)
     kv_cache = compute = 0
     waiting: list[str] = []
-    for line in lines:
-        if not line.startswith(TELLING):
-            continue
-        if found := LAYER.search(line):
-            layer, device = int(found[1]), found[2]
-            size = header.layer_bytes[layer] if layer < len(header.layer_bytes) else 0
-            on[device] += size if layer < header.layers else _output_bytes(spec)
-        elif found := KV_LAYER.search(line):
+    for line in told:
+        if found := KV_LAYER.search(line):
             waiting.append(found[1])
         elif found := KV_SIZE.search(line) or RECURRENT.search(line):
             size = round(float(found[1]) * MIB)
@@ -74,9 +68,9 @@ def _read(spec: ModelSpec, weights: int, lines: Sequence[str]) -> Footprint:
             compute += size
             on[found[1]] += size
     if spec.role is not Role.INSTRUCT:
-        compute += _late_outputs(spec, lines)
+        compute += _late_outputs(spec, told)
     return Footprint(
-        weights=weights,
+        weights=weights + doubled,
         kv_cache=kv_cache,
         compute=compute,
         overhead=overhead(spec),
@@ -84,10 +78,22 @@ def _read(spec: ModelSpec, weights: int, lines: Sequence[str]) -> Footprint:
     )
 
 
-def _output_bytes(spec: ModelSpec) -> int:
+def _layers(spec: ModelSpec, lines: Sequence[str]) -> tuple[Counter[str], int]:
+    """The weights on each device, and how many of them are there a second time."""
     header = spec.header
-    tied = header.output_bytes < header.embedding_bytes // 8
-    return header.output_bytes + (header.embedding_bytes if tied else 0)
+    on: Counter[str] = Counter()
+    doubled = 0
+    for line in lines:
+        found = LAYER.search(line)
+        if found is None:
+            continue
+        layer, device = int(found[1]), found[2]
+        if layer < header.layers:
+            on[device] += header.layer_bytes[layer] if layer < len(header.layer_bytes) else 0
+        elif device not in HOST:
+            doubled = header.tied_bytes
+            on[device] += header.output_bytes + doubled
+    return on, doubled
 
 
 def _late_outputs(spec: ModelSpec, lines: Sequence[str]) -> int:
@@ -95,7 +101,6 @@ def _late_outputs(spec: ModelSpec, lines: Sequence[str]) -> int:
 
     llama_context::output_reserve; at first there is room for one token of each sequence only.
     """
-    told = (line for line in lines if line.startswith(TELLING))
-    reserved = sum(float(found[2]) for line in told if (found := OUTPUT.search(line))) * MIB
+    reserved = sum(float(found[2]) for line in lines if (found := OUTPUT.search(line))) * MIB
     whole = spec.context_length * (spec.header.vocab_size + spec.header.embedding_length) * F32
     return max(0, whole - round(reserved))

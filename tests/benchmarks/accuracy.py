@@ -30,6 +30,7 @@ from tests.benchmarks.shapes import Shape, write
 MIB = 1024**2
 MADV_DONTNEED = 4
 BASE = Shape()
+GIGABYTE = Shape(layers=16, width=2048, heads=16, kv_heads=16, feed_forward=5632, vocabulary=32_000, weights="q8_0")
 ENCODER = Shape(architecture="bert", role=Role.EMBEDDING, context=512)
 CASES = (
     BASE,
@@ -143,6 +144,19 @@ def run_case(shape: Shape) -> dict[str, Any]:
         }
 
 
+def gigabyte() -> list[float]:
+    """Milliseconds that simulating a file of 1 GB takes, in this process, several times."""
+    with tempfile.TemporaryDirectory() as folder:
+        spec = spec_of(write(Path(folder) / "model.gguf", GIGABYTE, hollow=True), GIGABYTE)
+        simulate(spec)  # the first call imports llama.cpp
+        found = []
+        for _ in range(15):
+            began = time.perf_counter()
+            simulate(spec)
+            found.append((time.perf_counter() - began) * 1000)
+        return found
+
+
 def run_apart(number: int) -> dict[str, Any]:
     done = subprocess.run(
         [sys.executable, "-m", "tests.benchmarks.accuracy", str(number)], check=True, capture_output=True, text=True
@@ -166,6 +180,11 @@ def main() -> None:
             f"| {found['computed'] / measured - 1:+.1%} | {found['ms']:.0f} |",
             flush=True,
         )
+    milliseconds = sorted(gigabyte())
+    print(
+        f"\nA file of 1 GB, {GIGABYTE.vocabulary:,} words: {statistics.median(milliseconds):.0f} ms in the median of "
+        f"{len(milliseconds)}, {milliseconds[0]:.0f} to {milliseconds[-1]:.0f}."
+    )
     print(
         f"\n{len(off)} cases. Predicted: off by {statistics.median(off):.1%} in the median, {max(off):.1%} at worst. "
         f"Computed from the header alone: {statistics.median(computed_off):.1%}, {max(computed_off):.1%}."

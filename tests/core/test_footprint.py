@@ -107,6 +107,17 @@ def test_what_goes_where_is_read_from_the_log(tmp_path: Path) -> None:
     assert (found.kv_cache, found.compute) == (3 * MIB, round(11.5 * MIB))
 
 
+def test_embeddings_that_are_the_output_too_are_on_the_device_a_second_time(tmp_path: Path) -> None:
+    spec = spec_of(write(tmp_path / "model.gguf", SMALL), SMALL)
+    own = spec.header
+    header = replace(own, output_bytes=1024, tensor_bytes=own.tensor_bytes - own.output_bytes + 1024)
+    tied = replace(spec, header=header)
+    found = _read(tied, header.tensor_bytes, LOG.splitlines())
+    assert found.weights == header.tensor_bytes + header.embedding_bytes
+    assert found.devices["CUDA1"] == header.layer_bytes[2] + 1024 + header.embedding_bytes + 6 * MIB
+    assert found.ram == _read(spec, own.tensor_bytes, LOG.splitlines()).ram
+
+
 def test_layers_are_shared_by_free_memory() -> None:
     two = (Offload("CUDA0", 3), Offload("CUDA1", 1))
     assert split_layers(7, 8, two) == {"CUDA0": [0, 1, 2, 3, 4, 5], "CUDA1": [6, 7]}
