@@ -156,10 +156,11 @@ class ModelManager:
     def plan(self, role: Role, file: Path | None = None) -> Plan:
         """What loading a role's model, or another file in its place, would need and do now. Loads nothing."""
         if file is None and self.is_warm(role):
-            loaded = self._registry[role]
-            plan = self._planner.plan(loaded.spec, self.settings.memory, self._warm())
-            reason = f"is warm with {loaded.spec.context_length:,} tokens"
-            return replace(plan, spec=loaded.spec, fits=True, unload=(), reason=reason, hint="")
+            loaded = self._registry[role].spec
+            as_it_is = replace(loaded, least_context=loaded.context_length, least_gpu_layers=loaded.gpu_layers)
+            plan = self._planner.plan(as_it_is, self.settings.memory, self._warm())
+            reason = f"is warm with {loaded.context_length:,} tokens"
+            return replace(plan, spec=loaded, fits=True, unload=(), reason=reason, hint="")
         spec = resolve(self.settings, self._paths, role, file) if file else self._wanted(role)
         return self._planner.plan(spec, self.settings.memory, self._warm())
 

@@ -71,6 +71,22 @@ def test_the_plan_of_what_is_warm_unloads_nothing(manager: ModelManager) -> None
     assert manager.plan(Role.EMBEDDING).unload == ("instruct",)
 
 
+def test_the_plan_of_what_is_warm_needs_what_it_was_loaded_with(
+    manager: ModelManager, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when less is free by now: the context that is there is not planned anew."""
+    file = write(tmp_path / "long.gguf", replace(SHAPE, context=8192))
+    client.paths.config_file.write_text(f'[instruct]\nfile = "{file}"\ncontext_length = "auto"\n')
+    with manager.lease(Role.INSTRUCT) as model:
+        assert model.spec.context_length == 8192
+    need = manager.plan(Role.INSTRUCT).need.kv_cache
+    now = read_memory()
+    tight = replace(now, available=load_settings().memory.ram_reserve + 1)
+    monkeypatch.setattr("states.planner.read_memory", lambda: tight)
+    plan = manager.plan(Role.INSTRUCT)
+    assert (plan.spec.context_length, plan.need.kv_cache) == (8192, need)
+
+
 def test_a_file_that_is_replaced_while_its_model_is_warm_has_its_own_record(
     manager: ModelManager, client: Client, tmp_path: Path
 ) -> None:
