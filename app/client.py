@@ -10,9 +10,10 @@ from core.bus import Bus
 from core.database import connect, read_address
 from core.errors import CharlieError
 from core.events import QueueChanged, Snapshot
+from core.ids import next_id
 from core.library import Entry, EntryState, Library, StoredMessage
 from core.settings import Role
-from core.text import clean, new_id
+from core.text import clean
 from tasks.jobs import Ended, Job, JobKind, Jobs, JobState, Output
 from tasks.queue import enqueue, job_ids, make_queue, withdraw
 
@@ -64,7 +65,8 @@ class Client:
         Raises CharlieError for an empty or an immense message.
         """
         _check(text, "message")
-        self.library.put_message(conversation, StoredMessage(new_id(), "user", text))
+        id_ = next_id(self.redis, after=self.library.last_message(conversation))
+        self.library.put_message(conversation, StoredMessage(id_, "user", text))
         return self.submit(JobKind.CHAT, {"conversation": conversation, "sampling": sampling}, conversation)
 
     def regenerate(self, conversation: str, **sampling: Any) -> Job:
@@ -75,7 +77,7 @@ class Client:
             raise CharlieError("There is nothing to answer yet.", "Write a message first.")
         replaces = [message.id for message in messages[last + 1 :]]
         args = {"conversation": conversation, "sampling": sampling, "replaces": replaces}
-        return self.submit(JobKind.CHAT, args, conversation)
+        return self.submit(JobKind.CHAT, args, conversation, after=messages[-1].id)
 
     def ingest(self, entry: Entry) -> Job:
         """Have an entry's text split, embedded and made findable. One that failed has failed no more; it waits."""
@@ -103,12 +105,12 @@ class Client:
     def unload(self) -> Job:
         return self.submit(JobKind.UNLOAD, {})
 
-    def submit(self, kind: JobKind, args: dict[str, Any], subject: str = "") -> Job:
+    def submit(self, kind: JobKind, args: dict[str, Any], subject: str = "", after: str = "") -> Job:
         if "sampling" in args:
             # What this process was told (its environment, its file) counts, whatever the worker was told.
             own = self.settings.instruct.sampling.model_dump(exclude_unset=True)
             args = {**args, "sampling": {**own, **args["sampling"]}}
-        job = self.jobs.create(kind, args, subject)
+        job = self.jobs.create(kind, args, subject, after)
         enqueue(self._queue, kind, job.id)
         self._publish_queue()
         return job

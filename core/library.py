@@ -100,6 +100,7 @@ class Library:
         now = time.time()
         conversation = Conversation(new_id(), clean(title), now, now)
         with self.redis.pipeline(transaction=True) as pipe:
+            pipe.zadd(CONVERSATIONS, {conversation.id: self._first_place()})
             self._put_conversation(conversation, pipe)
             pipe.execute()
         return conversation
@@ -133,6 +134,10 @@ class Library:
         found = self.redis.hgetall(_messages_key(id_))
         return [_message(found[key]) for key in sorted(found)]
 
+    def last_message(self, id_: str) -> str:
+        """The id of the last turn; empty without one."""
+        return max(self.redis.hkeys(_messages_key(id_)), default="")
+
     def put_message(self, id_: str, message: StoredMessage) -> None:
         """Add a turn, or replace the one with its id; an untitled conversation takes its title from it.
 
@@ -142,7 +147,9 @@ class Library:
 
         def change(old: Conversation, pipe: Any) -> Conversation:
             pipe.hset(_messages_key(id_), message.id, json.dumps(asdict(message)))
-            return replace(old, title=old.title or one_line(message.text, TITLE_WIDTH), updated=message.at)
+            title = old.title or one_line(message.text, TITLE_WIDTH)
+            pipe.zadd(CONVERSATIONS, {id_: self._first_place()})
+            return replace(old, title=title, updated=_later(message.at, old.updated))
 
         self._change_conversation(id_, change)
 
@@ -184,6 +191,7 @@ class Library:
                 return Restored.SAME if here == conversation and held == turns else Restored.KEPT
             merged = replace(conversation, title=here.title or conversation.title) if here else conversation
             self._put_conversation(merged, pipe)
+            pipe.zadd(CONVERSATIONS, {merged.id: merged.updated})
             if turns:
                 pipe.hset(keys[1], mapping=turns)
             return Restored.RENEWED if here else Restored.ADDED
@@ -193,7 +201,11 @@ class Library:
 
     def _put_conversation(self, conversation: Conversation, pipe: Any) -> None:
         pipe.set(_conversation_key(conversation.id), json.dumps(asdict(conversation)))
-        pipe.zadd(CONVERSATIONS, {conversation.id: conversation.updated})
+
+    def _first_place(self) -> float:
+        """The score of the conversation that is used now: above all others."""
+        last = self.redis.zrevrange(CONVERSATIONS, 0, 0, withscores=True)
+        return _later(time.time(), float(last[0][1])) if last else time.time()
 
     def new_entry(self, text: str) -> Entry:
         now = time.time()
@@ -234,7 +246,7 @@ class Library:
             entry = replace(
                 entry,
                 text=text,
-                updated=time.time(),
+                updated=_later(time.time(), entry.updated),
                 revision=entry.revision + 1,
                 state=EntryState.SAVED,
                 error="",
@@ -298,6 +310,11 @@ class Library:
     def _put_entry(self, entry: Entry, pipe: Any) -> None:
         pipe.set(_entry_key(entry.id), json.dumps(asdict(entry)))
         pipe.zadd(ENTRIES, {entry.id: entry.created})
+
+
+def _later(now: float, than: float) -> float:
+    """The time now; just after another one where the clock was set back since. What is later wins at an import."""
+    return max(now, than + 1e-6)
 
 
 def _no_conversation(id_: str) -> NotFoundError:

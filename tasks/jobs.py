@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from core.bus import JOBS, KEPT
 from core.errors import NotFoundError
 from core.events import JobChanged, encode
-from core.text import new_id
+from core.ids import next_id
 
 if TYPE_CHECKING:
     from core.database import RedisClient
@@ -118,8 +118,9 @@ class Jobs:
     def __init__(self, redis: RedisClient) -> None:
         self.redis = redis
 
-    def create(self, kind: JobKind, args: dict[str, Any], subject: str = "") -> Job:
-        job = Job(new_id(), kind, args, subject, enqueued=time.time())
+    def create(self, kind: JobKind, args: dict[str, Any], subject: str = "", after: str = "") -> Job:
+        """A new job, whose id sorts behind all others and behind the message `after`."""
+        job = Job(next_id(self.redis, after), kind, args, subject, enqueued=time.time())
         with self.redis.pipeline(transaction=True) as pipe:
             self._write(pipe, job)
             pipe.execute()

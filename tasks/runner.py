@@ -33,6 +33,8 @@ DEADLY = 3
 """A job that was running when the worker died this often is not run again by itself."""
 SLACK_SECONDS = 0.5
 """Huey looks at its schedule once a second; an eviction that comes this early counts as due."""
+CLOCK_SECONDS = 5.0
+"""By more than this the machine's clock was set, and an eviction is scheduled anew."""
 
 
 class Runner:
@@ -73,6 +75,7 @@ class Runner:
     def _run(self, job: Job) -> None:
         tools = self._tools
         self._publish_queue(job.id)
+        began = time.monotonic()
         with self._stoppable(job.id):
             ended = self._attempt(job)
         if ended.state is JobState.INTERRUPTED and job.kind is JobKind.INGEST:
@@ -82,7 +85,7 @@ class Runner:
         tools.jobs.end(job.id, ended)
         log.info("%s %s is %s %s", job.kind, job.id, ended.state, ended.error)
         if ended.state is JobState.DONE:
-            tools.jobs.measure(job.kind, time.time() - job.started)
+            tools.jobs.measure(job.kind, time.monotonic() - began)
         self._publish_queue(None)
         self._plan_eviction()
 
@@ -182,9 +185,9 @@ class Runner:
             log.warning("The model stays warm while the database cannot write. %s", error)
 
     def relieve(self, now: Memory) -> None:
-        """Have `evict` take its turn in the queue when memory runs short; any thread may call it."""
+        """Have `evict` take its turn in the queue when memory runs short or the clock was set; any thread may call it."""
         try:
-            if self._tools.manager.short_of_memory(now):
+            if self._clock_was_set() or self._tools.manager.short_of_memory(now):
                 schedule_eviction(self.queue, datetime.now(UTC).replace(tzinfo=None))
         except (CharlieError, redis.RedisError) as error:
             log.warning("Memory is short, and an eviction could not be scheduled. %s", error)
@@ -195,13 +198,22 @@ class Runner:
         if keep_alive < 0:
             manager.set_keep_alive(None)
             return
-        rest = keep_alive - (time.monotonic() - manager.last_used)
-        if rest <= 0 and self.queue.storage.queue_size() == 0:
+        if self._rest() <= 0 and self.queue.storage.queue_size() == 0:
             manager.unload_model("keep_alive is 0")
             return
-        due = datetime.now(UTC) + timedelta(seconds=max(rest, 0))
+        due = datetime.now(UTC) + timedelta(seconds=self._rest())
         manager.set_keep_alive(due.timestamp())
         schedule_eviction(self.queue, due.replace(tzinfo=None))
+
+    def _rest(self) -> float:
+        """Seconds for which the model is kept yet, by a clock that nobody sets."""
+        manager = self._tools.manager
+        return max(0.0, manager.standing.keep_alive - (time.monotonic() - manager.last_used))
+
+    def _clock_was_set(self) -> bool:
+        """Whether the eviction that is scheduled would come at another time than it should."""
+        until = self._tools.manager.snapshot.keep_alive_until
+        return until is not None and not self.busy and abs(until - time.time() - self._rest()) > CLOCK_SECONDS
 
     # What a worker that died left behind.
 

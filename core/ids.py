@@ -1,0 +1,31 @@
+"""Ids in the order in which they were asked for, whatever is done to the machine's clock meanwhile."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from core.database import RedisClient
+
+LATEST = "charlie:latest"
+"""The microsecond of the latest id."""
+_MICROSECOND = re.compile(r"[0-9a-f]{14}")
+_TAKE = """
+local now = math.max(tonumber(ARGV[1]), tonumber(redis.call('GET', KEYS[1]) or '0') + 1)
+local taken = string.format('%.0f', now)
+redis.call('SET', KEYS[1], taken)
+return taken
+"""
+
+
+def next_id(redis: RedisClient, after: str = "") -> str:
+    """An id that sorts behind all that this database has given so far, and behind `after`.
+
+    It is made of the time (microseconds), or of the latest id where the clock was set back.
+    """
+    found = _MICROSECOND.match(after)
+    now = max(time.time_ns() // 1000, int(found[0], 16) + 1 if found else 0)
+    return f"{int(redis.eval(_TAKE, 1, LATEST, now)):014x}{secrets.token_hex(4)}"
