@@ -185,7 +185,10 @@ class Runner:
             log.warning("The model stays warm while the database cannot write. %s", error)
 
     def relieve(self, now: Memory) -> None:
-        """Have `evict` take its turn in the queue when memory runs short or the clock was set; any thread may call it."""
+        """Have `evict` take its turn in the queue when memory runs short, or the clock was set.
+
+        Any thread may call it.
+        """
         try:
             if self._clock_was_set() or self._tools.manager.short_of_memory(now):
                 schedule_eviction(self.queue, datetime.now(UTC).replace(tzinfo=None))
