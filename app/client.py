@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +15,14 @@ from core.library import Entry, EntryState, Library, StoredMessage
 from core.settings import Role
 from core.text import clean
 from tasks.jobs import Ended, Job, JobKind, Jobs, JobState, Output
-from tasks.queue import enqueue, job_ids, make_queue, withdraw
+from tasks.queue import enqueue, job_ids, make_queue, waiting_before, withdraw
 
 if TYPE_CHECKING:
     from core.paths import Paths
     from core.settings import Settings
 
+HEAD = 100
+"""So many of the jobs that wait are looked at one by one where only a place in a long queue is asked for."""
 LONGEST_ENTRY = 16 * 1024**2
 """Characters of one message or entry."""
 
@@ -32,6 +34,8 @@ class QueuedJob:
     job: Job
     position: int
     wait: float | None
+    ahead: int
+    """How many are before it, with the one that runs."""
 
 
 class Client:
@@ -141,22 +145,37 @@ class Client:
         self.library.delete_messages(conversation, [messages[-1].id])
         return messages[-1].text
 
-    def queue(self) -> list[QueuedJob]:
-        """What runs, then what waits, in order."""
+    def queue(self, limit: int | None = None) -> list[QueuedJob]:
+        """What runs, then what waits, in order; of what waits the next `limit`."""
         storage = self._queue.storage
-        waiting = job_ids(self._queue, storage.enqueued_items())
+        waiting = job_ids(self._queue, storage.enqueued_items(limit))
         taken = job_ids(self._queue, storage.unacknowledged())
         jobs = {job.id: job for job in self.jobs.find_all([*taken, *waiting])}
         usual = self.jobs.durations()
-        ahead, known = 0.0, True
-        listed = []
+        wait, known = 0.0, True
+        listed: list[QueuedJob] = []
         for position, id_ in enumerate([*taken, *waiting], start=0 if taken else 1):
             if (job := jobs.get(id_)) is None or job.state.ended:  # one that has just ended is not acknowledged yet
                 continue
-            listed.append(QueuedJob(job, position, ahead if known else None))
+            listed.append(QueuedJob(job, position, wait if known else None, len(listed)))
             known = known and job.kind in usual
-            ahead += usual.get(job.kind, 0.0)
+            wait += usual.get(job.kind, 0.0)
         return listed
+
+    def places(self, ids: Collection[str]) -> list[QueuedJob]:
+        """These jobs as far as they run or wait; about as quick however long the queue is."""
+        head = self.queue(HEAD)
+        found = [each for each in head if each.job.id in ids]
+        for job in self.jobs.find_all(set(ids) - {each.job.id for each in head}):
+            before = waiting_before(self._queue, job.kind, job.id)
+            if before is not None:
+                found.append(QueuedJob(job, before + 1, None, before + sum(each.position == 0 for each in head)))
+        return found
+
+    def depth(self) -> tuple[int, str | None]:
+        """How many jobs wait, and which one runs."""
+        running = job_ids(self._queue, self._queue.storage.unacknowledged())
+        return self._queue.storage.queue_size(), running[0] if running else None
 
     def snapshot(self) -> Snapshot:
         return self.bus.snapshot()
@@ -166,9 +185,7 @@ class Client:
         return next((m for m in self.library.messages(job.subject) if m.id == job.id), None)
 
     def _publish_queue(self) -> None:
-        running = job_ids(self._queue, self._queue.storage.unacknowledged())
-        depth = self._queue.storage.queue_size()
-        self.bus.publish(QueueChanged(depth, running[0] if running else None))
+        self.bus.publish(QueueChanged(*self.depth()))
 
 
 def _check(text: str, what: str) -> None:

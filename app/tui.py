@@ -165,12 +165,10 @@ class CharlieApp(App[None]):
     async def _count_queue(self) -> None:
         """The snapshot does not say how long the queue is."""
         try:
-            queue = await asyncio.to_thread(self.client.queue)
+            waiting, running = await asyncio.to_thread(self.client.depth)
         except RedisError as error:
             log.warning("The queue could not be read: %s", error)
             return
-        running = next((each.job.id for each in queue if each.position == 0), None)
-        waiting = sum(each.position > 0 for each in queue)
         self.view = self.view.counted(waiting, running)
 
     def on_happened(self, message: Happened) -> None:

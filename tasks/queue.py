@@ -72,6 +72,14 @@ class ProcessingStorage(RedisStorage):  # type: ignore[misc]  # huey has no type
         """Take a message that has not started out of the queue."""
         return bool(self.conn.lrem(self.queue_key, 1, data))
 
+    def before(self, data: bytes) -> int | None:
+        """How many messages are taken before this one; None when it does not wait."""
+        with self.conn.pipeline(transaction=True) as pipe:
+            pipe.lpos(self.queue_key, data, -1)
+            pipe.llen(self.queue_key)
+            index, length = pipe.execute()
+        return None if index is None else length - 1 - index
+
     def set_aside(self, data: bytes) -> None:
         with self.conn.pipeline(transaction=True) as pipe:
             pipe.lrem(self.processing_key, 1, data)
@@ -149,6 +157,12 @@ def withdraw(queue: Queue, kind: JobKind, job_id: str) -> bool:
     """Take a job that has not started out of the queue."""
     message = queue.serialize_task(_task(queue, kind.value, job_id, (job_id,)))
     return bool(queue.storage.withdraw(message))
+
+
+def waiting_before(queue: Queue, kind: JobKind, job_id: str) -> int | None:
+    """How many are before a job that waits; None when it does not."""
+    before: int | None = queue.storage.before(queue.serialize_task(_task(queue, kind.value, job_id, (job_id,))))
+    return before
 
 
 def put_back(queue: Queue, kind: JobKind, job_id: str) -> None:

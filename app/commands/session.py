@@ -122,7 +122,7 @@ class Session:
         from redis.exceptions import ConnectionError as Lost
 
         try:
-            queued = next((each for each in self.client.queue() if each.job.id == job_id), None)
+            queued = next(iter(self.client.places([job_id])), None)
             snapshot = self.client.snapshot()
         except Lost:
             return "waiting for the database"

@@ -71,6 +71,7 @@ class JournalScreen(Screen[None]):
         super().__init__()
         self.following: Following | None = None
         self._stale: dict[str, JobState] = {}
+        self._placing = self._places_asked = False
         self._changing = asyncio.Lock()
         """Held while another entry is opened, so that no two openings mix."""
         self._opening = 0
@@ -188,15 +189,26 @@ class JournalScreen(Screen[None]):
             self.entry_list.put(entry)
             self.editor.update_state(entry)
 
-    @work(group="places", exclusive=True)
-    async def refresh_places(self) -> None:
-        try:
-            queue = await to_thread(self.client.queue)
-        except FAILURES as error:
-            self.notice.fail(error)
-            return
-        for line in self.query(JobLine):
-            line.place(queue)
+    def refresh_places(self) -> None:
+        """Tell each job that waits where it stands; events that come meanwhile are answered by one more reading."""
+        self._places_asked = True
+        if not self._placing:
+            self._placing = True
+            self.place()
+
+    @work(group="places")
+    async def place(self) -> None:
+        while self._places_asked:
+            self._places_asked = False
+            lines = list(self.query(JobLine))
+            try:
+                queue = await to_thread(self.client.places, [line.job_id for line in lines])
+            except FAILURES as error:
+                self.notice.fail(error)
+                break
+            for line in lines:
+                line.place(queue)
+        self._placing = False
 
     # The entries.
 

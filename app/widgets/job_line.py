@@ -48,12 +48,12 @@ class JobLine(Static):
         self._enter(state)
 
     def place(self, queue: list[QueuedJob]) -> None:
-        """Take the job's state and place from the queue as it is now."""
-        for ahead, queued in enumerate(queue):
+        """Take the job's state and place from those that run and wait now."""
+        for queued in queue:
             if queued.job.id != self.job_id:
                 continue
             if queued.job.state is JobState.QUEUED and self.state is JobState.QUEUED:
-                parts = ["waiting", f"{ahead} ahead" if ahead else "next"]
+                parts = ["waiting", f"{queued.ahead} ahead" if queued.ahead else "next"]
                 if queued.wait is not None and queued.wait >= 1:
                     parts.append(f"about {queued.wait:,.0f} s")
                 self._show(" · ".join(parts))

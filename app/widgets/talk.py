@@ -44,6 +44,7 @@ class Talk(Vertical):
         self.conversation: Conversation | None = None
         self._drafts: dict[str, str] = {}
         self._following: dict[str, Following] = {}
+        self._placing = self._places_asked = False
         self._changing = asyncio.Lock()
         self.transcript = Transcript(id="transcript")
         self.notice = Notice(id="chat-notice")
@@ -99,16 +100,26 @@ class Talk(Vertical):
                 case _:
                     assert_never(output)
 
-    @work(group="places", exclusive=True)
-    async def refresh_places(self) -> None:
-        """Tell each waiting reply where it stands in the queue."""
-        try:
-            queue = await to_thread(self.client.queue)
-        except FAILURES as error:
-            self.notice.fail(error)
-            return
-        for line in self.query(JobLine):
-            line.place(queue)
+    def refresh_places(self) -> None:
+        """Tell each job that waits where it stands; events that come meanwhile are answered by one more reading."""
+        self._places_asked = True
+        if not self._placing:
+            self._placing = True
+            self.place()
+
+    @work(group="places")
+    async def place(self) -> None:
+        while self._places_asked:
+            self._places_asked = False
+            lines = list(self.query(JobLine))
+            try:
+                queue = await to_thread(self.client.places, [line.job_id for line in lines])
+            except FAILURES as error:
+                self.notice.fail(error)
+                break
+            for line in lines:
+                line.place(queue)
+        self._placing = False
 
     @work(group="change")
     async def attach(self, job_id: str, conversation: str) -> None:

@@ -74,6 +74,8 @@ class Stage:
     client: Client
     jobs: list[Job] = field(default_factory=list)
     entries: dict[str, str] = field(default_factory=dict)
+    press: Callable[[str], None] = lambda _: None
+    """Types into the interface, where there is one."""
 
     def save(self, text: str = "Not to be lost.") -> Entry:
         entry = self.client.library.new_entry(text)
@@ -177,6 +179,7 @@ def interface(home: Path, **variables: str) -> Iterator[Stage]:
         try:
             said.wait("Empty   nothing loaded yet")
             with _attached(home, shown.child.pid, lambda: shown.press(ctrl("q")), said) as on:
+                on.press = shown.press
                 yield on
         finally:
             shown.child.kill(signal.SIGKILL)
