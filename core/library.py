@@ -20,6 +20,8 @@ ENTRIES = "charlie:entries"
 INDEXES = "charlie:indexes"
 """The names of the hashes, by entry, that embedding models have made of the journal."""
 TITLE_WIDTH = 60
+PART = 200
+"""Entries that are read at a time where not all are wanted at once."""
 
 
 class MessageState(StrEnum):
@@ -217,7 +219,30 @@ class Library:
 
     def entries(self) -> list[Entry]:
         """All of them, the newest first."""
-        return self.entries_of(self.redis.zrevrange(ENTRIES, 0, -1))
+        return self.entries_of(self.entry_ids())
+
+    def read_entries(
+        self, start: int, count: int, text: str = "", stop: Callable[[], bool] = lambda: False
+    ) -> tuple[list[Entry], int | None]:
+        """About `count` entries from the `start`th newest on that have `text` in them, in any case.
+
+        Also returns where to go on, None at the end. Reads a part at a time, until `stop()`.
+        """
+        wanted, found = text.casefold(), list[Entry]()
+        while len(found) < count and not stop():
+            ids = self.redis.zrevrange(ENTRIES, start, start + PART - 1)
+            start += len(ids)
+            stored = self.redis.mget([_entry_key(id_) for id_ in ids]) if ids else []
+            entries = (_entry(each) for each in stored if each and _may_have(each, wanted))
+            found += [entry for entry in entries if wanted in entry.text.casefold()]
+            if len(ids) < PART:
+                return found, None
+        return found, start
+
+    def entry_ids(self) -> list[str]:
+        """The newest first."""
+        ids: list[str] = self.redis.zrevrange(ENTRIES, 0, -1)
+        return ids
 
     def entries_of(self, ids: Sequence[str]) -> list[Entry]:
         """Those that exist, in the order of `ids`."""
@@ -335,6 +360,12 @@ def _messages_key(id_: str) -> str:
 
 def _entry_key(id_: str) -> str:
     return f"charlie:entry:{id_}"
+
+
+def _may_have(stored: str, wanted: str) -> bool:
+    """Quicker than decoding it: False only if the entry surely does not have it. What JSON escapes is not looked at."""
+    plain = wanted.isascii() and wanted.isprintable() and not set(wanted) & {'"', "\\"}
+    return not plain or "\\u" in stored or wanted in stored.casefold()
 
 
 def _message(text: str) -> StoredMessage:

@@ -99,20 +99,21 @@ def _find(tools: Tools, job: Job, query: str, limit: int) -> Found:
     with tools.manager.lease(Role.EMBEDDING, tools.stop.is_set) as model:
         tools.begin(job)
         store = _store(tools, model)
-        everything = tools.library.entries()
-        store.keep_only({entry.id for entry in everything})
+        everything = tools.library.entry_ids()
+        store.keep_only(set(everything))
         # Entries that were written for another embedding model, or not read in yet, are read in now.
-        missing = set(store.missing([entry.id for entry in everything]))
-        for entry in everything:
-            if entry.id in missing:
+        for id_ in store.missing(everything):
+            for entry in tools.library.entries_of([id_]):
                 _read_in(tools, job, model, store, entry)
         near = store.nearest(model.embed([query])[0], limit * CANDIDATES)
         room, starter = model.spec.context_length, model.spec.starter
         notes = [f"The query is longer than {room:,} tokens: its beginning was used."] * (
             model.count_tokens(query) > room
         )
-    titles = {entry.id: entry.title for entry in everything}
-    found = [Hit(hit.entry, titles[hit.entry], hit.chunk, round(hit.similarity, 4)) for hit in near]
+    titles = {entry.id: entry.title for entry in tools.library.entries_of([hit.entry for hit in near])}
+    found = [
+        Hit(hit.entry, titles[hit.entry], hit.chunk, round(hit.similarity, 4)) for hit in near if hit.entry in titles
+    ]
     tools.jobs.write(job.id, Hits(tuple(found[:limit]), reranked=False))
     if found:
         try:

@@ -24,7 +24,7 @@ from app.widgets.notice import FAILURES, Notice
 from app.widgets.search_results import SearchResults
 from app.widgets.status_bar import StatusBar
 from core.events import JobChanged, QueueChanged
-from core.library import Entry, EntryState
+from core.library import PART, Entry, EntryState
 from core.text import one_line
 from tasks.jobs import Ended, Hits, Job, JobKind, JobState, Text
 
@@ -74,6 +74,10 @@ class JournalScreen(Screen[None]):
         self._placing = self._places_asked = False
         self._changing = asyncio.Lock()
         """Held while another entry is opened, so that no two openings mix."""
+        self._readings = 0
+        """Counts the readings of the list, so that a slow one knows that it is out of date."""
+        self._read_on: int | None = None
+        """Where in the journal the list goes on below what is shown; None at the end, and while it is read."""
         self._opening = 0
         """Counts what was asked to be opened, so that a slow reading does not open what is wanted no more."""
         self._from = ""
@@ -132,6 +136,8 @@ class JournalScreen(Screen[None]):
     @on(Happened)
     def happened(self, message: Happened) -> None:
         event = message.event
+        if isinstance(event, JobChanged) and event.state == "queued" and event.job != JobKind.INGEST:
+            return  # there may be thousands, and each goes behind all that waits
         lines = self.query(JobLine)
         for line in lines:
             line.happened(event)
@@ -164,15 +170,38 @@ class JournalScreen(Screen[None]):
     @work(group="reload", exclusive=True)
     async def reload(self) -> None:
         """Read the list anew; once more when it has changed here while it was read."""
+        self._readings += 1
         changes = None
         while changes != self.entry_list.changes:
             changes = self.entry_list.changes
             try:
-                entries = await to_thread(self.client.library.entries)
+                entries, on = await to_thread(self._read, 0, max(PART, len(self.entry_list.entries)))
             except FAILURES as error:
                 self.notice.fail(error)
                 return
-        self.entry_list.show(entries)
+        self._read_on = on
+        self.entry_list.show(entries, more=on is not None)
+
+    @on(EntryList.EndReached)
+    @work(group="more", exclusive=True)
+    async def read_on(self) -> None:
+        if (start := self._read_on) is None:
+            return
+        self._read_on, reading = None, self._readings
+        try:
+            entries, on = await to_thread(self._read, start, PART)
+        except FAILURES as error:
+            self.notice.fail(error)
+            return
+        if reading == self._readings:
+            self._read_on = on
+            self.entry_list.add(entries, more=on is not None)
+
+    def _read(self, start: int, count: int) -> tuple[list[Entry], int | None]:
+        """Give it up when another reading of the list has begun."""
+        reading = self._readings
+        text = self.entry_list.sought
+        return self.client.library.read_entries(start, count, text, lambda: reading != self._readings)
 
     @work(group="entries")
     async def refresh_entries(self) -> None:
@@ -284,6 +313,8 @@ class JournalScreen(Screen[None]):
                 self.editor.drop()
                 self.entry_list.mark_open(None)
             self.entry_list.remove_entry(entry.id)
+            if self._read_on:
+                self._read_on -= 1
 
     def _delete(self, id_: str) -> None:
         for queued in self.client.queue():
@@ -310,6 +341,7 @@ class JournalScreen(Screen[None]):
     @on(Input.Changed, "#journal-field")
     def narrow(self, event: Input.Changed) -> None:
         self.entry_list.narrow("" if event.value.startswith("?") else event.value)
+        self.reload()
 
     @on(Input.Submitted, "#journal-field")
     def submitted(self, event: Input.Submitted) -> None:

@@ -22,6 +22,10 @@ from core.text import one_line, printable
 WIDTH = 60
 NOT_FOUND = "No entry has that in it.\nEnter searches by meaning."
 DAY = 24 * 3600
+AHEAD = 50
+"""So many lines before the end of what is shown, older entries are read."""
+KEPT = 1_000
+"""Characters of an entry that are kept here; more is never shown."""
 INVITATION = "No entries yet.\n\nWrite on the right: it is saved as you type, and can then be found by what it means."
 LOOKS: dict[EntryState, tuple[str, str, str]] = {
     EntryState.SAVED: ("·", "dim", "saved"),
@@ -41,6 +45,10 @@ def day(at: float) -> str:
     return time.strftime("%a %d %b %Y", then)
 
 
+def _short(entry: Entry) -> Entry:
+    return replace(entry, text=entry.text[:KEPT])
+
+
 class EntryList(Vertical):
     """What is chosen or asked for here is done by the screen."""
 
@@ -56,6 +64,10 @@ class EntryList(Vertical):
         entry: str
 
     @dataclass
+    class EndReached(Message):
+        """There are older entries than those here, and they are wanted."""
+
+    @dataclass
     class Asked(Message):
         """`what` (delete, retry) is wanted with the highlighted entry."""
 
@@ -65,8 +77,9 @@ class EntryList(Vertical):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  # Textual's name
         super().__init__(id=id)
         self._entries: dict[str, Entry] = {}
-        self._folded: dict[str, tuple[int, str]] = {}
-        self._sought = ""
+        self._more = False
+        self.sought = ""
+        """What the entries that are shown have in them."""
         self._open: str | None = None
         self.changes = 0
         """How often an entry was put here or taken away, so that a slower reading of all does not undo it."""
@@ -79,6 +92,11 @@ class EntryList(Vertical):
 
     def on_mount(self) -> None:
         self._fill()
+        self.watch(self.options, "scroll_y", self._scrolled, init=False)
+
+    def _scrolled(self, at: float) -> None:
+        if self._more and at >= self.options.max_scroll_y - AHEAD:
+            self.post_message(self.EndReached())
 
     @property
     def entries(self) -> list[Entry]:
@@ -90,16 +108,28 @@ class EntryList(Vertical):
         option = self.options.highlighted_option
         return self._entries.get(option.id) if option is not None and option.id else None
 
-    def show(self, entries: Iterable[Entry]) -> None:
-        self._entries = {entry.id: entry for entry in entries}
+    def show(self, entries: Iterable[Entry], *, more: bool = False) -> None:
+        """Show the newest entries; `more` says whether there are older ones, which are added when they are wanted."""
+        self._entries = {entry.id: _short(entry) for entry in entries}
+        self._more = more
         self._fill()
+
+    def add(self, entries: Iterable[Entry], *, more: bool) -> None:
+        """Show older entries too."""
+        new = [entry for entry in map(_short, entries) if entry.id not in self._entries]
+        last = day(self.entries[-1].created) if self._entries else ""
+        self._entries |= {entry.id: entry for entry in new}
+        self._more = more
+        self.options.add_options(self._listed(new, last))
 
     def put(self, entry: Entry) -> None:
         """Add an entry, or show it as it is now."""
         old = self._entries.get(entry.id)
         if old is not None and old.revision > entry.revision:
             return
-        self._entries[entry.id] = entry
+        if old is None and not self._belongs(entry):
+            return
+        self._entries[entry.id] = _short(entry)
         self.changes += 1
         options = self.options
         if old is not None and any(option.id == entry.id for option in options.options):
@@ -121,9 +151,8 @@ class EntryList(Vertical):
         self._fill(highlight=id_)
 
     def narrow(self, text: str) -> None:
-        """Show those that have `text` in them, in any case."""
-        self._sought = text.strip().casefold()
-        self._fill()
+        """From now on those are shown that have `text` in them, in any case."""
+        self.sought = text.strip()
 
     def action_ask(self, what: str) -> None:
         self.post_message(self.Asked(what, self.highlighted))
@@ -134,32 +163,31 @@ class EntryList(Vertical):
         if event.option_id is not None:
             self.post_message(self.Opened(event.option_id))
 
-    def _has(self, entry: Entry) -> bool:
-        revision, folded = self._folded.get(entry.id, (0, ""))
-        if revision != entry.revision:
-            folded = entry.text.casefold()
-            self._folded[entry.id] = (entry.revision, folded)
-        return self._sought in folded
+    def _belongs(self, entry: Entry) -> bool:
+        """Whether a new one is to be seen: not if it is as old as those that are still to be read."""
+        oldest = min((each.created for each in self._entries.values()), default=0.0)
+        return self.sought.casefold() in entry.text.casefold() and not (self._more and entry.created < oldest)
+
+    def _listed(self, entries: Iterable[Entry], last_day: str = "") -> list[Option]:
+        listed = []
+        for entry in entries:
+            if (today := day(entry.created)) != last_day:
+                last_day = today
+                listed.append(Option(Content.styled(today, "bold"), disabled=True))
+            listed.append(Option(self._label(entry), entry.id))
+        return listed
 
     def _fill(self, highlight: str | None = None) -> None:
         options = self.options
         before = highlight or (options.highlighted_option.id if options.highlighted_option else self._open)
-        shown: list[Option] = []
-        last_day = ""
-        for entry in self.entries:
-            if self._sought and not self._has(entry):
-                continue
-            if (today := day(entry.created)) != last_day:
-                last_day = today
-                shown.append(Option(Content.styled(today, "bold"), disabled=True))
-            shown.append(Option(self._label(entry), entry.id))
+        shown = self._listed(self.entries)
         options.set_options(shown)
         ids = [option.id for option in shown]
         wanted = before if before in ids else self._open
         if wanted is not None and wanted in ids:
             options.highlighted = ids.index(wanted)
         self.none.display = not shown
-        self.none.update(Content(NOT_FOUND if self._entries else INVITATION))
+        self.none.update(Content(NOT_FOUND if self.sought else INVITATION))
 
     def _label(self, entry: Entry) -> Content:
         symbol, style, _ = LOOKS[entry.state]

@@ -383,20 +383,20 @@ async def test_a_slow_reading_of_the_list_does_not_take_a_new_entry_away(
 ) -> None:
     async with app.run_test() as pilot:
         screen = await journal(pilot, until)
-        read, saved, shown = client.library.entries, threading.Event(), list[int]()
+        read, saved, shown = client.library.read_entries, threading.Event(), list[int]()
 
-        def slow() -> list[Entry]:
-            found = read()
+        def slow(start: int, count: int, text: str, stop: Callable[[], bool]) -> tuple[list[Entry], int | None]:
+            found = read(start, count, text, stop)
             assert saved.wait(10)
             return found
 
         show = screen.entry_list.show
 
-        def seen(found: list[Entry]) -> None:
-            show(found)
+        def seen(found: list[Entry], *, more: bool) -> None:
+            show(found, more=more)
             shown.append(len(found))
 
-        monkeypatch.setattr(client.library, "entries", slow)
+        monkeypatch.setattr(client.library, "read_entries", slow)
         monkeypatch.setattr(screen.entry_list, "show", seen)
         screen.reload()
         try:
