@@ -47,6 +47,8 @@ TETHERED = "--tethered"
 
 def main() -> None:
     """Serve until told to end (SIGTERM or SIGINT: the running job is marked interrupted, the model unloaded)."""
+    # When an assertion of llama.cpp fails, it would run a debugger on this process first, which takes its time.
+    os.environ.setdefault("GGML_NO_BACKTRACE", "1")
     paths = find_paths()
     paths.make()
     # A file of its own: while llama.cpp loads, llama-cpp-python sends the process's output to nowhere.

@@ -11,7 +11,7 @@ WIDTH, LAYERS, FEED_FORWARD, CONTEXT = 512, 6, 1536, 16_384
 TEMPLATE = "{% for message in messages %}{{ message['role'] + ': ' + message['content'] + '\\n' }}{% endfor %}"
 
 
-def write_slow(path: Path) -> Path:
+def write_slow(path: Path, *, experts_used: int = 0) -> Path:
     """An instruct model of 40 MB whose completion never ends by itself: every printable byte is as likely.
 
     Its layers are full of zeros, which take as long as any other numbers.
@@ -28,6 +28,8 @@ def write_slow(path: Path) -> Path:
     writer.add_feed_forward_length(FEED_FORWARD)
     writer.add_head_count(8)
     writer.add_layer_norm_rms_eps(1e-6)
+    if experts_used:
+        writer.add_expert_used_count(experts_used)
     writer.add_vocab_size(len(tokens))
     writer.add_tokenizer_model("llama")
     writer.add_token_list(tokens)
@@ -55,6 +57,11 @@ def write_slow(path: Path) -> Path:
     writer.write_tensors_to_file()
     writer.close()
     return path
+
+
+def write_aborting(path: Path) -> Path:
+    """A file whose header is whole, but on which an assertion of llama.cpp fails: it uses experts and has none."""
+    return write_slow(path, experts_used=5)
 
 
 def write_refused(path: Path, good: Path) -> Path:

@@ -10,12 +10,13 @@ import pytest
 from core.settings import Role
 from tests.conftest import settle
 from tests.e2e.processes import kill_all
-from tests.faults import cancel, database, hopeless, interface, sizes, worker
+from tests.faults import cancel, database, hopeless, interface, native, sizes, worker
 from tests.faults.outcome import Fault, Outcome, TooLateError
 from tests.faults.stage import SLOW
 
 FAULTS: list[Fault] = [
     *worker.FAULTS,
+    *native.FAULTS,
     *hopeless.FAULTS,
     *database.FAULTS,
     *interface.FAULTS,
