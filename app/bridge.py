@@ -6,16 +6,20 @@ They do not bubble, so a screen's copy does not come back to the app.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from textual.message import Message
 
-from core.events import Event, Snapshot
+from core.events import Event, JobChanged, QueueChanged, Snapshot
 
 if TYPE_CHECKING:
     from core.bus import Bus
+
+SECONDS = 0.05
+"""The length of the queue is told at most this often while many jobs are asked for."""
 
 
 @dataclass
@@ -33,10 +37,23 @@ class Began(Message, bubble=False):
 
 
 def follow(bus: Bus, post: Callable[[Message], object], stop: Callable[[], bool]) -> None:
-    """Post what happens until `stop()`; runs in a thread of its own. `post` must be safe to call from there."""
+    """Post what happens until `stop()`; runs in a thread of its own. `post` must be safe to call from there.
+
+    Of lengths of the queue that follow each other quickly only the last is posted.
+    """
+    length: QueueChanged | None = None
+    told = 0.0
     for item in bus.follow(stop):
+        if isinstance(item, QueueChanged):
+            length = item
+        # Only what is about a job is not held up by a length: it says nothing of how long the queue is.
+        if length is not None and (
+            not isinstance(item, QueueChanged | JobChanged) or time.monotonic() - told >= SECONDS
+        ):
+            post(Happened(length))
+            length, told = None, time.monotonic()
         match item:
-            case None:
+            case None | QueueChanged():
                 continue
             case Snapshot():
                 post(Began(item))

@@ -70,6 +70,8 @@ class Talk(Vertical):
 
     def happened(self, event: Event) -> None:
         """Show what happened to the replies that wait, and those that were asked for elsewhere."""
+        if isinstance(event, JobChanged) and event.state == "queued" and event.job != JobKind.CHAT:
+            return  # there may be thousands, and each goes behind all that waits
         lines = self.query(JobLine)
         for line in lines:
             line.happened(event)

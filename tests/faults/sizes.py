@@ -2,26 +2,44 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
 
-from core.settings import Role
-from tasks.jobs import Job, JobState
-from tests.app.charlie import charlie
+import numpy as np
+import psutil
+
+from app.client import Client
+from core.library import INDEXES, Entry
+from core.paths import find_paths
+from core.settings import Role, load_settings
+from tasks.jobs import JobState
+from tests.app.charlie import Ended, charlie
+from tests.e2e.terminal import ENTER, F3, ctrl
 from tests.faults import phases
 from tests.faults.outcome import Fault, Outcome
-from tests.faults.stage import Stage, interface, left_on
+from tests.faults.stage import Stage, interface, left_on, stage
+from tests.waiting import ended
 
 LONG_QUEUE = 10_000
 KEY_SECONDS = 0.2
 """A key that was pressed shows on the screen at most this long after."""
 COMMAND_SECONDS = 2.0
+START_SECONDS = 10.0
+FILTER_SECONDS = 3.0
 KEYS = "quick brown fox"
+LONG_JOURNAL = 100_000
+NEEDLE = "A needle in the hay."
+FOUND = 10
+MEMORY = 50_000_000
+"""Bytes that a journal of any length may cost the interface."""
 
 
-def keys_answered(on: Stage, keys: str = KEYS) -> float:
-    """Seconds that the slowest of some keys took from being pressed to being seen; the line ends as it was."""
+def keys_answered(on: Stage, keys: str = KEYS, *, clear: bool = True) -> float:
+    """Seconds that the slowest of some keys took from being pressed to being seen; they are taken back after."""
     slowest, typed = 0.0, ""
     for key in keys:
         typed += key
@@ -29,7 +47,8 @@ def keys_answered(on: Stage, keys: str = KEYS) -> float:
         on.press(key)
         if key != " ":
             slowest = max(slowest, on.said.wait(typed, began)[0])
-    on.press("\x7f" * len(keys))
+    if clear:
+        on.press("\x7f" * len(keys))
     return slowest
 
 
@@ -39,18 +58,18 @@ def too_slow(what: str, seconds: float, limit: float = KEY_SECONDS) -> list[str]
 
 def long_queue(home: Path) -> Outcome:
     """Somebody asks for 10,000 jobs while a reply is written and another waits; then one of them is cancelled."""
-    with interface(home) as on, ThreadPoolExecutor(1) as filler:
+    with interface(home) as on:
         phases.decoding(on)
         began = time.monotonic()
         on.press("first\r")
         on.said.wait(f"waiting · {len(on.jobs)} ahead", began)
         began = time.monotonic()
-        filling = filler.submit(_fill, on)
+        filling = subprocess.Popen([sys.executable, "-c", f"from {__name__} import fill; fill()"])
         during = 0.0
-        while not filling.done():
+        while filling.poll() is None:
             during = max(during, keys_answered(on))
         filled = time.monotonic() - began
-        jobs = filling.result()
+        jobs = [each.job.id for each in on.client.queue()]
         after = keys_answered(on)
         on.press("last\r")
         on.said.wait(f"waiting · {LONG_QUEUE + len(on.jobs) + 1} ahead")
@@ -58,7 +77,7 @@ def long_queue(home: Path) -> Outcome:
         listed = charlie(home, "ps")
         ps = time.monotonic() - began
         began = time.monotonic()
-        on.client.cancel(jobs[len(jobs) // 2].id)
+        on.client.cancel(jobs[len(jobs) // 2])
         cancelled = time.monotonic() - began
         missed = [
             *too_slow("a key while it was filled", during),
@@ -68,7 +87,7 @@ def long_queue(home: Path) -> Outcome:
         ]
         if str(LONG_QUEUE + len(on.jobs) + 2) not in listed.out:
             missed.append("`charlie ps` did not tell how long the queue is")
-        if on.client.jobs.get(jobs[len(jobs) // 2].id).state is not JobState.CANCELLED:
+        if on.client.jobs.get(jobs[len(jobs) // 2]).state is not JobState.CANCELLED:
             missed.append("a waiting job was not cancelled")
         on.stop()
     saw = (
@@ -78,10 +97,90 @@ def long_queue(home: Path) -> Outcome:
     return Outcome(saw, 0.0, left=left_on(home), missed=tuple(missed))
 
 
-def _fill(on: Stage) -> list[Job]:
-    return [on.client.warm(Role.EMBEDDING) for _ in range(LONG_QUEUE)]
+def fill() -> None:
+    """In a process of its own, as what measures has its hands full."""
+    client = Client(load_settings(), find_paths())
+    try:
+        for _ in range(LONG_QUEUE):
+            client.warm(Role.EMBEDDING)
+    finally:
+        client.close()
+
+
+def long_journal(home: Path) -> Outcome:
+    """100,000 entries that can all be found: the interface is started on them, they are filtered and searched."""
+    with stage(home) as on:
+        assert ended(on.client.jobs, on.client.ingest(on.save(NEEDLE)).id).state is JobState.DONE
+        _write_journal(on.client)
+        on.stop()
+    began = time.monotonic()
+    with interface(home) as on:
+        keys = keys_answered(on)
+        started = time.monotonic() - began
+        before = psutil.Process(on.pid).memory_info().rss
+        opened = _pressed(on, F3, "Entry 99999")
+        keys = max(keys, keys_answered(on))
+        on.press(ctrl("f"))
+        began = time.monotonic()
+        keys = max(keys, keys_answered(on, "needle", clear=False))
+        filtered = on.said.wait("\u00a0A needle in", began)[0]
+        taken = psutil.Process(on.pid).memory_info().rss - before
+        searched = _pressed(on, ENTER, f"{FOUND} found")
+        again = _timed(lambda: charlie(home, "journal", "search", "needle"))
+        listed = _timed(lambda: charlie(home, "journal", "list"))
+        on.stop()
+    missed = [
+        *too_slow("a key", keys),
+        *too_slow("the start", started, START_SECONDS),
+        *too_slow("opening the journal", opened, 1.0),
+        *too_slow("filtering", filtered, FILTER_SECONDS),
+    ]
+    if taken > MEMORY:
+        missed.append(f"the interface took {taken / 1e6:.0f} MB more")
+    saw = (
+        f"start to the prompt {started:.1f} s, journal opened in {opened:.2f} s, filtered in {filtered:.1f} s, "
+        f"searched in {searched:.1f} s, once more {again:.1f} s; `charlie journal list` {listed:.1f} s; "
+        f"slowest key {keys * 1000:.0f} ms; {taken / 1e6:.0f} MB more"
+    )
+    return Outcome(saw, started, left=left_on(home), missed=tuple(missed))
+
+
+def _write_journal(client: Client) -> None:
+    """All newer than the entry that is there, and each with its vector, somewhat turned."""
+    (key,) = (key for key in client.redis.smembers(INDEXES) if ":vectors:" in key)
+    (vector,) = client._raw.hvals(key)
+    similar = np.frombuffer(vector, "<f4")
+    random, now = np.random.default_rng(0), time.time()
+    for start in range(0, LONG_JOURNAL, 1000):
+        numbers = range(start, start + 1000)
+        entries = [_entry_of(number, now + number / 1000) for number in numbers]
+        client.library.restore_entries(entries)
+        turned = similar + random.normal(0, 0.05, (1000, len(similar)))
+        turned /= np.linalg.norm(turned, axis=1, keepdims=True)
+        rows = zip(entries, turned.astype("<f4"), strict=True)
+        with client._raw.pipeline(transaction=False) as pipe:
+            pipe.hset(key, mapping={entry.id: row.tobytes() for entry, row in rows})
+            pipe.hset(key.replace("vectors", "chunks"), mapping={each.id: json.dumps([each.text]) for each in entries})
+            pipe.execute()
+
+
+def _entry_of(number: int, at: float) -> Entry:
+    return Entry(f"{number:014x}", f"Entry {number}\n{'It rained, and we stayed at home. ' * 10}", at, at)
+
+
+def _pressed(on: Stage, key: str, shown: str) -> float:
+    began = time.monotonic()
+    on.press(key)
+    return on.said.wait(shown, began)[0]
+
+
+def _timed(call: Callable[[], Ended]) -> float:
+    began = time.monotonic()
+    assert call().code == 0
+    return time.monotonic() - began
 
 
 FAULTS = [
+    Fault("100,000 journal entries", long_journal),
     Fault("10,000 jobs in the queue", long_queue),
 ]
