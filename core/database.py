@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import threading
@@ -291,8 +292,17 @@ def _clear_run_folders(paths: Paths) -> None:
     if address is not None and (far := Path(address.socket).parent).name.startswith(FAR):
         left.append(far)
     for folder in left:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove_left(folder)
     _address_file(paths).unlink(missing_ok=True)
+
+
+def _remove_left(folder: Path) -> None:
+    """A run folder holds a socket and nothing else; what holds more, or is listened on, is somebody else's by now."""
+    path = folder / "db.sock"
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
+        if probe.connect_ex(str(path)) != 0:
+            path.unlink(missing_ok=True)
+            folder.rmdir()
 
 
 def find_executable() -> str:
