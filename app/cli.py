@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from typing import Annotated
@@ -75,6 +76,7 @@ def interface(
 
 def main() -> None:
     """Run the command line. Every failure ends in one sentence on stderr and exit status 1."""
+    os.umask(0o077)  # what this process and those it starts write is nobody else's, wherever the folders are
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # the real streams are TextIOWrapper
     try:
