@@ -71,7 +71,7 @@ class MachineView:
             case StateChanged():
                 return self._changed(event)
             case WorkerUp() | WorkerLost():
-                return self._emptied(event) if event.at >= self.snapshot.since else self
+                return self._emptied(event) if self._is_new(event) else self
             case JobChanged():
                 ended = event.state in ENDED and event.id == self.running
                 return replace(self, generating=False) if ended else self
@@ -120,6 +120,13 @@ class MachineView:
             lost=None,
             last=event,
         )
+
+    def _is_new(self, event: WorkerUp | WorkerLost) -> bool:
+        """By the process as far as possible: the clock may have been set back since."""
+        known = self.snapshot.worker_pid
+        if known is None or (known == event.pid and isinstance(event, WorkerLost)):
+            return True
+        return known != event.pid and event.at >= self.snapshot.since
 
     def _emptied(self, event: WorkerUp | WorkerLost) -> MachineView:
         """A worker that begins or ends has nothing loaded."""
