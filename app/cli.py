@@ -71,6 +71,8 @@ def interface(
         signal.alarm(0)  # set when the terminal was closed, in case the interface cannot end
         for number in (signal.SIGTERM, signal.SIGHUP):  # it is ending already
             signal.signal(number, signal.SIG_IGN)
+        if interface.failure is not None:
+            raise interface.failure
     raise typer.Exit(interface.return_code or 0)
 
 

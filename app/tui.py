@@ -17,7 +17,7 @@ from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.reactive import reactive
 from textual.screen import Screen
-from textual.worker import get_current_worker
+from textual.worker import WorkerFailed, get_current_worker
 
 from app.bridge import Began, Happened, follow
 from app.declared import clashes, declared, named_bindings
@@ -139,6 +139,16 @@ class CharlieApp(App[None]):
     def on_unmount(self) -> None:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
+
+    @property
+    def failure(self) -> Exception | None:
+        """What nobody caught, if that is what ended the app."""
+        error = self._exception
+        return error.error if isinstance(error, WorkerFailed) and isinstance(error.error, Exception) else error
+
+    def _fatal_error(self) -> None:
+        """End, and leave it to the caller to tell: Textual would print pages, with what the person wrote in them."""
+        self._close_messages_no_wait()
 
     def _follow(self) -> None:
         worker = get_current_worker()

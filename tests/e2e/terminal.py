@@ -34,6 +34,8 @@ class Terminal:
         )
         self.raw = b""
         """All that was written to the terminal."""
+        self.hanging_up = False
+        """Set it to have whoever reads next close the terminal instead."""
 
     @property
     def lines(self) -> list[str]:
@@ -70,6 +72,9 @@ class Terminal:
 
     def _read(self) -> bool:
         """False at the end."""
+        if self.hanging_up:
+            self.child.ptyproc.fileobj.close()
+            return False
         try:
             data = self.child.read_nonblocking(65536, timeout=0.1)
         except pexpect.TIMEOUT:

@@ -35,7 +35,7 @@ def ended_by(home: Path, begin: Begin, reach: phases.Reach, end: End) -> Outcome
         end(on)
         left = left_on(home)
     last = on.said.find("ended", began)
-    return _started_again(on, left, saw=last[1] if last else "it is gone")
+    return started_again(on, left, saw=last[1] if last else "it is gone")
 
 
 def cut_off(home: Path) -> Outcome:
@@ -48,10 +48,10 @@ def cut_off(home: Path) -> Outcome:
         left = left_on(home)
     log = home / "data" / "database" / "appendonly.aof"
     os.truncate(log, log.stat().st_size - CUT)
-    return _started_again(on, left, saw="it is gone", maybe=(last.id, last.text))
+    return started_again(on, left, saw="it is gone", maybe=(last.id, last.text))
 
 
-def _started_again(before: Stage, left: tuple[str, ...], saw: str, maybe: tuple[str, str] | None = None) -> Outcome:
+def started_again(before: Stage, left: tuple[str, ...], saw: str, maybe: tuple[str, str] | None = None) -> Outcome:
     """What the next start has of what was acknowledged; `maybe` is an entry that need not be there."""
     began = time.monotonic()
     with stage(before.home) as on:

@@ -76,6 +76,8 @@ class Stage:
     entries: dict[str, str] = field(default_factory=dict)
     press: Callable[[str], None] = lambda _: None
     """Types into the interface, where there is one."""
+    shown: Terminal | None = None
+    """Where that is shown; a thread reads from it."""
 
     def save(self, text: str = "Not to be lost.") -> Entry:
         entry = self.client.library.new_entry(text)
@@ -179,7 +181,7 @@ def interface(home: Path, **variables: str) -> Iterator[Stage]:
         try:
             said.wait("Empty   nothing loaded yet")
             with _attached(home, shown.child.pid, lambda: shown.press(ctrl("q")), said) as on:
-                on.press = shown.press
+                on.press, on.shown = shown.press, shown
                 yield on
         finally:
             shown.child.kill(signal.SIGKILL)
