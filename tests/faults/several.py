@@ -1,0 +1,111 @@
+"""Two interfaces and a command line on one data folder, whose owner leaves first: the others take over."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from core.events import JobChanged
+from core.settings import Role
+from tasks.jobs import Job, JobKind, JobState
+from tests.app.charlie import Ended, charlie
+from tests.e2e.processes import databases_on, until, workers_on
+from tests.faults import phases
+from tests.faults.outcome import BACK_SECONDS, Fault, Outcome, TooLateError
+from tests.faults.stage import Stage, interface, kill, left_on
+from tests.waiting import ended
+
+Leave = Callable[[Stage], object]
+ASKS = 2
+"""How often the command line asks at least."""
+
+
+class Asking:
+    """A person at a command line, who asks one thing after the other; by a thread."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._enough = threading.Event()
+        self.asked: list[Ended] = []
+        self._thread = threading.Thread(target=self._ask)
+        self._thread.start()
+
+    def _ask(self) -> None:
+        while len(self.asked) < ASKS or not self._enough.is_set():
+            self.asked.append(charlie(self._home, "ask", "hello", "--max-tokens", "3"))
+
+    def end(self) -> None:
+        self._enough.set()
+        self._thread.join()
+
+
+def left_by_its_owner(home: Path, leave: Leave) -> Outcome:
+    """The owner leaves while the others' reply is written, and more waits; then everybody leaves."""
+    with interface(home) as first, interface(home) as on:
+        on.entries |= first.entries
+        job = phases.decoding(on)
+        asking = Asking(home)
+        try:
+            until(lambda: any(each.job.kind is JobKind.CHAT and each.position for each in on.client.queue()))
+            missed = _nothing_twice(home)
+            old, began = on.worker(), time.monotonic()
+            leave(first)
+            until(lambda: on.client.snapshot().worker_pid not in (old, None))
+            back = time.monotonic() - began
+            if ended(on.client.jobs, job.id).state is JobState.DONE:
+                raise TooLateError("the reply was written before the owner left")
+            missed += _is_kept(on, job)
+            on.ask(on.client.warm(Role.INSTRUCT))
+            missed += on.finish()
+        finally:
+            asking.end()
+        until(lambda: len(workers_on(home)) == 1 and on.client.snapshot().worker_pid == workers_on(home)[0].pid)
+        missed += [*_nothing_twice(home), *_said_to_the_command_line(on, asking.asked), *on.broken_promises()]
+        if back > BACK_SECONDS:
+            missed.append(f"another took over after {back:.1f} s")
+        jobs, entries = on.jobs_lost(), on.entries_lost()
+        on.stop()
+        saw = f"another took over; {len(asking.asked)} questions of the command line answered"
+        return Outcome(saw, back, jobs, entries, left_on(home), tuple(missed))
+
+
+def _is_kept(on: Stage, job: Job) -> list[str]:
+    """The reply that was written when the owner left."""
+    reply = on.client.reply(job)
+    if reply is None or not reply.text == on.client.jobs.written(job.id) != "":
+        return ["the text so far is not kept"]
+    return []
+
+
+def _nothing_twice(home: Path) -> list[str]:
+    counts = {"databases": len(databases_on(home)), "workers": len(workers_on(home))}
+    return [f"there are {count} {name}" for name, count in counts.items() if count != 1]
+
+
+def _said_to_the_command_line(on: Stage, asked: list[Ended]) -> list[str]:
+    missed = [f"`charlie ask` ended with {each.code}: {each.err}" for each in asked if each.code or not each.out]
+    library = on.client.library
+    talks = [[message.role for message in library.messages(each.id)] for each in library.conversations()]
+    if talks != [["user", "assistant"]] * (len(asked) + 1):
+        missed.append(f"the conversations are {talks}")
+    done = Counter(
+        event.id for event in on.client.bus.history() if isinstance(event, JobChanged) and event.state == "done"
+    )
+    if twice := [id_ for id_, times in done.items() if times > 1]:
+        missed.append(f"{len(twice)} jobs were done twice")
+    return missed
+
+
+FAULTS = [
+    Fault("two interfaces and `charlie ask`: the owner quits", partial(left_by_its_owner, leave=Stage.stop)),
+    Fault(
+        "two interfaces and `charlie ask`: the owner SIGKILL",
+        partial(left_by_its_owner, leave=lambda first: kill(first.pid, signal.SIGKILL)),
+        quick=True,
+    ),
+]
