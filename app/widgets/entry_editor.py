@@ -13,6 +13,7 @@ from textual import events, on, work
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
+from textual.document._wrapped_document import WrappedDocument
 from textual.message import Message
 from textual.strip import Strip
 from textual.widgets import Static, TextArea
@@ -20,6 +21,7 @@ from textual.widgets import Static, TextArea
 from app.widgets.entry_list import LOOKS
 from app.widgets.notice import FAILURES, Notice
 from app.widgets.turn import moment
+from app.widgets.wrapped import Wrapped
 from core.errors import CharlieError, NotFoundError
 from core.library import Entry, EntryState
 from core.text import printable
@@ -56,6 +58,15 @@ class Editor(TextArea):
     def render_line(self, y: int) -> Strip:
         # Textual cannot wrap a placeholder at no width at all.
         return super().render_line(y) if self.content_size.width else Strip.blank(0)
+
+    @property
+    def wrapped_document(self) -> Wrapped:
+        return self._wrapped
+
+    @wrapped_document.setter
+    def wrapped_document(self, made: WrappedDocument) -> None:
+        """Textual sets one for each text; ours takes its place."""
+        self._wrapped = Wrapped(made.document, tab_width=self.indent_width)
 
     async def _on_paste(self, event: events.Paste) -> None:
         event.prevent_default()

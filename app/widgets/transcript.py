@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from app.tui import CharlieApp
 
 MOUNTED = 50
-"""Turns that are mounted at first, and more each time the top is reached."""
+"""Turns that are mounted at first."""
+MORE = 20
+"""Turns that are mounted each time the top is reached; no key is answered meanwhile."""
 INVITATION = "Say something, and Charlie answers.\nNothing of it leaves this machine."
 UNCONFIGURED = (
     "No model is configured: a starter answers, a placeholder with random weights. F4 shows how to choose a real one."
@@ -100,7 +102,7 @@ class Transcript(VerticalScroll, can_focus=False):
     async def _load_earlier(self) -> None:
         first = self.turns[0]
         above = first.virtual_region.y
-        latest, self._earlier = self._earlier[-MOUNTED:], self._earlier[:-MOUNTED]
+        latest, self._earlier = self._earlier[-MORE:], self._earlier[:-MORE]
         await self.paper.mount_all([turn_of(message) for message in latest], before=first)
         self._tell()
 

@@ -19,7 +19,7 @@ from app.widgets.dialogs import ConfirmDialog, TextDialog
 from app.widgets.job_line import JobLine
 from app.widgets.reply import Reply
 from app.widgets.talk import Talk
-from app.widgets.transcript import MOUNTED
+from app.widgets.transcript import MORE, MOUNTED
 from app.widgets.turn import Mine
 from core.events import JobProgress, LoadProgress
 from core.library import Conversation, MessageState, StoredMessage
@@ -331,14 +331,14 @@ async def test_enter_does_not_overtake_what_is_still_being_typed(app: CharlieApp
 async def test_only_the_latest_turns_are_mounted_until_one_scrolls_up(
     app: CharlieApp, client: Client, until: Until
 ) -> None:
-    converse(client, "Long", *(f"turn {number}" for number in range(MOUNTED * 2)))
+    converse(client, "Long", *(f"turn {number}" for number in range(MOUNTED + MORE)))
     async with app.run_test() as pilot:
         transcript = talk(app).transcript
         await until(pilot, lambda: len(transcript.turns) == MOUNTED)
         await until(pilot, lambda: transcript.scroll_y > 0 and transcript.scroll_y == transcript.max_scroll_y)
         first = transcript.turns[0]
         transcript.scroll_home(animate=False)
-        await until(pilot, lambda: len(transcript.turns) == MOUNTED * 2)
+        await until(pilot, lambda: len(transcript.turns) == MOUNTED + MORE)
         await until(pilot, lambda: transcript.scroll_y > 0)
         assert transcript.turns[0].text == "turn 0"
         await until(pilot, lambda: transcript.region.contains_region(first.region))

@@ -7,20 +7,24 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import psutil
 
 from app.client import Client
-from core.library import INDEXES, Entry
+from app.widgets.transcript import MORE, MOUNTED
+from core.library import INDEXES, Entry, StoredMessage
 from core.paths import find_paths
 from core.settings import Role, load_settings
 from tasks.jobs import JobState
 from tests.app.charlie import Ended, charlie
+from tests.e2e.processes import until
 from tests.e2e.terminal import ENTER, F3, ctrl
 from tests.faults import phases
-from tests.faults.outcome import Fault, Outcome
+from tests.faults.outcome import STOPPED_SECONDS, Fault, Outcome
 from tests.faults.stage import Stage, interface, left_on, stage
 from tests.waiting import ended
 
@@ -34,6 +38,13 @@ KEYS = "quick brown fox"
 LONG_JOURNAL = 100_000
 NEEDLE = "A needle in the hay."
 FOUND = 10
+LONG_TALK = 2_000
+ROLES: tuple[Literal["user", "assistant"], ...] = ("user", "assistant")
+HUGE = 5_000_000
+HUGE_KEY_SECONDS = 0.4
+"""The text is put together from its lines after each key."""
+LARGE_IMPORT = 10_000
+DOWN, CTRL_HOME = "\x1b[B", "\x1b[1;5H"
 MEMORY = 50_000_000
 """Bytes that a journal of any length may cost the interface."""
 
@@ -180,7 +191,111 @@ def _timed(call: Callable[[], Ended]) -> float:
     return time.monotonic() - began
 
 
+def long_talk(home: Path) -> Outcome:
+    """A conversation of 2,000 turns is opened, scrolled to its beginning, and goes on: what is too long is left out."""
+    with stage(home) as on:
+        talk = on.client.library.new_conversation("Years")
+        on.client.library.restore_conversation(
+            replace(talk, updated=talk.updated + 1),
+            [StoredMessage(f"{number:014x}", ROLES[number % 2], _said(number)) for number in range(LONG_TALK)],
+        )
+        on.stop()
+    began = time.monotonic()
+    with interface(home, CHARLIE_INSTRUCT__CONTEXT_LENGTH="2048", CHARLIE_INSTRUCT__SAMPLING__MAX_TOKENS="3") as on:
+        on.said.wait(f"Turn {LONG_TALK - 1}.", began)
+        started = time.monotonic() - began
+        keys = keys_answered(on)
+        scrolled = 0.0
+        for earlier in range(LONG_TALK - MOUNTED - MORE, LONG_TALK - MOUNTED - 4 * MORE, -MORE):
+            scrolled = max(scrolled, _pressed(on, CTRL_HOME, f"{earlier:,} earlier turns"))
+        keys = max(keys, keys_answered(on))
+        answered = _timed_until(lambda: on.press("And now?\r"), lambda: _answered(on, talk.id))
+        on.stop()
+    missed = [
+        *too_slow("a key", keys),
+        *too_slow("the start", started, START_SECONDS),
+        *too_slow("a step upwards", scrolled, 1.0),
+    ]
+    saw = (
+        f"opened {started:.1f} s after the start; {scrolled:.2f} s for {MORE} earlier turns; "
+        f"answered in {answered:.1f} s; slowest key {keys * 1000:.0f} ms"
+    )
+    return Outcome(saw, started, left=left_on(home), missed=tuple(missed))
+
+
+def _answered(on: Stage, talk: str) -> bool:
+    job = on.client.jobs.find(on.client.library.last_message(talk))
+    return job is not None and job.state is JobState.DONE
+
+
+def _said(number: int) -> str:
+    return f"Turn {number}. {'Some words of it, and some more. ' * 5}"
+
+
+def _timed_until(act: Callable[[], object], seen: Callable[[], bool]) -> float:
+    began = time.monotonic()
+    act()
+    until(seen)
+    return time.monotonic() - began
+
+
+def huge_entry(home: Path) -> Outcome:
+    """An entry of 5 MB: written by the command, opened and changed in the editor, its ingestion stopped; searched."""
+    text = "".join(f"Line {number} of a very long day, on which it rained.\n" for number in range(HUGE // 50))
+    added = _timed(lambda: charlie(home, "journal", "add", "-", "--no-wait", stdin=text))
+    with interface(home) as on:
+        _pressed(on, F3, "Line 0 of")
+        on.press(ctrl("b"))
+        opened = _pressed(on, f"{DOWN}{DOWN}{ENTER}", "Line 5 of")
+        keys = keys_answered(on)
+        on.press("kept ")
+        saved = _timed_until(lambda: None, lambda: any(e.text.startswith("kept ") for e in on.client.library.entries()))
+        until(lambda: on.client.depth()[1] is not None)
+        job = on.client.queue()[0].job
+        keys = max(keys, keys_answered(on))
+        began = time.monotonic()
+        on.client.cancel(job.id)
+        assert ended(on.client.jobs, job.id).state is JobState.CANCELLED
+        stopped = time.monotonic() - began
+        keys = max(keys, keys_answered(on))
+        on.stop()
+    missed = [
+        *too_slow("a key", keys, HUGE_KEY_SECONDS),
+        *too_slow("opening it", opened, 2.0),
+        *too_slow("saving it", saved, 3.0),
+        *too_slow("stopping its ingestion", stopped, STOPPED_SECONDS),
+    ]
+    saw = (
+        f"added in {added:.1f} s, opened in {opened:.1f} s, saved {saved:.1f} s after it was changed, its ingestion "
+        f"stopped in {stopped:.2f} s; slowest key {keys * 1000:.0f} ms"
+    )
+    return Outcome(saw, 0.0, left=left_on(home), missed=tuple(missed))
+
+
+def large_import(home: Path) -> Outcome:
+    """10,000 entries are imported, twice."""
+    folder = home / "export"
+    with stage(home) as on:
+        now = time.time()
+        for start in range(0, LARGE_IMPORT, 1000):
+            on.client.library.restore_entries([_entry_of(number, now) for number in range(start, start + 1000)])
+        assert charlie(home, "export", str(folder)).code == 0
+        for id_ in on.client.library.entry_ids():
+            on.client.library.delete_entry(id_)
+        first = _timed(lambda: charlie(home, "import", str(folder)))
+        once = len(on.client.library.entries())
+        second = _timed(lambda: charlie(home, "import", str(folder)))
+        twice = len(on.client.library.entries())
+        on.stop()
+    missed = [] if once == twice == LARGE_IMPORT + 1 else [f"{once:,} entries after one import, {twice:,} after two"]
+    saw = f"imported in {first:.1f} s, a second time in {second:.1f} s; {twice:,} entries"
+    return Outcome(saw, 0.0, left=left_on(home), missed=tuple(missed))
+
+
 FAULTS = [
     Fault("100,000 journal entries", long_journal),
+    Fault("an entry of 5 MB", huge_entry),
+    Fault("a conversation of 2,000 turns", long_talk),
+    Fault("import of 10,000 entries, twice", large_import),
     Fault("10,000 jobs in the queue", long_queue),
 ]
