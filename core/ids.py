@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 LATEST = "charlie:latest"
 """The microsecond of the latest id."""
+LATEST_USABLE = 2**52
+"""A microsecond of the year 2112; the database counts exactly up to twice this, and a later one is no time of ours."""
 _MICROSECOND = re.compile(r"[0-9a-f]{14}")
 _TAKE = """
 local now = math.max(tonumber(ARGV[1]), tonumber(redis.call('GET', KEYS[1]) or '0') + 1)
@@ -27,5 +29,6 @@ def next_id(redis: RedisClient, after: str = "") -> str:
     It is made of the time (microseconds), or of the latest id where the clock was set back.
     """
     found = _MICROSECOND.match(after)
-    now = max(time.time_ns() // 1000, int(found[0], 16) + 1 if found else 0)
+    behind = int(found[0], 16) + 1 if found else 0
+    now = max(time.time_ns() // 1000, behind if behind < LATEST_USABLE else 0)
     return f"{int(redis.eval(_TAKE, 1, LATEST, now)):014x}{secrets.token_hex(4)}"

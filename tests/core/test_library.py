@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from app.client import Client
 from core.errors import NotFoundError
-from core.library import EntryState, Library, MessageState, StoredMessage
+from core.ids import next_id
+from core.library import PART, Entry, EntryState, Library, MessageState, StoredMessage
 from core.text import clean, new_id
 
 STRANGE = {
@@ -207,3 +208,38 @@ def test_what_is_deleted_stays_deleted(client: Client) -> None:
         assert library.entries() == []
         assert library.conversations() == []
         assert library.messages(conversation.id) == []
+
+
+def test_ids_grow_when_the_clock_is_set_back(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = next_id(client.redis)
+    monkeypatch.setattr("core.ids.time.time_ns", lambda: 0)
+    ids = [first, next_id(client.redis), next_id(client.redis), next_id(client.redis, after="08" + "9" * 20)]
+    assert ids == sorted(ids)
+    assert ids[-1] > "08" + "9" * 20 > ids[-2]
+    assert "9" > next_id(client.redis, after="9" * 22) > ids[-1]
+
+
+def test_what_is_later_is_so_by_a_clock_that_was_set_back_too(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    library = client.library
+    used, other, entry = library.new_conversation("used"), library.new_conversation("other"), library.new_entry("old")
+    monkeypatch.setattr("core.library.time.time", lambda: 1000.0)
+    assert library.write_entry(entry.id, "new").updated > entry.updated
+    library.put_message(used.id, StoredMessage(new_id(), "user", "again", at=1000.0))
+    assert [each.id for each in library.conversations()] == [used.id, other.id]
+    library.new_conversation("last")
+    assert library.conversations()[0].title == "last"
+
+
+@pytest.mark.parametrize("text", ["STRASSE", "straße", '"', "\\", "k", "\u212a", ""])
+def test_entries_are_read_in_parts_by_what_is_in_them(client: Client, text: str) -> None:
+    texts = ["In der Straße", 'He said "yes"', "a \\ b", "270 \u212a", *("nothing" for _ in range(PART))]
+    for each in texts:
+        client.library.new_entry(each)
+    read, start = list[Entry](), 0
+    while True:
+        found, next_ = client.library.read_entries(start, 1, text)
+        read += found
+        if next_ is None:
+            break
+        start = next_
+    assert read == [each for each in client.library.entries() if text.casefold() in each.text.casefold()]

@@ -41,6 +41,8 @@ FOUND = 10
 LONG_TALK = 2_000
 ROLES: tuple[Literal["user", "assistant"], ...] = ("user", "assistant")
 HUGE = 5_000_000
+BUSY_KEY_SECONDS = 0.4
+"""While a thousand jobs a second are asked for, each of which is told of."""
 HUGE_KEY_SECONDS = 0.4
 """The text is put together from its lines after each key."""
 LARGE_IMPORT = 10_000
@@ -91,7 +93,7 @@ def long_queue(home: Path) -> Outcome:
         on.client.cancel(jobs[len(jobs) // 2])
         cancelled = time.monotonic() - began
         missed = [
-            *too_slow("a key while it was filled", during),
+            *too_slow("a key while it was filled", during, BUSY_KEY_SECONDS),
             *too_slow("a key", after),
             *too_slow("`charlie ps`", ps, COMMAND_SECONDS),
             *too_slow("cancelling", cancelled),
@@ -261,7 +263,7 @@ def huge_entry(home: Path) -> Outcome:
         on.stop()
     missed = [
         *too_slow("a key", keys, HUGE_KEY_SECONDS),
-        *too_slow("opening it", opened, 2.0),
+        *too_slow("opening it", opened, 3.0),
         *too_slow("saving it", saved, 3.0),
         *too_slow("stopping its ingestion", stopped, STOPPED_SECONDS),
     ]
