@@ -130,7 +130,7 @@ def refuses_writes(error: BaseException) -> bool:
 def explain(error: redis.RedisError) -> DatabaseError:
     """The sentence and the hint for a call that the database did not carry out."""
     if refuses_writes(error):
-        cause = str(error).partition("AOF file: ")[2].rstrip(".") or "it cannot write its file"
+        cause = str(error).partition("AOF file: ")[2].rstrip(". ") or "it cannot write its file"
         return DatabaseError(
             f"Nothing can be saved now: {cause}.", "Make room on the disk and try again; what was saved is still there."
         )
