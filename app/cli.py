@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from app.commands import ask, backup, doctor, graph, journal, models, repair, runtime, status
+from app.commands import aside, ask, backup, doctor, graph, journal, models, repair, runtime, status
 
 app = typer.Typer(
     help="Chat and journal in the terminal, with an AI that runs on your own machine.",
@@ -22,6 +22,8 @@ app.add_typer(journal.journal, name="journal")
 app.command()(runtime.warm)
 app.command()(runtime.unload)
 app.command()(runtime.cancel)
+app.command()(aside.retry)
+app.command()(aside.drop)
 app.command()(status.ps)
 app.command()(status.events)
 app.add_typer(models.models, name="models")

@@ -13,7 +13,7 @@ from core.events import QueueChanged, Snapshot
 from core.ids import next_id
 from core.library import Entry, EntryState, Library, StoredMessage
 from core.settings import Role
-from core.text import clean
+from core.text import clean, one_line
 from tasks.jobs import Ended, Job, JobKind, Jobs, JobState, Output
 from tasks.queue import enqueue, job_ids, make_queue, waiting_before, withdraw
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 HEAD = 100
 """So many of the jobs that wait are looked at one by one where only a place in a long queue is asked for."""
+REFUSED_WIDTH = 80
 LONGEST_ENTRY = 16 * 1024**2
 """Characters of one message or entry."""
 
@@ -85,9 +86,16 @@ class Client:
 
     def ingest(self, entry: Entry) -> Job:
         """Have an entry's text split, embedded and made findable. One that failed has failed no more; it waits."""
-        if entry.state is EntryState.FAILED:
+        if entry.state in (EntryState.FAILED, EntryState.DROPPED):
             self.library.mark_entry(entry.id, entry.revision, EntryState.SAVED)
-        return self.submit(JobKind.INGEST, {"entry": entry.id}, entry.id)
+        job = self.submit(JobKind.INGEST, {"entry": entry.id}, entry.id)
+        self.jobs.release(entry.id)
+        return job
+
+    def drop(self, entry: Entry) -> None:
+        """Leave an entry that failed: it stays saved, and is neither read in by itself nor found."""
+        self.library.mark_entry(entry.id, entry.revision, EntryState.DROPPED)
+        self.jobs.release(entry.id)
 
     def search(self, query: str, limit: int = 10) -> Job:
         """Raises CharlieError for an empty query."""
@@ -176,6 +184,11 @@ class Client:
         """How many jobs wait, and which one runs."""
         running = job_ids(self._queue, self._queue.storage.unacknowledged())
         return self._queue.storage.queue_size(), running[0] if running else None
+
+    def refused(self, last: int = 1) -> tuple[int, list[str]]:
+        """How many messages in the queue were not Charlie's, and the `last` of them, each as a line of plain text."""
+        count, messages = self._queue.storage.refused(last)
+        return count, [one_line(data.decode("utf-8", "backslashreplace"), REFUSED_WIDTH) for data in messages]
 
     def snapshot(self) -> Snapshot:
         return self.bus.snapshot()

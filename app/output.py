@@ -58,6 +58,10 @@ def size(count: float) -> str:
     return f"{count:.1f} GB"
 
 
+def counted(count: int, what: str) -> str:
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
 def without_password(url: str | None) -> str | None:
     """A database's address as it may be shown."""
     return re.sub(r"(//[^/@]*:)[^/@]*@", r"\1***@", url) if url else None

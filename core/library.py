@@ -58,6 +58,8 @@ class EntryState(StrEnum):
     READING = "reading"
     FINDABLE = "findable"
     FAILED = "failed"
+    DROPPED = "dropped"
+    """Reading it in has failed, and a person has decided to leave it: it is not read in by itself, nor found."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 CANCEL = "charlie:cancel"
 DURATIONS = "charlie:durations"
+SET_ASIDE = "charlie:set-aside"
+"""The jobs that ended the worker too often, by what they are about; they stay until somebody decides."""
 KEPT_SECONDS = 24 * 3600
 """How long the record and output of a job that has ended are kept."""
 BATCH_SECONDS = 0.025
@@ -148,7 +150,13 @@ class Jobs:
         return self._move(id_, to, expect, changes, None)
 
     def _move(
-        self, id_: str, to: JobState, expect: Collection[JobState], changes: dict[str, Any], ended: Ended | None
+        self,
+        id_: str,
+        to: JobState,
+        expect: Collection[JobState],
+        changes: dict[str, Any],
+        ended: Ended | None,
+        aside: bool = False,
     ) -> Job | None:
         moved: list[Job] = []
 
@@ -162,6 +170,8 @@ class Jobs:
             self._write(pipe, moved[0])
             if ended is not None:
                 _close(pipe, id_, ended)
+            if aside:
+                pipe.hset(SET_ASIDE, moved[0].subject, json.dumps(asdict(moved[0])))
 
         self.redis.transaction(move, _key(id_))
         return moved[0] if moved else None
@@ -170,6 +180,19 @@ class Jobs:
         """Move a job to its last state and close its output; None when it had ended already."""
         changes = {"ended": time.time(), "error": ended.error, "hint": ended.hint}
         return self._move(id_, ended.state, expect, changes, ended)
+
+    def set_aside(self, id_: str, ended: Ended) -> Job | None:
+        """End a job that is not to be run again by itself, and keep a record of it that does not expire."""
+        changes = {"ended": time.time(), "error": ended.error, "hint": ended.hint}
+        return self._move(id_, ended.state, TAKEN, changes, ended, aside=True)
+
+    def aside(self) -> list[Job]:
+        """Those that are set aside, the oldest first."""
+        return sorted(map(_job, self.redis.hvals(SET_ASIDE)), key=lambda job: job.id)
+
+    def release(self, subject: str) -> None:
+        """What is about this is set aside no more: somebody asked for it again, dropped it, or deleted it."""
+        self.redis.hdel(SET_ASIDE, subject)
 
     def ask_to_stop(self, id_: str) -> None:
         """Raise the job's cancel flag; the worker sees it within some milliseconds."""

@@ -101,16 +101,20 @@ def _find(tools: Tools, job: Job, query: str, limit: int) -> Found:
         store = _store(tools, model)
         everything = tools.library.entry_ids()
         store.keep_only(set(everything))
-        # Entries that were written for another embedding model, or not read in yet, are read in now.
+        # Entries that were written for another embedding model, or not read in yet, are read in now; what is set aside
+        # could end the worker once more.
+        aside = {each.subject for each in tools.jobs.aside()}
         for id_ in store.missing(everything):
             for entry in tools.library.entries_of([id_]):
-                _read_in(tools, job, model, store, entry)
+                if entry.state is not EntryState.DROPPED and entry.id not in aside:
+                    _read_in(tools, job, model, store, entry)
         near = store.nearest(model.embed([query])[0], limit * CANDIDATES)
         room, starter = model.spec.context_length, model.spec.starter
         notes = [f"The query is longer than {room:,} tokens: its beginning was used."] * (
             model.count_tokens(query) > room
         )
-    titles = {entry.id: entry.title for entry in tools.library.entries_of([hit.entry for hit in near])}
+    entries = tools.library.entries_of([hit.entry for hit in near])
+    titles = {entry.id: entry.title for entry in entries if entry.state is not EntryState.DROPPED}
     found = [
         Hit(hit.entry, titles[hit.entry], hit.chunk, round(hit.similarity, 4)) for hit in near if hit.entry in titles
     ]

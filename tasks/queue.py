@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import re
 import signal
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -18,13 +20,22 @@ from tasks.jobs import JobKind
 if TYPE_CHECKING:
     from redis import ConnectionPool
 
+log = logging.getLogger(__name__)
+
 EVICT = "evict_idle"
 REJECTED = "charlie:rejected"
 REJECTED_KEPT = 100
+REJECTED_BYTES = 64 * 1024
+"""So much of the beginning of a refused message is kept; it may be of any length."""
+REFUSED = "charlie:refused"
+"""How many messages were refused ever."""
+JOB_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 FINISH = signal.SIGUSR1
 """What tells a worker to end once its running job has; SIGTERM interrupts the job."""
 POLL_SECONDS = 0.25
 """A worker that is told to end notices it at most this late."""
+TASKS = frozenset(f"{__name__}.{kind.value}" for kind in JobKind)
+EVICTION = f"{__name__}.{EVICT}"
 
 
 class JsonMessages(Serializer):  # type: ignore[misc]  # huey has no types
@@ -39,19 +50,19 @@ class JsonMessages(Serializer):  # type: ignore[misc]  # huey has no types
     def _deserialize(self, data: bytes) -> Any:
         message = json.loads(data)
         if not isinstance(message, dict) or set(message) != {"id", "name", "args", "eta"}:
-            return _refuse(data)
+            raise ValueError("it has other fields")
         id_, name, args, eta = message["id"], message["name"], message["args"], message["eta"]
-        plain = isinstance(args, list) and all(isinstance(arg, str | int | float) for arg in args)
-        if not (isinstance(id_, str) and isinstance(name, str) and plain):
-            return _refuse(data)
-        due = datetime.fromisoformat(eta) if eta else None
+        if name == EVICTION:
+            if (id_, args) != (EVICT, []) or not isinstance(eta, str | None):
+                raise ValueError("it is no eviction")
+        elif name not in TASKS:
+            raise ValueError("there is no such task")
+        elif not (isinstance(id_, str) and JOB_ID.fullmatch(id_)) or args != [id_] or eta is not None:
+            raise ValueError("it is no job")
+        due = None if eta is None else datetime.fromisoformat(eta)
         if due is not None and due.tzinfo is not None:  # Huey's own times have no zone, and cannot be compared
-            return _refuse(data)
+            raise ValueError("its time has a zone")
         return Message(id_, name, due, 0, 0, None, tuple(args), {})
-
-
-def _refuse(data: bytes) -> Any:
-    raise ValueError(f"not a message of Charlie's: {data[:80]!r}")
 
 
 class ProcessingStorage(RedisStorage):  # type: ignore[misc]  # huey has no types
@@ -83,9 +94,18 @@ class ProcessingStorage(RedisStorage):  # type: ignore[misc]  # huey has no type
     def set_aside(self, data: bytes) -> None:
         with self.conn.pipeline(transaction=True) as pipe:
             pipe.lrem(self.processing_key, 1, data)
-            pipe.lpush(REJECTED, data)
+            pipe.lpush(REJECTED, data[:REJECTED_BYTES])
             pipe.ltrim(REJECTED, 0, REJECTED_KEPT - 1)
+            pipe.incr(REFUSED)
             pipe.execute()
+
+    def refused(self, last: int) -> tuple[int, list[bytes]]:
+        """How many messages were refused ever, and the `last` of them, the latest first."""
+        with self.conn.pipeline(transaction=True) as pipe:
+            pipe.get(REFUSED)
+            pipe.lrange(REJECTED, 0, last - 1)
+            count, messages = pipe.execute()
+        return int(count or 0), messages
 
     def unacknowledged(self) -> list[bytes]:
         """What a worker had taken when it died, the first taken last."""
@@ -113,9 +133,10 @@ class Queue(Huey):  # type: ignore[misc]  # huey has no types
             return None
         try:
             task = self.deserialize_task(data)
-        except Exception:
+        except Exception as error:  # noqa: BLE001  # whatever is wrong with it, the next one has its turn at once
             self.storage.set_aside(data)
-            raise
+            log.warning("A message in the queue was refused (%.100r): %.100r", error, data[:100])
+            return None
         task.message = data
         return task
 

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DEADLY = 3
-"""A job that was running when the worker died this often is not run again by itself."""
+"""A job that was running when the worker died this often is set aside: it is not run again by itself."""
+SET_ASIDE = "Set aside: the worker ended three times while it worked on this."
+SET_ASIDE_HINT = "`charlie retry {0}` tries it again, `charlie drop {0}` leaves it; or r and x in the journal."
 SLACK_SECONDS = 0.5
 """Huey looks at its schedule once a second; an eviction that comes this early counts as due."""
 CLOCK_SECONDS = 5.0
@@ -233,6 +235,9 @@ class Runner:
             elif job.kind is JobKind.INGEST and job.attempts + 1 < DEADLY:
                 self._tools.jobs.advance(job.id, JobState.QUEUED, TAKEN, attempts=job.attempts + 1)
                 storage.put_back(message)
+            elif job.kind is JobKind.INGEST:
+                self._set_aside(job)
+                storage.acknowledge(message)
             else:
                 self._interrupt(job)
                 storage.acknowledge(message)
@@ -240,16 +245,23 @@ class Runner:
     def _interrupt(self, job: Job) -> None:
         tools = self._tools
         text = tools.jobs.written(job.id)
-        error = "The worker ended while it worked on this."
-        with suppress(NotFoundError):  # what it was about may be gone by now
-            if job.kind is JobKind.CHAT and text and not job.args.get("replaces"):  # half a reply replaces none
-                message = StoredMessage(job.id, "assistant", text, state=MessageState.INTERRUPTED)
+        if job.kind is JobKind.CHAT and text and not job.args.get("replaces"):  # half a reply replaces none
+            message = StoredMessage(job.id, "assistant", text, state=MessageState.INTERRUPTED)
+            with suppress(NotFoundError):  # the conversation may be gone by now
                 tools.library.put_message(job.subject, message)
-            if job.kind is JobKind.INGEST:
-                entry = tools.library.entry(job.subject)
-                tools.library.mark_entry(entry.id, entry.revision, EntryState.FAILED, error)
-        ended = Ended(JobState.INTERRUPTED, error=error, hint="Ask for it again.")
-        tools.jobs.end(job.id, ended)
+        error = "The worker ended while it worked on this."
+        tools.jobs.end(job.id, Ended(JobState.INTERRUPTED, error=error, hint="Ask for it again."))
+
+    def _set_aside(self, job: Job) -> None:
+        tools = self._tools
+        ended = Ended(JobState.INTERRUPTED, error=SET_ASIDE, hint=SET_ASIDE_HINT.format(job.id))
+        try:
+            entry = tools.library.entry(job.subject)
+        except NotFoundError:  # nothing is left to decide on
+            tools.jobs.end(job.id, ended)
+            return
+        tools.library.mark_entry(entry.id, entry.revision, EntryState.FAILED, SET_ASIDE)
+        tools.jobs.set_aside(job.id, ended)
 
     def _publish_queue(self, running: str | None) -> None:
         self._tools.bus.publish(QueueChanged(self.queue.storage.queue_size(), running))

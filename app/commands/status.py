@@ -9,9 +9,13 @@ import typer
 from app.commands.ask import AsJson
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from app.client import Client
     from app.commands.session import Session
     from core.events import Event, Lasting, Memory, Snapshot
+
+REFUSED_SHOWN = 3
 
 
 def ps(as_json: AsJson = False) -> None:
@@ -44,6 +48,7 @@ def present(running: Session) -> Snapshot:
 def _report(running: Session) -> dict[str, Any]:
     client = running.client
     snapshot = present(running)
+    refused, last = client.refused(REFUSED_SHOWN)
     return {
         "phase": snapshot.phase,
         "role": snapshot.role,
@@ -56,6 +61,11 @@ def _report(running: Session) -> dict[str, Any]:
             {"id": each.job.id, "kind": each.job.kind, "state": each.job.state, "position": each.position}
             for each in client.queue()
         ],
+        "set_aside": [
+            {"id": job.id, "kind": job.kind, "subject": job.subject, "ended": job.ended, "error": job.error}
+            for job in client.jobs.aside()
+        ],
+        "refused": {"count": refused, "last": last},
         "memory": _memory(client, snapshot.worker_pid),
     }
 
@@ -129,7 +139,21 @@ def _as_table(report: dict[str, Any]) -> str:
     if ram["process_rss"]:
         rows.insert(7, ("worker's RAM", size(ram["process_rss"])))
     jobs = [(f"  {each['position']}", f"{each['id']}  {each['kind']}  {each['state']}") for each in report["queue"]]
-    return table([*rows, *jobs])
+    return table([*rows, *jobs, *_not_done(report)])
+
+
+def _not_done(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What somebody should look at, if there is anything."""
+    from app.output import counted
+
+    if aside := report["set_aside"]:
+        yield "set aside", f"{counted(len(aside), 'job')}; `charlie retry JOB` or `charlie drop JOB` decides"
+    for job in aside:
+        yield "  !", f"{job['id']}  {job['kind']}  of {job['subject']}"
+    if count := report["refused"]["count"]:
+        yield "refused", f"{counted(count, 'message')} in the queue that Charlie did not write; the last of them:"
+    for message in report["refused"]["last"]:
+        yield "  !", message
 
 
 def events(

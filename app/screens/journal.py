@@ -282,6 +282,8 @@ class JournalScreen(Screen[None]):
                 self.delete(entry)
             case "retry", entry if entry is not None:
                 self.retry(entry)
+            case "drop", entry if entry is not None:
+                self.drop(entry)
 
     async def action_new(self) -> None:
         """Begin an empty entry at once, with the keys that come next; the one before is saved meanwhile."""
@@ -321,6 +323,7 @@ class JournalScreen(Screen[None]):
             if queued.job.kind is JobKind.INGEST and queued.job.subject == id_:
                 self.client.cancel(queued.job.id)
         self.client.library.delete_entry(id_)
+        self.client.jobs.release(id_)
 
     @work
     async def retry(self, entry: Entry) -> None:
@@ -335,6 +338,21 @@ class JournalScreen(Screen[None]):
         if self.editor.entry_id == entry.id:
             self.editor.notice.clear()
         self.notice.say("It waits to be read in")
+
+    @work
+    async def drop(self, entry: Entry) -> None:
+        """Leave an entry that could not be read in as it is."""
+        if entry.state is not EntryState.FAILED:
+            self.notice.say("Only what could not be read in is dropped; d deletes an entry")
+            return
+        try:
+            await to_thread(self.client.drop, entry)
+        except FAILURES as error:
+            self.notice.fail(error)
+            return
+        self._stale[entry.id] = JobState.INTERRUPTED
+        self.refresh_entries()
+        self.notice.say("It stays saved, and is not searched; r reads it in after all")
 
     # The field.
 

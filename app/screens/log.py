@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar, cast
 
+from redis import RedisError
 from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
@@ -19,6 +20,7 @@ from textual.timer import Timer
 from textual.widgets import Checkbox, Footer, RichLog, Select, Static
 
 from app.log_files import SOURCES, Level, Line, Tails
+from app.output import counted
 from app.widgets.notice import Notice
 from app.widgets.status_bar import StatusBar
 from core.errors import CharlieError
@@ -72,6 +74,7 @@ class LogScreen(Screen[None]):
             for source in SOURCES:
                 yield Checkbox(source, value=True, compact=True, id=source)
             yield Static(id="log-place")
+        yield Static(id="not-done")
         yield RichLog(id="lines", max_lines=KEPT, auto_scroll=False, min_width=0)
         yield Notice()
         yield StatusBar()
@@ -79,6 +82,7 @@ class LogScreen(Screen[None]):
 
     def on_mount(self) -> None:
         self._tails = Tails(cast("CharlieApp", self.app).client.paths.logs)
+        self.query_one("#not-done").display = False
         self._view.focus()
         self._timer = self.set_interval(READ_SECONDS, self._read)
         self.watch(self._view, "scroll_y", self._scrolled, init=False)
@@ -112,6 +116,21 @@ class LogScreen(Screen[None]):
         shown = [line for line in lines if self._wanted(line)]
         if shown:
             self._write(shown)
+        await self._count()
+
+    async def _count(self) -> None:
+        """Tell of jobs that wait for a decision, and of messages that were refused; of these there is no event."""
+        client = cast("CharlieApp", self.app).client
+        try:
+            aside = len(await asyncio.to_thread(client.jobs.aside))
+            refused, _ = await asyncio.to_thread(client.refused)
+        except RedisError:  # it comes back, and is asked again
+            return
+        parts = [(aside, "job", " set aside"), (refused, "message", " refused")]
+        told = ", ".join(counted(count, what) + how for count, what, how in parts if count)
+        line = self.query_one("#not-done", Static)
+        line.update(Content.styled(f"{told} · charlie ps lists them", "$text-warning"))
+        line.display = bool(told)
 
     def _write(self, lines: Iterable[Line]) -> None:
         view, following = self._view, self._view.is_vertical_scroll_end

@@ -284,4 +284,4 @@ class EntryEditor(Vertical):
         state = Content("not saved yet") if self.draft.dirty else Content.assemble((symbol, style), f" {words}")
         self.head.update(Content.assemble((moment(entry.created), "bold"), "  ", state))
         if entry.state is EntryState.FAILED and not self.draft.dirty:
-            self.notice.fail(CharlieError(entry.error, "In the list, r reads it in again."))
+            self.notice.fail(CharlieError(entry.error, "In the list, r reads it in again, x leaves it."))

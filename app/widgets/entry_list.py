@@ -32,6 +32,7 @@ LOOKS: dict[EntryState, tuple[str, str, str]] = {
     EntryState.READING: ("◐", "$text-warning", "being read in"),
     EntryState.FINDABLE: ("●", "$text-success", "can be found"),
     EntryState.FAILED: ("!", "bold $text-error", "could not be read in"),
+    EntryState.DROPPED: ("×", "dim", "saved, not searched"),
 }
 """Symbol, style and words of each state."""
 
@@ -57,6 +58,7 @@ class EntryList(Vertical):
         Binding("n", "screen.new", "New", id="entries.new", priority=True, tooltip="Begin a new entry"),
         Binding("d,delete", "ask('delete')", "Delete", id="entries.delete", tooltip="Delete the entry, after asking"),
         Binding("r", "ask('retry')", "Retry", id="entries.retry", tooltip="Read the entry in again"),
+        Binding("x", "ask('drop')", "Drop", id="entries.drop", tooltip="Leave what failed: saved, not searched"),
     ]
 
     @dataclass
@@ -69,7 +71,7 @@ class EntryList(Vertical):
 
     @dataclass
     class Asked(Message):
-        """`what` (delete, retry) is wanted with the highlighted entry."""
+        """`what` (delete, retry, drop) is wanted with the highlighted entry."""
 
         what: str
         entry: Entry | None

@@ -517,7 +517,7 @@ async def test_all_of_why_an_entry_failed_can_be_read(app: CharlieApp, client: C
         notice = screen.editor.notice
         await until(pilot, lambda: screen.get_widget_at(*notice.region.offset)[0] is notice)
         lines = [strip.text.strip() for strip in notice.render_lines(notice.outer_size.region)]
-        assert " ".join(lines) == f"{why} In the list, r reads it in again."
+        assert " ".join(lines) == f"{why} In the list, r reads it in again, x leaves it."
         screen.entry_list.options.focus()
         await pilot.press("r")
         await until(pilot, lambda: len(jobs(client, JobKind.INGEST)) == 1)

@@ -16,6 +16,7 @@ from core.events import Event, JobProgress, Snapshot, StateChanged, WorkerLost, 
 from core.library import EntryState, MessageState
 from core.settings import Role
 from tasks.jobs import Ended, Job, JobKind, JobState, Text
+from tasks.runner import SET_ASIDE
 from tests.states.walks import state_changes
 from tests.waiting import deadline, ended, first, output, tended
 
@@ -136,12 +137,34 @@ def test_an_ingestion_that_was_deadly_is_set_aside(client: Client, gone: bool) -
         pass  # attached: the worker is another's
     assert client.jobs.get(job.id).state is JobState.RUNNING
     serve_once(client)
-    assert ended(client.jobs, job.id).state is JobState.INTERRUPTED
+    last = ended(client.jobs, job.id)
+    assert (last.state, last.error) == (JobState.INTERRUPTED, SET_ASIDE)
+    assert f"charlie drop {job.id}" in last.hint
+    assert [each.id for each in client.jobs.aside()] == [job.id] * (not gone)
+    assert client._raw.ttl("charlie:set-aside") == (-2 if gone else -1)
     if not gone:
         found = client.library.entry(entry.id)
-        assert found.state is EntryState.FAILED
-        assert "worker ended" in found.error
+        assert (found.state, found.error) == (EntryState.FAILED, SET_ASIDE)
     assert client.queue() == []
+
+
+def test_a_search_leaves_what_is_set_aside_or_dropped(served: Client) -> None:
+    aside, dropped = (served.library.new_entry(f"a deadly {word}") for word in ("river", "brook"))
+    job = served.jobs.create(JobKind.INGEST, {"entry": aside.id}, aside.id)
+    served.jobs.advance(job.id, JobState.RUNNING, {JobState.QUEUED})
+    served.jobs.set_aside(job.id, Ended(JobState.INTERRUPTED, error=SET_ASIDE))
+    ended(served.jobs, served.ingest(dropped).id)
+    served.drop(dropped)
+    found = ended(served.jobs, served.search("river").id)
+    assert found.result is not None
+    assert found.result["hits"] == []
+    assert served.library.entry(dropped.id).state is EntryState.DROPPED
+    for entry in (aside, served.library.entry(dropped.id)):
+        assert ended(served.jobs, served.ingest(entry).id).state is JobState.DONE
+    assert served.jobs.aside() == []
+    again = ended(served.jobs, served.search("river").id)
+    assert again.result is not None
+    assert {hit["entry"] for hit in again.result["hits"]} == {aside.id, dropped.id}
 
 
 def serve_once(client: Client) -> None:
