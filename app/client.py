@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from core.bus import Bus
-from core.database import connect, read_address
+from core.database import APPEND_ONLY, connect, read_address
+from core.durable import sync
 from core.errors import CharlieError
 from core.events import QueueChanged, Snapshot
 from core.ids import next_id
@@ -46,7 +47,7 @@ class Client:
         self.settings = settings
         self.paths = paths
         self.redis = connect(paths, settings.database.url)
-        self.library = Library(self.redis)
+        self.library = Library(self.redis, self._sync)
         self.jobs = Jobs(self.redis)
         self.bus = Bus(self.redis)
         self._raw = connect(paths, settings.database.url, decode=False)
@@ -56,6 +57,10 @@ class Client:
         self.redis.close()
         self.redis.connection_pool.disconnect()
         self._raw.connection_pool.disconnect()
+
+    def _sync(self) -> None:
+        if self.settings.database.url is None:
+            sync(self.paths.database / APPEND_ONLY, self.redis)
 
     def database_pid(self) -> int | None:
         """None when the database is a server at `database.url`."""

@@ -41,6 +41,7 @@ RESTARTS = 5
 """How often in a row a worker that ends by itself is started again."""
 RESTART_SECONDS = 1.0
 """A database that ended is started again at most this often."""
+REMOVED = "The data folder was removed while Charlie ran; the database has been written there anew."
 STEADY_SECONDS = 30.0
 """A worker that lived this long is taken for well, and the count begins anew."""
 
@@ -107,20 +108,29 @@ class Runtime:
         unwinding = kind is not None and not issubclass(kind, Exception)  # Ctrl+C or a signal
         self.stop(patient=not unwinding)
 
-    def tick(self) -> None:
+    def tick(self) -> str:
         """Mend what broke: start a lost worker or database again, or take over from an owner that left.
 
-        Call it a few times a second; it does nothing when all is well.
+        Call it a few times a second; it does nothing when all is well. Returns what a person should know of it,
+        mostly nothing.
         """
         if self._client.settings.database.url is not None:
-            return
+            return ""
         if self._server is None:
             if read_address(self._paths) is None or not self._attached():
                 self._own()
-            return
-        if self._server.process.poll() is not None:
-            self._restart_database(self._server)
-            if self._server.process.poll() is not None:
+            return ""
+        if self._server.removed:
+            self._server.bring_back()
+            log.warning(REMOVED)
+            return REMOVED
+        self._mend(self._server)
+        return ""
+
+    def _mend(self, server: Server) -> None:
+        if server.process.poll() is not None:
+            self._restart_database(server)
+            if server.process.poll() is not None:
                 return
         if self._worker is not None:
             self._look_after(self._worker)

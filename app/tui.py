@@ -71,7 +71,7 @@ class CharlieApp(App[None]):
 
     view: reactive[MachineView] = reactive(MachineView(), init=False)
 
-    def __init__(self, client: Client, tick: Callable[[], None] | None = None, notice: str = "") -> None:
+    def __init__(self, client: Client, tick: Callable[[], str] | None = None, notice: str = "") -> None:
         super().__init__()
         self.client = client
         self._tick = tick
@@ -154,10 +154,11 @@ class CharlieApp(App[None]):
         worker = get_current_worker()
         follow(self.client.bus, self.post_message, lambda: worker.is_cancelled)
 
-    def _mend(self, tick: Callable[[], None]) -> None:
+    def _mend(self, tick: Callable[[], str]) -> None:
         """A runtime that cannot be mended is told once, and tried again."""
         try:
-            tick()
+            if said := tick():
+                self.notify(said, severity="warning", markup=False, timeout=20)
         except (CharlieError, RedisError, OSError) as error:
             if str(error) != self._complaint:
                 self._complaint = str(error)

@@ -27,6 +27,7 @@ from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.retry import Retry
 
 from core.appendonly import damage
+from core.durable import HeldFile
 from core.errors import DatabaseError
 from core.paths import Paths
 from core.tether import tethered
@@ -152,7 +153,7 @@ def await_writable(client: RedisClient, stop: threading.Event) -> None:
 
 def take_lock(paths: Paths) -> int | None:
     """The descriptor of the lock on the data folder, or None while somebody else holds it."""
-    descriptor = os.open(paths.database / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(_lock_file(paths), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -169,11 +170,31 @@ class Server:
         self._lock = lock
         _clear_run_folders(paths)
         self.process = self._start()
+        self._held = HeldFile(paths.database / APPEND_ONLY)
 
     def restart(self) -> None:
         """Start a server that ended by itself again; the lock is held all the while. Raises DatabaseError."""
         self._remove_run_folder(self.process)
         self.process = self._start()
+
+    @property
+    def removed(self) -> bool:
+        """Whether somebody has removed the database file, or the folder that it stands in, under the server."""
+        return self._held.removed
+
+    def bring_back(self) -> None:
+        """Write what was removed anew, and go on with it. Raises DatabaseError, CharlieError or OSError."""
+        self.process.kill()
+        self.process.wait()
+        self._paths.make()
+        if not (_lock_file(self._paths).exists() and _lock_file(self._paths).samefile(f"/dev/fd/{self._lock}")):
+            lock = take_lock(self._paths)
+            if lock is None:
+                raise DatabaseError("The data folder was removed, and another Charlie has begun there anew.")
+            os.close(self._lock)
+            self._lock = lock
+        self._held.write_back()
+        self.restart()
 
     def _start(self) -> subprocess.Popen[bytes]:
         self.run = _make_run_folder(self._paths)
@@ -182,7 +203,8 @@ class Server:
         log = self._paths.logs / "database.log"
         self._logged = log.stat().st_size if log.is_file() else 0
         process = subprocess.Popen(
-            tethered(signal.SIGTERM, [find_executable(), *self._arguments()]),
+            # It has written all that it answered, so it need not end in order, which can wait long for a busy disk.
+            tethered(signal.SIGKILL, [find_executable(), *self._arguments()]),
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -202,7 +224,7 @@ class Server:
     def _arguments(self) -> list[str]:
         values = {
             "port": "0", "unixsocket": str(self.socket), "unixsocketperm": "700", "dir": str(self._paths.database),
-            "appendonly": "yes", "appendfsync": "everysec", "save": "", "daemonize": "no",
+            "appendonly": "yes", "appendfsync": "no", "save": "", "daemonize": "no",
             "logfile": str(self._paths.logs / "database.log"), "databases": "1", "aof-use-rdb-preamble": "no",
         }  # fmt: skip
         return [part for key, value in values.items() for part in (f"--{key}", value)]
@@ -263,6 +285,7 @@ class Server:
         finally:  # also when the person lost patience and interrupted the waiting
             self.process.kill()
             self.process.wait()
+            self._held.close()
             self._remove_run_folder(self.process)
             os.close(self._lock)
 
@@ -315,6 +338,10 @@ def find_executable() -> str:
     if bundled.exists():
         return str(bundled)
     return str(json.loads((folder / "package_metadata.json").read_text())["redis_bin"])
+
+
+def _lock_file(paths: Paths) -> Path:
+    return paths.database / "lock"
 
 
 def _address_file(paths: Paths) -> Path:

@@ -94,11 +94,13 @@ class Restored(StrEnum):
 class Library:
     """Reads and writes the library. `redis` must decode responses.
 
-    A write has returned when the database has written it to its append-only file.
+    What a person writes has returned when the database has written it to its append-only file, and `sync` has
+    brought that to the disk.
     """
 
-    def __init__(self, redis: RedisClient) -> None:
+    def __init__(self, redis: RedisClient, sync: Callable[[], None] = lambda: None) -> None:
         self.redis = redis
+        self._sync = sync
 
     def new_conversation(self, title: str = "") -> Conversation:
         now = time.time()
@@ -126,12 +128,14 @@ class Library:
     def rename_conversation(self, id_: str, title: str) -> None:
         """Raises NotFoundError."""
         self._change_conversation(id_, lambda old, _: replace(old, title=clean(title)))
+        self._sync()
 
     def delete_conversation(self, id_: str) -> None:
         with self.redis.pipeline(transaction=True) as pipe:
             pipe.zrem(CONVERSATIONS, id_)
             pipe.delete(_conversation_key(id_), _messages_key(id_))
             pipe.execute()
+        self._sync()
 
     def messages(self, id_: str) -> list[StoredMessage]:
         """All turns, oldest first."""
@@ -156,6 +160,7 @@ class Library:
             return replace(old, title=title, updated=_later(message.at, old.updated))
 
         self._change_conversation(id_, change)
+        self._sync()
 
     def delete_messages(self, id_: str, ids: Sequence[str]) -> None:
         if ids:
@@ -201,6 +206,7 @@ class Library:
             return Restored.RENEWED if here else Restored.ADDED
 
         done: Restored = self.redis.transaction(restore, *keys, value_from_callable=True)
+        self._sync()
         return done
 
     def _put_conversation(self, conversation: Conversation, pipe: Any) -> None:
@@ -211,12 +217,14 @@ class Library:
         last = self.redis.zrevrange(CONVERSATIONS, 0, 0, withscores=True)
         return _later(time.time(), float(last[0][1])) if last else time.time()
 
-    def new_entry(self, text: str) -> Entry:
+    def new_entry(self, text: str, id_: str = "") -> Entry:
+        """With `id_`, which is new, a failed attempt can be repeated without doubling the entry."""
         now = time.time()
-        entry = Entry(new_id(), clean(text), now, now)
+        entry = Entry(id_ or new_id(), clean(text), now, now)
         with self.redis.pipeline(transaction=True) as pipe:
             self._put_entry(entry, pipe)
             pipe.execute()
+        self._sync()
         return entry
 
     def entries(self) -> list[Entry]:
@@ -283,6 +291,7 @@ class Library:
 
         # Begun anew when another process writes it meanwhile: each text has a revision of its own.
         written: Entry = self.redis.transaction(write, _entry_key(id_), value_from_callable=True)
+        self._sync()
         return written
 
     def mark_entry(self, id_: str, revision: int, state: EntryState, error: str = "") -> None:
@@ -308,6 +317,7 @@ class Library:
             for index in indexes:
                 pipe.hdel(index, id_)
             pipe.execute()
+        self._sync()
 
     def restore_entries(self, entries: Sequence[Entry]) -> list[Restored]:
         """Bring entries back, the later text of each; what is written has to be read in again. No id twice."""
@@ -332,6 +342,7 @@ class Library:
             return done
 
         restored: list[Restored] = self.redis.transaction(restore, *keys, value_from_callable=True)
+        self._sync()
         return restored
 
     def _put_entry(self, entry: Entry, pipe: Any) -> None:

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from redis.exceptions import ResponseError
+
 from core.bus import JOBS, KEPT
 from core.errors import NotFoundError
 from core.events import JobChanged, encode
@@ -119,6 +121,7 @@ class Jobs:
 
     def __init__(self, redis: RedisClient) -> None:
         self.redis = redis
+        self._written = 0
 
     def create(self, kind: JobKind, args: dict[str, Any], subject: str = "", after: str = "") -> Job:
         """A new job, whose id sorts behind all others and behind the message `after`."""
@@ -205,7 +208,14 @@ class Jobs:
         return bool(self.redis.exists(_cancel(id_)))
 
     def write(self, id_: str, output: Text | Hits) -> None:
-        self.redis.xadd(_out(id_), {"record": _encode(output)})
+        """Add to a job's output; one process, one thread writes it."""
+        # With an id of ours, a record that is sent again because its answer was lost is refused, not doubled.
+        self._written = max(self._written + 1, time.time_ns() // 1_000_000)
+        try:
+            self.redis.xadd(_out(id_), {"record": _encode(output)}, id=f"{self._written}-0")
+        except ResponseError as error:
+            if "equal or smaller" not in str(error):
+                raise
 
     def written(self, id_: str) -> str:
         """All text that a job has put out so far."""

@@ -52,7 +52,8 @@ class Session:
         if now - self._ticked < TICK_SECONDS:
             return
         self._ticked = now
-        self._runtime.tick()
+        if said := self._runtime.tick():
+            talk(said)
         self._check_worker(now)
 
     def _check_worker(self, now: float) -> None:

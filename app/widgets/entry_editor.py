@@ -6,7 +6,7 @@ import asyncio
 import logging
 import re
 from asyncio import to_thread
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
 from textual import events, on, work
@@ -24,7 +24,7 @@ from app.widgets.turn import moment
 from app.widgets.wrapped import Wrapped
 from core.errors import CharlieError, NotFoundError
 from core.library import Entry, EntryState
-from core.text import printable
+from core.text import new_id, printable
 
 if TYPE_CHECKING:
     from textual.timer import Timer
@@ -81,6 +81,8 @@ class Draft:
     entry: Entry | None
     text: str
     dirty: bool = False
+    id: str = field(default_factory=new_id)
+    """Of the entry that it becomes: a saving that failed half-way is repeated, not doubled."""
 
 
 class EntryEditor(Vertical):
@@ -118,7 +120,7 @@ class EntryEditor(Vertical):
         async with self._saving:
             for draft in (*self._put_away, self.draft):
                 try:
-                    entry = await to_thread(self._write, draft.entry, draft.text) if draft.dirty else draft.entry
+                    entry = await to_thread(self._write, draft) if draft.dirty else draft.entry
                     if entry is not None and self._wants_ingest(entry):
                         await to_thread(self.client.ingest, entry)
                 except FAILURES:
@@ -188,7 +190,7 @@ class EntryEditor(Vertical):
             return True
         draft.dirty = False
         try:
-            entry = await to_thread(self._write, draft.entry, draft.text)
+            entry = await to_thread(self._write, draft)
         except FAILURES as error:
             draft.dirty = True
             self.notice.fail(error)
@@ -262,13 +264,13 @@ class EntryEditor(Vertical):
         asked = self._submitted.get(entry.id) == entry.revision
         return entry.state is EntryState.SAVED and bool(entry.text.strip()) and not asked
 
-    def _write(self, entry: Entry | None, text: str) -> Entry | None:
-        if entry is None:
-            return self.client.library.new_entry(text) if text.strip() else None
+    def _write(self, draft: Draft) -> Entry | None:
+        if draft.entry is None:
+            return self.client.library.new_entry(draft.text, draft.id) if draft.text.strip() else None
         try:
-            return self.client.library.write_entry(entry.id, text)
+            return self.client.library.write_entry(draft.entry.id, draft.text)
         except NotFoundError:  # deleted elsewhere while it was being written here
-            return self.client.library.new_entry(text)
+            return self.client.library.new_entry(draft.text)
 
     def _stop_timers(self) -> None:
         for timer in (self._save_timer, self._ingest_timer):

@@ -130,7 +130,7 @@ async def test_a_database_that_comes_back_is_followed_again(home: Path, until: U
 async def test_what_cannot_be_mended_is_told_once(client: Client, until: Until) -> None:
     calls: list[None] = []
 
-    def tick() -> None:
+    def tick() -> str:
         calls.append(None)
         raise DatabaseError("The disk is full.", "Free some space.")
 

@@ -51,12 +51,11 @@ def test_it_is_private(server: Server, paths: Paths) -> None:
     assert read_address(paths) == database.Address(str(server.socket), server.process.pid, os.getpid())
 
 
-def test_a_second_one_is_impossible(server: Server, paths: Paths) -> None:
+def test_a_second_one_is_impossible(paths: Paths) -> None:
+    server = start(paths)
     assert take_lock(paths) is None
     server.stop()
-    again = start(paths)
-    server.process, server._lock, server.run = again.process, again._lock, again.run
-    server.socket = again.socket
+    start(paths).stop()
 
 
 def test_also_while_an_orphan_lives(paths: Paths) -> None:

@@ -26,7 +26,7 @@ PATIENT = {"CHARLIE_WATCHDOG__STOPPED_SECONDS": "0"}
 """With this a worker that a test has stopped is left alone."""
 
 
-def until(seen: Callable[[], bool], seconds: float = PATIENCE, meanwhile: Callable[[], None] = lambda: None) -> None:
+def until(seen: Callable[[], bool], seconds: float = PATIENCE, meanwhile: Callable[[], object] = lambda: None) -> None:
     """Wait until something holds, for the end of another process has no event to wait for."""
     deadline = time.monotonic() + seconds
     while not seen():

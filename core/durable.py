@@ -1,0 +1,92 @@
+"""What a person saves is on the disk before they are told so.
+
+The server writes its append-only file before it answers, and leaves it to us when that comes to the disk
+(`appendfsync no`). With `everysec` it answers before it has written while a slow sync is under way.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import threading
+from typing import TYPE_CHECKING
+
+from core.errors import DatabaseError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from core.database import RedisClient
+
+log = logging.getLogger(__name__)
+
+SYNC_SECONDS = 1.0
+"""What nobody waits for is on the disk about this much later."""
+
+
+def sync(file: Path, client: RedisClient) -> None:
+    """Have on the disk what the server has answered so far. Raises DatabaseError when that cannot be."""
+    if client.info("persistence").get("aof_last_write_status") != "ok":
+        raise DatabaseError(
+            "Nothing can be saved now: the database cannot write its file.",
+            "Make room on the disk and try again; what was saved is still there.",
+        )
+    try:
+        with file.open("rb") as opened:
+            os.fsync(opened.fileno())
+    except OSError as error:
+        raise DatabaseError(
+            f"Nothing can be saved now: {file} cannot be written ({error.strerror}).", "Try again in a moment."
+        ) from error
+
+
+class HeldFile:
+    """The append-only file, held open: synced once a second, and still there when somebody removes its folder."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._lock = threading.Lock()
+        self._held = file.open("rb")
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._sync, name="sync", daemon=True)
+        self._thread.start()
+
+    @property
+    def removed(self) -> bool:
+        return not self._file.exists()
+
+    def write_back(self) -> None:
+        """Write the file that was removed anew. The server must not be running. Raises OSError."""
+        with self._lock, self._file.open("xb") as new:
+            self._held.seek(0)
+            shutil.copyfileobj(self._held, new)
+            new.flush()
+            os.fsync(new.fileno())
+            self._hold()
+
+    def close(self) -> None:
+        """Sync once more, and let go of the file."""
+        self._ended.set()
+        self._thread.join()
+        os.fsync(self._held.fileno())
+        self._held.close()
+
+    def _sync(self) -> None:
+        synced = -1
+        while not self._ended.wait(SYNC_SECONDS):
+            with self._lock:
+                try:
+                    if not self.removed and not os.path.samestat(self._file.stat(), os.fstat(self._held.fileno())):
+                        self._hold()
+                    size = os.fstat(self._held.fileno()).st_size
+                    if size != synced:
+                        os.fsync(self._held.fileno())
+                        synced = size
+                except OSError as error:
+                    log.warning("The database file could not be synced. %s", error)
+
+    def _hold(self) -> None:
+        """The server replaces the file when it rewrites it."""
+        self._held.close()
+        self._held = self._file.open("rb")
