@@ -12,9 +12,14 @@ from typing import get_args
 import psutil
 import pytest
 
+from app.client import Client
 from app.commands.runtime import RoleName
-from core.settings import Role
+from core.library import EntryState
+from core.paths import find_paths
+from core.settings import Role, load_settings
 from states.lifecycle import TRANSITIONS
+from tasks.jobs import Ended, Job, JobKind, JobState
+from tasks.runner import SET_ASIDE
 from tests.app.charlie import charlie, read_until, refused, started
 from tests.benchmarks.shapes import Shape, write
 
@@ -159,7 +164,8 @@ def test_warm_says_how_long_it_took_and_unload_empties(home: Path) -> None:
 def test_ps_has_every_fact(home: Path) -> None:
     report = charlie(home, "ps", "--json").json
     assert list(report) == [
-        "phase", "role", "model", "since", "keep_alive_until", "worker", "database", "queue", "memory",
+        "phase", "role", "model", "since", "keep_alive_until", "worker", "database", "queue",
+        "set_aside", "refused", "memory",
     ]  # fmt: skip
     assert psutil.pid_exists(report["worker"]["pid"])
     assert psutil.pid_exists(report["database"]["pid"])
@@ -167,6 +173,59 @@ def test_ps_has_every_fact(home: Path) -> None:
     ram = report["memory"]["ram"]
     assert 0 < ram["process_rss"] < ram["available"] <= ram["total"]
     assert f"pid {report['worker']['pid']}" in charlie(home, "ps").out
+
+
+@pytest.fixture
+def client(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+    """Of the Charlie that is up."""
+    monkeypatch.setenv("CHARLIE_HOME", str(home))
+    client = Client(load_settings(), find_paths())
+    yield client
+    client.close()
+
+
+def set_aside(client: Client, text: str) -> Job:
+    """An ingestion as it is left when the worker has ended three times in it."""
+    entry = client.library.new_entry(text)
+    job = client.jobs.create(JobKind.INGEST, {"entry": entry.id}, entry.id)
+    client.jobs.advance(job.id, JobState.RUNNING, {JobState.QUEUED})
+    client.library.mark_entry(entry.id, entry.revision, EntryState.FAILED, SET_ASIDE)
+    client.jobs.set_aside(job.id, Ended(JobState.INTERRUPTED, error=SET_ASIDE))
+    return job
+
+
+def test_what_is_set_aside_is_listed_and_retried_or_dropped(home: Path, client: Client) -> None:
+    again, left, gone = (set_aside(client, text) for text in ("Once more.", "Never more.", "No more."))
+    listed = charlie(home, "ps", "--json").json["set_aside"]
+    assert [each["id"] for each in listed] == [again.id, left.id, gone.id]
+    assert {(each["kind"], each["error"]) for each in listed} == {("ingest_entry", SET_ASIDE)}
+    shown = charlie(home, "ps").out
+    assert "set aside" in shown
+    assert f"{left.id}  ingest_entry  of {left.subject}" in shown
+    assert charlie(home, "retry", again.id).err.splitlines()[-1] == f"The entry {again.subject} can be found now."
+    assert charlie(home, "drop", left.id).code == 0
+    client.library.delete_entry(gone.subject)
+    assert refused(charlie(home, "retry", gone.id)) == f"There is no journal entry {gone.subject!r}."
+    states = {each["id"]: each["state"] for each in charlie(home, "journal", "list", "--json").json}
+    assert (states[again.subject], states[left.subject]) == ("findable", "dropped")
+    assert charlie(home, "ps", "--json").json["set_aside"] == []
+    for command in ("retry", "drop"):
+        assert refused(charlie(home, command, left.id)) == f"There is no job {left.id!r} set aside."
+        assert refused(charlie(home, command, "\x1b[2J")) == "There is no job '[2J' set aside."
+
+
+def test_refused_messages_are_counted_and_shown_as_plain_text(home: Path, client: Client) -> None:
+    before = charlie(home, "ps", "--json").json["refused"]["count"]
+    storage = client._queue.storage
+    for number in range(5):
+        storage.conn.lpush(storage.queue_key, f"{number}\x1b]0;gotcha\x07 [red]".encode() + b"\xff\x80\x9b31m")
+    charlie(home, "warm", "embedding")
+    told = charlie(home, "ps", "--json").json["refused"]
+    assert told["count"] == before + 5
+    assert told["last"] == [f"{number}]0;gotcha [red]\\xff\\x80\\x9b31m" for number in (4, 3, 2)]
+    shown = charlie(home, "ps").out
+    assert f"{before + 5} messages in the queue" in shown
+    assert not set(shown) & {"\x1b", "\x07", "\x9b"}
 
 
 @pytest.mark.parametrize("broken", ["missing", "empty", "truncated", "foreign", "of the wrong kind"])

@@ -506,6 +506,40 @@ async def test_escape_leads_from_a_found_entry_back_to_what_found_it(
         await until(pilot, lambda: screen.shown == "editor" and screen.entry_list.options.has_focus)
 
 
+async def test_what_was_set_aside_is_dropped_and_taken_up_again(app: CharlieApp, client: Client, until: Until) -> None:
+    entry = keep(client, "Bread", state=EntryState.FAILED, error="Set aside.")
+    job = client.jobs.create(JobKind.INGEST, {"entry": entry.id}, entry.id)
+    client.jobs.advance(job.id, JobState.RUNNING, {JobState.QUEUED})
+    client.jobs.set_aside(job.id, Ended(JobState.INTERRUPTED, error="Set aside."))
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = await journal(pilot, until)
+        assert titles(screen) == ["! Bread\n  Set aside."]
+        screen.entry_list.options.focus()
+        await pilot.press("end", "x")
+        await until(pilot, lambda: titles(screen) == ["× Bread"])
+        assert client.library.entry(entry.id).state is EntryState.DROPPED
+        assert client.jobs.aside() == []
+        await until(pilot, lambda: str(screen.notice.content).startswith("It stays saved"))
+        await pilot.press("x")
+        await until(pilot, lambda: str(screen.notice.content).startswith("Only what could not be read in"))
+        await pilot.press("r")
+        await until(pilot, lambda: len(jobs(client, JobKind.INGEST)) == 1 and titles(screen) == ["· Bread"])
+
+
+async def test_deleting_an_entry_deletes_that_it_was_set_aside(app: CharlieApp, client: Client, until: Until) -> None:
+    entry = keep(client, "Bread", state=EntryState.FAILED, error="Set aside.")
+    job = client.jobs.create(JobKind.INGEST, {"entry": entry.id}, entry.id)
+    client.jobs.advance(job.id, JobState.RUNNING, {JobState.QUEUED})
+    client.jobs.set_aside(job.id, Ended(JobState.INTERRUPTED, error="Set aside."))
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = await journal(pilot, until)
+        screen.entry_list.options.focus()
+        await pilot.press("end", "d")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
+        await pilot.press("tab", "enter")
+        await until(pilot, lambda: client.library.entries() == [] and client.jobs.aside() == [])
+
+
 async def test_all_of_why_an_entry_failed_can_be_read(app: CharlieApp, client: Client, until: Until) -> None:
     why = "The embedding model needs 1.3 GB and 0.9 GB are free now. Close something, or choose a smaller model."
     entry = keep(client, "Bread", state=EntryState.FAILED, error=why)

@@ -10,6 +10,7 @@ from textual.widgets import RichLog, Static
 from app.client import Client
 from app.tui import CharlieApp
 from app.widgets.notice import Notice
+from tasks.jobs import Ended, JobKind, JobState
 
 if TYPE_CHECKING:
     from tests.app.conftest import Until
@@ -91,6 +92,26 @@ async def test_the_end_is_followed_unless_scrolled_up(app: CharlieApp, client: C
         assert view.scroll_offset.y == at
         await pilot.press("end")
         await until(pilot, lambda: place(app) == "following the end" and view.is_vertical_scroll_end)
+
+
+async def test_what_waits_for_a_decision_and_what_was_refused_is_told(
+    app: CharlieApp, client: Client, until: Until
+) -> None:
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_log(pilot, until)
+        line = app.screen.query_one("#not-done", Static)
+        assert not line.display
+        entry = client.library.new_entry("deadly")
+        job = client.jobs.create(JobKind.INGEST, {"entry": entry.id}, entry.id)
+        client.jobs.advance(job.id, JobState.RUNNING, {JobState.QUEUED})
+        client.jobs.set_aside(job.id, Ended(JobState.INTERRUPTED))
+        await until(pilot, lambda: str(line.visual).startswith("1 job set aside · "))
+        client._queue.storage.set_aside(b"bad")
+        client._queue.storage.set_aside(b"worse")
+        await until(pilot, lambda: str(line.visual).startswith("1 job set aside, 2 messages refused · "))
+        assert line.display
+        client.drop(entry)
+        await until(pilot, lambda: str(line.visual).startswith("2 messages refused · "))
 
 
 async def test_what_is_shown_is_saved(app: CharlieApp, client: Client, until: Until) -> None:
