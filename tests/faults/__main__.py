@@ -47,7 +47,8 @@ def main() -> int:
         f"\nFaults provoked: {len(outcomes)}. Jobs lost: {sum(each.jobs_lost for each in outcomes)}. "
         f"Entries lost: {sum(each.entries_lost for each in outcomes)}. "
         f"Orphans: {sum(len(each.left) for each in outcomes)}. "
-        f"Limits missed: {sum(len(each.missed) for each in outcomes)}."
+        f"Limits missed: {sum(len(each.missed) for each in outcomes)}. "
+        f"Bad inputs tried: {sum(each.inputs for each in outcomes):,}."
     )
     return 0 if all(each.good for each in outcomes) else 1
 

@@ -16,7 +16,9 @@ STOPPED_SECONDS = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One row of the table. `left` are the processes that outlived their time, `missed` the limits and promises."""
+    """One row of the table. `left` are the processes that outlived their time, `missed` the limits and promises,
+    `inputs` how many bad inputs were tried.
+    """
 
     saw: str
     usable: float
@@ -24,6 +26,7 @@ class Outcome:
     entries_lost: int = 0
     left: tuple[str, ...] = ()
     missed: tuple[str, ...] = ()
+    inputs: int = 0
 
     @property
     def good(self) -> bool:
