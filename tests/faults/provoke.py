@@ -10,7 +10,20 @@ import pytest
 from core.settings import Role
 from tests.conftest import settle
 from tests.e2e.processes import kill_all
-from tests.faults import cancel, database, hopeless, interface, native, screen, several, sizes, stale, strangers, worker
+from tests.faults import (
+    cancel,
+    database,
+    hopeless,
+    inputs,
+    interface,
+    native,
+    screen,
+    several,
+    sizes,
+    stale,
+    strangers,
+    worker,
+)
 from tests.faults.outcome import Fault, Outcome, TooLateError
 from tests.faults.stage import SLOW
 
@@ -26,6 +39,7 @@ FAULTS: list[Fault] = [
     *sizes.FAULTS,
     *strangers.FAULTS,
     *stale.FAULTS,
+    *inputs.FAULTS,
 ]
 ATTEMPTS = 5
 
