@@ -13,6 +13,7 @@ from tests.e2e.processes import kill_all
 from tests.faults import (
     cancel,
     database,
+    files,
     hopeless,
     inputs,
     interface,
@@ -36,6 +37,7 @@ FAULTS: list[Fault] = [
     *several.FAULTS,
     *screen.FAULTS,
     *cancel.FAULTS,
+    *files.FAULTS,
     *sizes.FAULTS,
     *strangers.FAULTS,
     *stale.FAULTS,
