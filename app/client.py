@@ -13,6 +13,7 @@ from core.errors import CharlieError
 from core.events import QueueChanged, Snapshot
 from core.ids import next_id
 from core.library import Entry, EntryState, Library, StoredMessage
+from core.session_files import forget
 from core.settings import Role
 from core.text import clean, one_line
 from tasks.jobs import Ended, Job, JobKind, Jobs, JobState, Output
@@ -149,6 +150,11 @@ class Client:
             self.jobs.end(job_id, Ended(JobState.CANCELLED), {JobState.QUEUED})
             self._publish_queue()
         return True
+
+    def delete_conversation(self, id_: str) -> None:
+        """With what models have read of it."""
+        self.library.delete_conversation(id_)
+        forget(self.paths.sessions, id_)
 
     def drop_reply(self, conversation: str) -> str:
         """Take back the last message of the person's, if nothing answers it; returns its text."""

@@ -8,10 +8,13 @@ from enum import StrEnum
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from core.errors import CharlieError
 from core.native import aborting, never, pieces, vocab_of
 from core.prompt import ChatPrompt, FittedPrompt, Message
 from core.sampler import sampler
+from core.sessions import LEAST_TOKENS, Sessions, common
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -58,11 +61,20 @@ class InstructModel:
     def __init__(self, llama: Llama, spec: ModelSpec) -> None:
         self.llama = llama
         self.spec = spec
+        self.sessions: Sessions | None = None
+        """Where conversations are kept over an unload, and while another one is answered."""
         self._prompt = ChatPrompt(llama, spec.header.chat_template)
+        self._session = ""
+        """The conversation whose tokens the KV cache holds, if they are one's."""
 
     def close(self) -> None:
         """Give the memory back at once; a second call does nothing."""
         self.llama.close()
+
+    def keep(self) -> None:
+        """Save the KV cache of the conversation that was answered last."""
+        if self.sessions is not None and self._session:
+            self.sessions.save(self.llama, self._session)
 
     def count_tokens(self, text: str) -> int:
         return self._prompt.count(text)
@@ -80,11 +92,13 @@ class InstructModel:
         prompt: FittedPrompt,
         sampling: Sampling,
         *,
+        session: str = "",
         cancelled: Callable[[], bool] = never,
         on_prefill: Callable[[int, int], None] = _no_report,
     ) -> Iterator[str | Completion]:
         """Yield the text in pieces, never half a character, and last a Completion.
 
+        `session` names the conversation that the prompt is of, whose KV cache is kept while others are answered.
         `on_prefill(done, total)` counts prompt tokens. `cancelled` stops prefill and decoding within milliseconds;
         what was evaluated stays in the KV cache. Raises CharlieError when llama.cpp fails.
         """
@@ -92,7 +106,7 @@ class InstructModel:
 
         began = perf_counter()
         llama, total = self.llama, len(prompt.tokens)
-        reused = self._reuse(prompt.tokens)
+        reused = self._reuse(prompt.tokens, session)
         on_prefill(reused, total)
         completed, first_at, reason = 0, 0.0, FinishReason.LENGTH
         if not self._prefill(prompt.tokens, cancelled, on_prefill):
@@ -128,21 +142,36 @@ class InstructModel:
             tokens_per_second=completed / seconds if seconds > 0 else 0.0,
         )
 
-    def _reuse(self, tokens: Sequence[int]) -> int:
-        """Keep the longest common prefix in the KV cache; at least one token is evaluated, for its logits."""
+    def _reuse(self, tokens: Sequence[int], session: str) -> int:
+        """Keep the longest common prefix in the KV cache, the saved one that fits best if that is longer.
+
+        At least one token is evaluated, for its logits.
+        """
         import llama_cpp
 
         llama = self.llama
-        held = llama.input_ids[: llama.n_tokens].tolist()
-        limit = min(len(held), len(tokens) - 1)
-        common = next((n for n in range(limit) if held[n] != tokens[n]), max(0, limit))
+        kept = self._shared(tokens)
+        if self.sessions is not None:
+            saved, count = self.sessions.best(tokens)
+            if saved is not None and count >= kept + LEAST_TOKENS:
+                self.keep()
+                self.sessions.restore(llama, saved)
+                kept = self._shared(tokens)
+            elif kept < llama.n_tokens // 2:  # another conversation takes over
+                self.keep()
+        self._session = session
         memory = llama_cpp.llama_get_memory(llama.ctx)
         # Recurrent models cannot forget a part of what they have read.
-        if common < len(held) and not llama_cpp.llama_memory_seq_rm(memory, 0, common, -1):
+        if kept < llama.n_tokens and not llama_cpp.llama_memory_seq_rm(memory, 0, kept, -1):
             llama_cpp.llama_memory_clear(memory, True)
-            common = 0
-        llama.n_tokens = common
-        return common
+            kept = 0
+        llama.n_tokens = kept
+        return kept
+
+    def _shared(self, tokens: Sequence[int]) -> int:
+        """How many of a prompt's tokens the KV cache holds, all but its last one at most."""
+        held = self.llama.input_ids[: self.llama.n_tokens]
+        return common(held, np.asarray(tokens[:-1], np.int32))
 
     def _prefill(
         self, tokens: Sequence[int], cancelled: Callable[[], bool], on_prefill: Callable[[int, int], None]

@@ -125,6 +125,9 @@ class Library:
             return Conversation(**json.loads(found))
         raise _no_conversation(id_)
 
+    def has_conversation(self, id_: str) -> bool:
+        return bool(self.redis.exists(_conversation_key(id_)))
+
     def rename_conversation(self, id_: str, title: str) -> None:
         """Raises NotFoundError."""
         self._change_conversation(id_, lambda old, _: replace(old, title=clean(title)))

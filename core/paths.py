@@ -38,6 +38,11 @@ class Paths:
     def programs(self) -> Path:
         return self.data / "programs"
 
+    @property
+    def sessions(self) -> Path:
+        """The KV caches of conversations, as one may delete them."""
+        return self.data / "sessions"
+
     def make(self) -> None:
         """Create the folders, private to the user.
 

@@ -91,6 +91,13 @@ class MemorySettings(Section):
     vram_reserve: ByteSize = ByteSize(256 * 1024**2)
 
 
+class SessionSettings(Section):
+    """The KV caches of conversations, which are kept on the disk while their model is not loaded."""
+
+    limit: ByteSize = ByteSize(1024**3)
+    """Of the disk, for all models together; 0 keeps none."""
+
+
 class WatchdogSettings(Section):
     """How many seconds a worker is given before it is replaced; 0 is for ever."""
 
@@ -133,6 +140,7 @@ class Settings(BaseSettings):
     keep_alive: float = 300.0
     """Seconds a model stays warm after its last use; 0 unloads at once, below 0 never."""
     memory: MemorySettings = MemorySettings()
+    sessions: SessionSettings = SessionSettings()
     watchdog: WatchdogSettings = WatchdogSettings()
     database: DatabaseSettings = DatabaseSettings()
     interface: InterfaceSettings = InterfaceSettings()

@@ -17,8 +17,11 @@ from core import engine
 from core.errors import CancelledError, CharlieError, MemoryRefusedError, OutOfMemoryError
 from core.events import LoadProgress, Memory, Planned, Receipt, Snapshot, StateChanged, WorkerUp
 from core.footprint import RAM, Footprint
+from core.instruct import InstructModel
 from core.ledger import Ledger, Measured
+from core.library import Library
 from core.model_files import ModelSpec, resolve
+from core.sessions import Sessions
 from core.settings import Role, Settings, SettingsFile
 from states.lifecycle import Phase, declared
 from states.plan import Plan, Warm, fits, gib
@@ -30,7 +33,6 @@ if TYPE_CHECKING:
 
     from core.bus import Bus
     from core.embedder import EmbeddingModel
-    from core.instruct import InstructModel
     from core.paths import Paths
     from core.reranker import RerankerModel
 
@@ -80,6 +82,7 @@ class ModelManager:
         self._settings = settings
         self._paths = paths
         self._bus = bus
+        self._library = Library(bus.redis)
         self._registry: dict[Role, Loaded] = {}
         self._known: dict[Role, Known] = {}
         self._planner = Planner(Ledger(bus.redis))
@@ -198,6 +201,8 @@ class ModelManager:
         spec, expected = loaded.spec, took.total
         failure, after = "", None
         try:
+            if isinstance(loaded.model, InstructModel):
+                loaded.model.keep()
             loaded.model.close()
         except Exception as error:
             log.exception("Closing %s failed; it is given up.", spec.name)
@@ -292,6 +297,8 @@ class ModelManager:
             if cancelled():
                 raise CancelledError  # noqa: TRY301  # it ends the load like any other failure
             model = engine.load(spec, on_progress=self._progress(spec), cancelled=cancelled)
+            if isinstance(model, InstructModel) and (limit := self.settings.sessions.limit):
+                model.sessions = Sessions(self._paths.sessions, spec, limit, self._library.has_conversation)
             loaded, after = Loaded(wanted, spec, stamp, model, before, predicted), read_memory()
         except BaseException as error:
             gc.collect()

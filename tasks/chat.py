@@ -28,7 +28,8 @@ def chat_response(tools: Tools, job: Job) -> dict[str, Any]:
     system = Message("system", tools.manager.settings.instruct.system_prompt)
     with tools.manager.lease(Role.INSTRUCT, tools.stop.is_set) as model:
         tools.begin(job)
-        text, stats = tools.reply(job, model, [system, *(Message(turn.role, turn.text) for turn in turns)], sampling)
+        messages = [system, *(Message(turn.role, turn.text) for turn in turns)]
+        text, stats = tools.reply(job, model, messages, sampling, session=conversation)
     stopped = cancelled(stats)
     if text or not (stopped or replaces):
         state = MessageState.COMPLETE

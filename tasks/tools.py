@@ -57,14 +57,18 @@ class Tools:
             raise CharlieError(f"{name} = {first['input']!r} cannot be used: {first['msg']}.") from error
 
     def reply(
-        self, job: Job, model: InstructModel, messages: Sequence[Message], sampling: Sampling
+        self, job: Job, model: InstructModel, messages: Sequence[Message], sampling: Sampling, session: str = ""
     ) -> tuple[str, dict[str, Any]]:
-        """Stream a completion into the job's output; returns its text and what `--json` shows of it."""
+        """Stream a completion into the job's output; returns its text and what `--json` shows of it.
+
+        `session` is the conversation that the messages are of, if they are one's.
+        """
         prompt = model.fit(messages, sampling.max_tokens)
         writer, text = TextWriter(self.jobs, job.id), []
         meter = Meter(self.bus, job.id)
         completion: Completion | None = None
-        for piece in model.stream(prompt, sampling, cancelled=self.stop.is_set, on_prefill=meter.prefill):
+        stream = model.stream(prompt, sampling, session=session, cancelled=self.stop.is_set, on_prefill=meter.prefill)
+        for piece in stream:
             if isinstance(piece, Completion):
                 completion = piece
                 break

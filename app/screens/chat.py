@@ -185,7 +185,7 @@ class ChatScreen(Screen[None]):
         for queued in self.client.queue():
             if queued.job.kind is JobKind.CHAT and queued.job.subject == id_:
                 self.client.cancel(queued.job.id)
-        self.client.library.delete_conversation(id_)
+        self.client.delete_conversation(id_)
 
     @work
     async def action_export(self) -> None:
