@@ -8,8 +8,6 @@ from enum import StrEnum
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from core.errors import CharlieError
 from core.native import aborting, never, pieces, vocab_of
 from core.prompt import ChatPrompt, FittedPrompt, Message
@@ -170,6 +168,8 @@ class InstructModel:
 
     def _shared(self, tokens: Sequence[int]) -> int:
         """How many of a prompt's tokens the KV cache holds, all but its last one at most."""
+        import numpy as np
+
         held = self.llama.input_ids[: self.llama.n_tokens]
         return common(held, np.asarray(tokens[:-1], np.int32))
 

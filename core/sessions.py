@@ -17,8 +17,6 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from core import checksums
 from core.native import clear_memory
 from core.session_files import RECORD, STATE, unlink
@@ -27,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    import numpy as np
     from llama_cpp import Llama
     from numpy.typing import NDArray
 
@@ -80,6 +79,8 @@ class Sessions:
 
     def best(self, tokens: Sequence[int]) -> tuple[Saved | None, int]:
         """The saved cache that shares the longest beginning with a prompt, and how many tokens that is."""
+        import numpy as np
+
         if self._folder is None or self._refused:
             return None, 0
         wanted = np.asarray(tokens, np.int32)
@@ -102,6 +103,7 @@ class Sessions:
     def restore(self, llama: Llama, saved: Saved) -> bool:
         """Put a saved cache back in place of what `llama` holds; False, and nothing held, where that failed."""
         import llama_cpp
+        import numpy as np
 
         clear_memory(llama)
         llama.n_tokens = 0
@@ -139,6 +141,7 @@ class Sessions:
 
     def _write(self, llama: Llama, name: str, folder: Path) -> None:
         import llama_cpp
+        import numpy as np
 
         tokens: NDArray[np.int32] = llama.input_ids[: llama.n_tokens].astype(np.int32)
         before = self._saved.get(name)
@@ -189,6 +192,8 @@ class Sessions:
 
 def common(held: NDArray[np.int32], tokens: NDArray[np.int32]) -> int:
     """How many tokens two prompts begin with together."""
+    import numpy as np
+
     length = min(len(held), len(tokens))
     differ = np.flatnonzero(held[:length] != tokens[:length])
     return int(differ[0]) if differ.size else length
@@ -196,6 +201,8 @@ def common(held: NDArray[np.int32], tokens: NDArray[np.int32]) -> int:
 
 def _read(record: Path) -> Saved | None:
     """What a record says; None, with its files removed, for one that is not one of ours."""
+    import numpy as np
+
     state = record.with_suffix(STATE)
     try:
         found = json.loads(record.read_bytes())
