@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
+from string import ascii_lowercase
 
 import gguf
 import numpy as np
-from numpy.typing import NDArray
 
 WIDTH, LAYERS, FEED_FORWARD, CONTEXT = 512, 6, 1536, 16_384
 TEMPLATE = "{% for message in messages %}{{ message['role'] + ': ' + message['content'] + '\\n' }}{% endfor %}"
+WORDS_TEMPLATE = TEMPLATE + "{% if add_generation_prompt %}assistant:{% endif %}"
 
 
 def write_slow(path: Path, *, experts_used: int = 0) -> Path:
@@ -73,44 +76,77 @@ def write_refused(path: Path, good: Path) -> Path:
     return path
 
 
-def write_random(path: Path, seed: int = 0) -> Path:
-    """A tiny instruct model of random numbers: each token that it says depends on all that were read."""
-    width, layers = 64, 2
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How large a model of random numbers is. With `words`, it speaks in words of one token each, else in bytes."""
+
+    width: int = 64
+    layers: int = 2
+    heads: int = 4
+    feed_forward: int = 128
+    context: int = 2048
+    words: bool = False
+    weights: gguf.GGMLQuantizationType = gguf.GGMLQuantizationType.F16
+
+
+def syllables() -> list[str]:
+    """Words of up to four letters, each with its beginnings before it, so that SentencePiece finds it whole."""
+    consonants, vowels = "bcdfghjklmnprstvwz", "aeiou"
+    short = ["".join(letters) for count in (1, 2, 3) for letters in product(*(consonants, vowels, consonants)[:count])]
+    return short + ["".join(letters) for letters in product(consonants, vowels, consonants, vowels)][:6000]
+
+
+def write_random(path: Path, seed: int = 0, size: Size = Size()) -> Path:
+    """An instruct model of random numbers: each token that it says depends on all that were read. It never ends."""
     rng = np.random.default_rng(seed)
     tokens = [b"<unk>", b"<s>", b"</s>", *(f"<0x{byte:02X}>".encode() for byte in range(256))]
     kinds = [gguf.TokenType.UNKNOWN, gguf.TokenType.CONTROL, gguf.TokenType.CONTROL, *[gguf.TokenType.BYTE] * 256]
+    scores = [0.0] * len(tokens)
+    first = len(tokens)
+    if size.words:
+        pieces = ["\u2581", *ascii_lowercase, *("\u2581" + word for word in syllables())]
+        first += 1 + len(ascii_lowercase)
+        tokens += [piece.encode() for piece in pieces]
+        kinds += [gguf.TokenType.NORMAL] * len(pieces)
+        scores += [-float(len(piece)) for piece in pieces]
 
-    def numbers(*shape: int) -> NDArray[np.float16]:
-        return rng.normal(0, 2 / width**0.5, shape).astype(np.float16)
+    writer = gguf.GGUFWriter(path, "llama", use_temp_file=True)
 
-    writer = gguf.GGUFWriter(path, "llama")
-    writer.add_name(f"random {seed}")
-    writer.add_context_length(2048)
-    writer.add_embedding_length(width)
-    writer.add_block_count(layers)
-    writer.add_feed_forward_length(2 * width)
-    writer.add_head_count(4)
+    def matrix(name: str, rows: int, columns: int, silent: int = 0) -> None:
+        values = rng.standard_normal((rows, columns), np.float32) * np.float32(2 / columns**0.5)
+        values[:silent] = 0
+        writer.add_tensor(name, gguf.quantize(values, size.weights), raw_dtype=size.weights)
+
+    writer.add_name(path.stem)
+    writer.add_context_length(size.context)
+    writer.add_embedding_length(size.width)
+    writer.add_block_count(size.layers)
+    writer.add_feed_forward_length(size.feed_forward)
+    writer.add_head_count(size.heads)
     writer.add_layer_norm_rms_eps(1e-6)
     writer.add_vocab_size(len(tokens))
     writer.add_tokenizer_model("llama")
     writer.add_token_list(tokens)
-    writer.add_token_scores([0.0] * len(tokens))
+    writer.add_token_scores(scores)
     writer.add_token_types(kinds)
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
-    writer.add_chat_template(TEMPLATE)
-    writer.add_tensor("token_embd.weight", numbers(len(tokens), width))
-    output = numbers(len(tokens), width)
-    output[2] = 0
-    writer.add_tensor("output.weight", output)
-    writer.add_tensor("output_norm.weight", np.ones(width, np.float32))
-    for layer in range(layers):
+    writer.add_chat_template(WORDS_TEMPLATE if size.words else TEMPLATE)
+    matrix("token_embd.weight", len(tokens), size.width)
+    # Of tokens that are never the likeliest: the end, and with words all that is no word.
+    matrix("output.weight", len(tokens), size.width, silent=first if size.words else 3)
+    writer.add_tensor("output_norm.weight", np.ones(size.width, np.float32))
+    for layer in range(size.layers):
         for name in ("attn_norm", "ffn_norm"):
-            writer.add_tensor(f"blk.{layer}.{name}.weight", np.ones(width, np.float32))
+            writer.add_tensor(f"blk.{layer}.{name}.weight", np.ones(size.width, np.float32))
         for name in ("attn_q", "attn_k", "attn_v", "attn_output"):
-            writer.add_tensor(f"blk.{layer}.{name}.weight", numbers(width, width))
-        for name, shape in (("gate", (2 * width, width)), ("up", (2 * width, width)), ("down", (width, 2 * width))):
-            writer.add_tensor(f"blk.{layer}.ffn_{name}.weight", numbers(*shape))
+            matrix(f"blk.{layer}.{name}.weight", size.width, size.width)
+        for name, rows, columns in (
+            ("gate", size.feed_forward, size.width),
+            ("up", size.feed_forward, size.width),
+            ("down", size.width, size.feed_forward),
+        ):
+            matrix(f"blk.{layer}.ffn_{name}.weight", rows, columns)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
