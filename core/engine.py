@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from core.embedder import EmbeddingModel
 from core.errors import CancelledError, LoadFailedError, OutOfMemoryError
-from core.gguf import read_header
+from core.gguf import Header, read_header
 from core.instruct import InstructModel
 from core.llama_class import arguments, llama_class
 from core.llama_log import llama_log
@@ -74,7 +74,7 @@ def load_instruct(
     Raises ModelFileError when the file is damaged or of another kind, LoadFailedError when llama.cpp cannot load
     it, CancelledError.
     """
-    check_role(read_header(spec.path), Role.INSTRUCT)
+    check_role(_header(spec), Role.INSTRUCT)
     return InstructModel(_load(spec, on_progress, cancelled), spec)
 
 
@@ -85,7 +85,7 @@ def load_embedding(
     cancelled: Callable[[], bool] = never,
 ) -> EmbeddingModel:
     """Load an embedding model; raises as load_instruct does."""
-    check_role(read_header(spec.path), Role.EMBEDDING)
+    check_role(_header(spec), Role.EMBEDDING)
     return EmbeddingModel(_load(spec, on_progress, cancelled), spec)
 
 
@@ -96,8 +96,13 @@ def load_reranker(
     cancelled: Callable[[], bool] = never,
 ) -> RerankerModel:
     """Load a reranker; raises as load_instruct does."""
-    check_role(read_header(spec.path), Role.RERANKER)
+    check_role(_header(spec), Role.RERANKER)
     return RerankerModel(_load(spec, on_progress, cancelled), spec)
+
+
+def _header(spec: ModelSpec) -> Header:
+    """What the file says now. A large vocabulary takes long to skip, so a file that is as it was is not read again."""
+    return spec.header if spec.header.is_of(spec.path) else read_header(spec.path)
 
 
 def _load(spec: ModelSpec, on_progress: Callable[[float], None], cancelled: Callable[[], bool]) -> Llama:

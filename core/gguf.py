@@ -80,6 +80,8 @@ class Header:
 
     path: Path
     file_bytes: int
+    modified: int
+    """When the file was written, in nanoseconds since the epoch."""
     architecture: str
     name: str
     layers: int
@@ -111,6 +113,14 @@ class Header:
     is_encoder: bool
     starter: bool
 
+    def is_of(self, path: Path) -> bool:
+        """Whether a file is the one that was read, and as it was then."""
+        try:
+            stat = path.stat()
+        except OSError:
+            return False
+        return (path, stat.st_size, stat.st_mtime_ns) == (self.path, self.file_bytes, self.modified)
+
     @property
     def tied_bytes(self) -> int:
         """Of the token embeddings, where they are the output matrix too: offloaded, that is there a second time."""
@@ -136,11 +146,11 @@ def read_header(path: Path) -> Header:
         if path.exists() and not path.is_file() and not path.is_dir():
             raise _damaged(path, "it is not a file but a pipe or a device")
         with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if size == 0:
+            stat = os.fstat(file.fileno())
+            if stat.st_size == 0:
                 raise _damaged(path, "it is empty")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
-                return _header(path, size, _Reader(view))
+                return _header(path, stat, _Reader(view))
     except FileNotFoundError as error:
         raise ModelFileError(
             f"There is no model file {path}.", "Check the path, or get a model with `charlie models pull ROLE`."
@@ -242,7 +252,7 @@ def _scalar(kind: int) -> struct.Struct:
     return scalar
 
 
-def _header(path: Path, size: int, reader: _Reader) -> Header:
+def _header(path: Path, stat: os.stat_result, reader: _Reader) -> Header:
     if reader.data[:4] != MAGIC:
         raise _FormatError("it is not a GGUF file")
     reader.at = 4
@@ -257,14 +267,14 @@ def _header(path: Path, size: int, reader: _Reader) -> Header:
         values[key] = reader.value()
     said = _Said(values)
     found = _tensors(reader, tensors, said.integer("general.alignment", 32))
-    if found.end > size:
-        raise _FormatError(f"it is cut off: {size:,} of {found.end:,} bytes are there")
+    if found.end > stat.st_size:
+        raise _FormatError(f"it is cut off: {stat.st_size:,} of {found.end:,} bytes are there")
     if tensors == 0:
         raise _FormatError("it holds no tensors")
     architecture = said.text("general.architecture")
     if not architecture:
         raise _FormatError("it does not say its architecture")
-    return _compose(path, size, architecture, said, found)
+    return _compose(path, stat, architecture, said, found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,7 +353,7 @@ class _Said:
         return sum(max(0, each) for each in value) if isinstance(value, list) else count * self.integer(key, default)
 
 
-def _compose(path: Path, size: int, architecture: str, said: _Said, found: _Tensors) -> Header:
+def _compose(path: Path, stat: os.stat_result, architecture: str, said: _Said, found: _Tensors) -> Header:
     own: Callable[..., int] = lambda key, default=0: said.integer(f"{architecture}.{key}", default)  # noqa: E731
     if own("block_count") > MAX_LAYERS:
         raise _FormatError(f"its header claims {own('block_count'):,} layers")
@@ -354,7 +364,8 @@ def _compose(path: Path, size: int, architecture: str, said: _Said, found: _Tens
     pooling = POOLING.get(own("pooling_type"))
     return Header(
         path=path,
-        file_bytes=size,
+        file_bytes=stat.st_size,
+        modified=stat.st_mtime_ns,
         architecture=one_line(architecture, MAX_SHOWN),
         name=one_line(said.text("general.name"), MAX_SHOWN) or path.stem,
         layers=own("block_count"),

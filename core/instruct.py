@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from core.errors import CharlieError
-from core.native import aborting, never, pieces, vocab_of
+from core.native import ABORTED, aborting, never, pieces, vocab_of
 from core.prompt import ChatPrompt, FittedPrompt, Message
 from core.sampler import sampler
 from core.sessions import LEAST_TOKENS, Sessions, common
@@ -113,14 +113,15 @@ class InstructModel:
             return
         prefilled = perf_counter()
         text, vocab = _Text(pieces(llama)), vocab_of(llama)
+        sample, ends = llama_cpp.llama_sampler_sample, llama_cpp.llama_vocab_is_eog
         with sampler(llama, sampling) as chain:
             while completed < sampling.max_tokens:
                 if cancelled():
                     reason = FinishReason.CANCELLED
                     break
-                token = llama_cpp.llama_sampler_sample(chain, llama.ctx, -1)
+                token = sample(chain, llama.ctx, -1)
                 first_at = first_at or perf_counter()
-                if llama_cpp.llama_vocab_is_eog(vocab, token):
+                if ends(vocab, token):
                     reason = FinishReason.STOP
                     break
                 completed += 1
@@ -160,7 +161,7 @@ class InstructModel:
         self._session = session
         memory = llama_cpp.llama_get_memory(llama.ctx)
         # Recurrent models cannot forget a part of what they have read.
-        if kept < llama.n_tokens and not llama_cpp.llama_memory_seq_rm(memory, 0, kept, -1):
+        if not llama_cpp.llama_memory_seq_rm(memory, 0, kept, -1):
             llama_cpp.llama_memory_clear(memory, True)
             kept = 0
         llama.n_tokens = kept
@@ -182,23 +183,32 @@ class InstructModel:
             while llama.n_tokens < len(tokens):
                 if cancelled():
                     return False
-                try:
-                    self._eval(tokens[llama.n_tokens : llama.n_tokens + llama.n_batch])
-                except CharlieError:
-                    if cancelled():
-                        self._forget_after(llama.n_tokens)
-                        return False
-                    raise
+                if not self._eval(tokens[llama.n_tokens : llama.n_tokens + llama.n_batch]):
+                    self._forget_after(llama.n_tokens)
+                    return False
                 on_prefill(llama.n_tokens, len(tokens))
         return True
 
-    def _eval(self, tokens: Sequence[int]) -> None:
-        try:
-            self.llama.eval(tokens)
-        except RuntimeError as error:
+    def _eval(self, tokens: Sequence[int]) -> bool:
+        """Evaluate tokens behind those that are held, for the logits of the last; False when that was stopped.
+
+        Without what `Llama.eval` does for each token besides, which takes as long as a small model does.
+        """
+        import llama_cpp
+
+        llama, count = self.llama, len(tokens)
+        given = (llama_cpp.llama_token * count)(*tokens)  # a batch only points to it
+        status = llama_cpp.llama_decode(llama.ctx, llama_cpp.llama_batch_get_one(given, count))
+        if status == ABORTED:
+            return False
+        if status != 0:
             raise CharlieError(
-                f"The model {self.spec.name} stopped in the middle of its work ({error}).", "Try it again."
-            ) from error
+                f"The model {self.spec.name} stopped in the middle of its work (llama_decode returned {status}).",
+                "Try it again.",
+            )
+        llama.input_ids[llama.n_tokens : llama.n_tokens + count] = tokens
+        llama.n_tokens += count
+        return True
 
     def _forget_after(self, kept: int) -> None:
         """Drop what an aborted batch left in the KV cache."""

@@ -93,4 +93,13 @@ def llama_class(
             params.n_outputs_max = 1 if role is Role.INSTRUCT else 0
             self._own_context_params = params
 
+        @property
+        def metadata(self) -> dict[str, str]:
+            return self._own_metadata
+
+        @metadata.setter
+        def metadata(self, values: dict[str, str]) -> None:
+            # The constructor would compile each template twice; ours is compiled once, in core/prompt.py.
+            self._own_metadata = {key: value for key, value in values.items() if "chat_template" not in key}
+
     return OwnLlama

@@ -48,7 +48,7 @@ def read_ram() -> RamReading:
     """RAM as psutil reads it, or what a cgroup or a limit of this process (ulimit) leaves. Cheap; loads nothing."""
     machine = psutil.virtual_memory()
     total, available = machine.total, machine.available
-    for limit, used in _cgroups(Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")):
+    for limit, used in _cgroups(Path("/sys/fs/cgroup"), Path("/proc/self/cgroup"), machine.total):
         total = min(total, limit)
         available = min(available, max(0, limit - used))
     process = psutil.Process().memory_info()
@@ -71,8 +71,11 @@ def _pressure(file: Path) -> float | None:
     return float(found[1]) if found else None
 
 
-def _cgroups(root: Path, membership: Path) -> list[tuple[int, int]]:
-    """Limit and use of every cgroup that this process is in, from v2 or v1; page cache does not count as use."""
+def _cgroups(root: Path, membership: Path, total: int) -> list[tuple[int, int]]:
+    """Limit and use of every cgroup that this process is in, from v2 or v1, and that has less than the machine.
+
+    Page cache does not count as use.
+    """
     found: list[tuple[int, int]] = []
     for line in _text(membership).splitlines():
         _, controllers, path = line.split(":", 2)
@@ -85,7 +88,7 @@ def _cgroups(root: Path, membership: Path) -> list[tuple[int, int]]:
                 break
             limit, used, cached = names
             limit_bytes = _number(folder / limit)
-            if limit_bytes is not None:
+            if limit_bytes is not None and limit_bytes < total:
                 cache = sum(_statistic(folder / "memory.stat", key) for key in cached)
                 found.append((limit_bytes, max(0, (_number(folder / used) or 0) - cache)))
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from core.native import pieces, tokenize, vocab_of
@@ -51,13 +51,10 @@ class ChatPrompt:
     """Renders and fits prompts for one loaded model."""
 
     def __init__(self, llama: Llama, template: str | None) -> None:
-        from llama_cpp.llama_chat_format import Jinja2ChatFormatter
-
         self._llama = llama
         self._bos = self._token_text(llama.token_bos())
         self._eos = self._token_text(llama.token_eos())
-        self._formatter = Jinja2ChatFormatter(template or PLAIN, eos_token=self._eos, bos_token=self._bos)
-        self._plain = Jinja2ChatFormatter(PLAIN, eos_token=self._eos, bos_token=self._bos)
+        self._formatter = _formatter(template or PLAIN, self._eos, self._bos)
 
     def fit(self, messages: Sequence[Message], room: int) -> FittedPrompt:
         """The tokens of the newest messages that fit into `room` tokens.
@@ -81,7 +78,7 @@ class ChatPrompt:
 
     def _first_that_fits(self, system: list[Message], turns: Sequence[Message], room: int) -> int:
         """Where the turns begin that fit by their own tokens, counted from the end; nothing older is looked at."""
-        around = len(self._tokens([Message("user", ""), Message("assistant", "")])) // 2
+        around = self._around
         used = around * 2 + sum(self.count(message.content) for message in system)
         first = len(turns) - 1
         for index in range(len(turns) - 1, -1, -1):
@@ -92,6 +89,11 @@ class ChatPrompt:
         if first and len(turns) - first > 2 * STEP:
             first = -(-first // STEP) * STEP
         return self._next_user(turns, first) if first else 0
+
+    @cached_property
+    def _around(self) -> int:
+        """Tokens that the template puts around a turn."""
+        return len(self._tokens([Message("user", ""), Message("assistant", "")])) // 2
 
     def _next_user(self, turns: Sequence[Message], index: int) -> int:
         """Templates want a user's turn first."""
@@ -149,7 +151,7 @@ class ChatPrompt:
         try:
             return self._format(self._formatter, merged)
         except (jinja2.TemplateError, ValueError, TypeError):
-            return self._format(self._plain, messages)
+            return self._format(_formatter(PLAIN, self._eos, self._bos), messages)
 
     def _format(self, formatter: Any, messages: Sequence[Message]) -> str:
         rendered = formatter(messages=[{"role": each.role, "content": each.content} for each in messages])
@@ -181,3 +183,11 @@ class ChatPrompt:
             return ""
         text: bytes = llama_cpp.llama_vocab_get_text(vocab_of(self._llama), token)
         return text.decode("utf-8", "replace")
+
+
+@lru_cache(maxsize=8)
+def _formatter(template: str, eos: str, bos: str) -> Any:
+    """A compiled template; it is the same at the next load of the model, and compiling takes milliseconds."""
+    from llama_cpp.llama_chat_format import Jinja2ChatFormatter
+
+    return Jinja2ChatFormatter(template, eos_token=eos, bos_token=bos)

@@ -161,11 +161,13 @@ class ModelManager:
         if file is None and self.is_warm(role):
             loaded = self._registry[role].spec
             as_it_is = replace(loaded, least_context=loaded.context_length, least_gpu_layers=loaded.gpu_layers)
-            plan = self._planner.plan(as_it_is, self.settings.memory, self._warm())
+            now = read_memory()
+            plan = self._planner.plan(as_it_is, self.settings.memory, now, self._warm(now))
             reason = f"is warm with {loaded.context_length:,} tokens"
             return replace(plan, spec=loaded, fits=True, unload=(), reason=reason, hint="")
         spec = resolve(self.settings, self._paths, role, file) if file else self._wanted(role)
-        return self._planner.plan(spec, self.settings.memory, self._warm())
+        now = read_memory()
+        return self._planner.plan(spec, self.settings.memory, now, self._warm(now))
 
     def measured(self, plan: Plan) -> Measured | None:
         """What was predicted of a plan's model with these settings, and what it took when it was loaded before."""
@@ -192,8 +194,13 @@ class ModelManager:
         """Unload what is warm; False when nothing was. Raises CharlieError while it is leased."""
         if self.state is not Phase.WARM:
             return False
+        self._unload(reason, read_memory())
+        return True
+
+    def _unload(self, reason: str, before: Memory) -> Memory | None:
+        """Unload what is warm. Returns the memory as it is then, None where it could not be read."""
         (loaded,) = self._registry.values()
-        before, began = read_memory(), time.monotonic()
+        began = time.monotonic()
         if not self._fire("unload", loaded.spec, reason):
             raise CharlieError("The model is in use.", "Wait for the reply, or stop it first.")
         took = taken(loaded.before, before)
@@ -220,7 +227,7 @@ class ModelManager:
         if after is not None:
             back, seconds = taken(after, before).total, round(time.monotonic() - began, 4)
             self._tell(Receipt(spec.role.value, spec.name, before, after, expected, back, seconds))
-        return True
+        return after
 
     def arrive(self, up: WorkerUp) -> None:
         """Announce the worker that this manager lives in, with nothing loaded."""
@@ -244,10 +251,12 @@ class ModelManager:
 
         What is warm stays so when it is clear beforehand that the wanted one cannot fit even alone.
         """
-        plan = self._announced(self._planner.plan(spec, self.settings.memory, self._warm()))
-        if self.unload_model(f"{spec.role} is wanted"):
+        now = read_memory()
+        plan = self._announced(self._planner.plan(spec, self.settings.memory, now, self._warm(now)))
+        if self.state is Phase.WARM:
+            now = self._unload(f"{spec.role} is wanted", now) or read_memory()
             # With what is really free now: not all may have come back.
-            again = self._planner.plan(spec, self.settings.memory)
+            again = self._planner.plan(spec, self.settings.memory, now)
             plan = again if again.spec == plan.spec and again.fits else self._announced(again)
         try:
             self._load(spec, plan, cancelled)
@@ -259,7 +268,7 @@ class ModelManager:
         if reduced is None:
             raise MemoryRefusedError(error.message, error.hint) from error
         log.warning("%s It is tried once more with less.", error.message)
-        plan = self._announced(self._planner.plan(reduced, self.settings.memory))
+        plan = self._announced(self._planner.plan(reduced, self.settings.memory, read_memory()))
         try:
             self._load(spec, plan, cancelled)
         except OutOfMemoryError as again:
@@ -280,10 +289,10 @@ class ModelManager:
             raise MemoryRefusedError(plan.reason, plan.hint)
         return plan
 
-    def _warm(self) -> Warm | None:
+    def _warm(self, now: Memory) -> Warm | None:
         """What would come back if the warm model were unloaded now."""
         loaded = next(iter(self._registry.values()), None)
-        return given_back(loaded.spec, loaded.before, read_memory()) if loaded else None
+        return given_back(loaded.spec, loaded.before, now) if loaded else None
 
     def _load(self, wanted: ModelSpec, plan: Plan, cancelled: Callable[[], bool]) -> None:
         spec = plan.spec
@@ -291,7 +300,7 @@ class ModelManager:
         predicted = predict(spec, before)
         if not self._fire("load", spec, "", before, need=plan.need):
             # Another program was quicker: what is free has shrunk since the plan was made.
-            self._announced(self._planner.plan(wanted, self.settings.memory))
+            self._announced(self._planner.plan(wanted, self.settings.memory, read_memory()))
             raise MemoryRefusedError(f"{spec.name} does not fit any more.", "Try it again.")
         try:
             if cancelled():

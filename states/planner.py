@@ -14,7 +14,7 @@ from core.ledger import Ledger, Measured, Stamp
 from core.settings import Role
 from core.simulation import simulate
 from states.plan import Plan, Warm, make_plan
-from states.room import Taken, read_memory, taken
+from states.room import Taken, taken
 
 if TYPE_CHECKING:
     from core.events import Memory
@@ -32,9 +32,8 @@ class Planner:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
-    def plan(self, spec: ModelSpec, reserve: MemorySettings, warm: Warm | None = None) -> Plan:
+    def plan(self, spec: ModelSpec, reserve: MemorySettings, now: Memory, warm: Warm | None = None) -> Plan:
         """What loading a spec would need and do, with the memory as it is now."""
-        now = read_memory()
         return make_plan(spec, lambda each: self._measure(each, now), now, reserve, warm)
 
     def measured(self, spec: ModelSpec) -> Measured | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,3 +48,14 @@ def built(*, short: bool) -> Iterator[Models]:
         write_random(tenth, 1, SHORT if short else TENTH)
         write_random(half, 2, SHORT if short else HALF)
         yield Models(folder, starter.ensure(folder), tenth, half, short)
+
+
+def endless(file: Path, made: Path) -> Path:
+    """A copy of a model that never ends its turn by itself: the output row of its end is zero."""
+    shutil.copy(file, made)
+    reader = gguf.GGUFReader(made, "r+")
+    end = int(reader.fields["tokenizer.ggml.eos_token_id"].contents())
+    output = next(tensor for tensor in reader.tensors if tensor.name == "output.weight")
+    output.data[end] = 0
+    output.data.flush()
+    return made

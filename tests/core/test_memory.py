@@ -36,7 +36,7 @@ def test_a_cgroup_limits(tmp_path: Path) -> None:
     (group.parent / "memory.max").write_text(f"{800 * MIB}\n")
     (group.parent / "memory.current").write_text(f"{300 * MIB}\n")
     (group.parent / "memory.stat").write_text(f"anon 5\ninactive_file {60 * MIB}\nactive_file {40 * MIB}\n")
-    assert _cgroups(tmp_path, tmp_path / "cgroup") == [(800 * MIB, 200 * MIB)]
+    assert _cgroups(tmp_path, tmp_path / "cgroup", 1 << 40) == [(800 * MIB, 200 * MIB)]
 
 
 def test_an_older_cgroup_limits(tmp_path: Path) -> None:
@@ -45,8 +45,8 @@ def test_an_older_cgroup_limits(tmp_path: Path) -> None:
     (tmp_path / "cgroup").write_text("5:cpu,cpuacct:/a\n4:memory:/a\n")
     (group / "memory.limit_in_bytes").write_text(f"{800 * MIB}\n")
     (group / "memory.usage_in_bytes").write_text(f"{300 * MIB}\n")
-    assert _cgroups(tmp_path, tmp_path / "cgroup") == [(800 * MIB, 300 * MIB)]
-    assert _cgroups(tmp_path, tmp_path / "none") == []
+    assert _cgroups(tmp_path, tmp_path / "cgroup", 1 << 40) == [(800 * MIB, 300 * MIB)]
+    assert _cgroups(tmp_path, tmp_path / "none", 1 << 40) == []
 
 
 def test_devices_are_those_of_llama_cpp() -> None:

@@ -229,7 +229,7 @@ def fail_once_after(calls: int) -> Callable[[], object]:
 def test_a_reading_that_fails_after_a_load_does_not_stick(
     manager: ModelManager, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(manager_module, "read_memory", fail_once_after(2))
+    monkeypatch.setattr(manager_module, "read_memory", fail_once_after(3))
     with pytest.raises(OSError, match="the driver"):
         warm(manager, Role.INSTRUCT)
     assert told(client) == FAILED

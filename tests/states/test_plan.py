@@ -22,6 +22,7 @@ RESERVE = MemorySettings(ram_reserve=512 * MIB, vram_reserve=256 * MIB)
 HEADER = Header(
     path=Path("model.gguf"),
     file_bytes=33 * 128 * MIB,
+    modified=0,
     architecture="llama",
     name="scripted",
     layers=LAYERS,

@@ -82,7 +82,7 @@ def test_the_plan_of_what_is_warm_needs_what_it_was_loaded_with(
     need = manager.plan(Role.INSTRUCT).need.kv_cache
     now = read_memory()
     tight = replace(now, available=load_settings().memory.ram_reserve + 1)
-    monkeypatch.setattr("states.planner.read_memory", lambda: tight)
+    monkeypatch.setattr("states.manager.read_memory", lambda: tight)
     plan = manager.plan(Role.INSTRUCT)
     assert (plan.spec.context_length, plan.need.kv_cache) == (8192, need)
 
@@ -111,7 +111,7 @@ def test_memory_that_stays_away_is_told_of_and_not_planned_with(
     def read() -> Memory:
         return Memory(16 * GIB, 10 * GIB - rss, rss)
 
-    for module in (manager_module, room, __import__("states.planner", fromlist=["planner"])):
+    for module in (manager_module, room):
         monkeypatch.setattr(module, "read_memory", read)
     with manager.lease(Role.INSTRUCT):
         rss = 4 * GIB + 100 * MIB

@@ -1,0 +1,104 @@
+"""Charlie as it is measured: the database and the worker as real processes, this one as the interface beside them."""
+
+from __future__ import annotations
+
+import os
+import random
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from app.client import Client
+from app.runtime import Runtime
+from core.paths import find_paths
+from core.settings import Role, load_settings
+from tasks.jobs import Ended, Text
+from tests.model_files import syllables
+from tests.waiting import ended, output
+
+SYSTEM = "bab"
+"""The system prompt: short, and the same for those that Charlie is compared with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Seconds from asking for it to the first text and to the end, and what `charlie ask --json` tells of it."""
+
+    first_s: float
+    total_s: float
+    stats: dict[str, Any]
+    arrived: list[tuple[float, int]]
+    """When text came (seconds), and how many characters there were then."""
+
+
+class Asked:
+    """Asks for replies and takes the time of them, as the one subscriber."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+    def conversation(self) -> str:
+        return self.client.library.new_conversation().id
+
+    def reply(self, text: str, tokens: int, conversation: str = "") -> Reply:
+        conversation = conversation or self.conversation()
+        began = time.perf_counter()
+        job = self.client.chat(conversation, text, max_tokens=tokens)
+        arrived, characters = [], 0
+        for item in output(self.client.jobs, job.id):
+            now = time.perf_counter() - began
+            if isinstance(item, Text):
+                characters += len(item.text)
+                arrived.append((now, characters))
+            elif isinstance(item, Ended):
+                assert item.result is not None, item
+                return Reply(arrived[0][0] if arrived else now, now, item.result, arrived)
+        raise AssertionError("an output ends with its Ended record")
+
+    def warm(self, role: Role) -> None:
+        assert ended(self.client.jobs, self.client.warm(role).id).result is not None
+
+    def unload(self) -> None:
+        ended(self.client.jobs, self.client.unload().id)
+
+
+@contextmanager
+def serving(file: Path, context: int) -> Iterator[Asked]:
+    """A worker with a file as the instruct model; it answers greedily, with every core where it is no starter."""
+    before = os.environ.get("CHARLIE_HOME")
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["CHARLIE_HOME"] = folder
+        try:
+            paths = find_paths()
+            paths.make()
+            paths.config_file.write_text(
+                f'[instruct]\nfile = "{file}"\ncontext_length = {context}\nsystem_prompt = "{SYSTEM}"\n'
+                "[instruct.sampling]\ntemperature = 0.0\n"
+            )
+            client = Client(load_settings(), paths)
+            with Runtime(client):
+                yield Asked(client)
+            client.close()
+        finally:
+            os.environ.pop("CHARLIE_HOME")
+            if before is not None:
+                os.environ["CHARLIE_HOME"] = before
+
+
+def words(count: int, seed: int) -> str:
+    """A text of so many words, each of which is one token of a model of random numbers."""
+    return " ".join(random.Random(seed).choices(syllables(), k=count))
+
+
+def prompt_of(template: str, text: str) -> str:
+    """What Charlie's prompt for the first message of a conversation is, as text."""
+    import jinja2
+
+    messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": text}]
+    return jinja2.Template(template, trim_blocks=True, lstrip_blocks=True).render(
+        messages=messages, add_generation_prompt=True
+    )

@@ -1,0 +1,131 @@
+"""The raw engine: llama-cpp-python by itself in one process, without a queue, a database or a stream.
+
+As a module it is that process: it reads one JSON object a line and answers each with one.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+MARKS = 8
+"""So many parts of a completion are timed by themselves, to see whether a token's cost grows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """Seconds from the request to the first token, to the last, and at which each part of the completion was done."""
+
+    first_s: float
+    total_s: float
+    tokens: int
+    marks: list[float]
+
+    @property
+    def rate(self) -> float:
+        return self.tokens / self.total_s
+
+
+class Raw:
+    """The handle of such a process. Times are taken inside it, so that the pipe does not count."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def load(self, file: Path, *, context: int, threads: int, embedding: bool = False) -> None:
+        self._ask(op="load", file=str(file), context=context, threads=threads, embedding=embedding)
+
+    def close(self) -> None:
+        self._ask(op="close")
+
+    def complete(self, prompt: str, tokens: int) -> Timed:
+        """By `Llama.generate`, greedy, from the tokenizing on."""
+        return Timed(**self._ask(op="complete", prompt=prompt, tokens=tokens))
+
+    def chat(self, messages: list[dict[str, str]], tokens: int) -> Timed:
+        """By `Llama.create_chat_completion(stream=True)`, greedy."""
+        return Timed(**self._ask(op="chat", messages=messages, tokens=tokens))
+
+    def swap(self, file: Path, prompt: str, *, context: int, threads: int) -> Timed:
+        """What is loaded closed, the file loaded, one token made: all of it is in the times."""
+        return Timed(**self._ask(op="swap", file=str(file), prompt=prompt, context=context, threads=threads))
+
+    def _ask(self, **request: Any) -> Any:
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None and stdout is not None
+        stdin.write(json.dumps(request) + "\n")
+        stdin.flush()
+        return json.loads(stdout.readline())
+
+
+@contextmanager
+def raw() -> Iterator[Raw]:
+    process = subprocess.Popen([sys.executable, "-m", __spec__.name], stdin=-1, stdout=-1, text=True)
+    with process:
+        try:
+            yield Raw(process)
+        finally:
+            process.kill()
+
+
+def _load(file: str, context: int, threads: int, *, embedding: bool = False) -> Any:
+    from llama_cpp import Llama
+
+    return Llama(
+        file, n_ctx=context, n_batch=512, n_threads=threads, n_threads_batch=threads,
+        flash_attn=not embedding, embedding=embedding, verbose=False,
+    )  # fmt: skip
+
+
+def _complete(llama: Any, prompt: str, count: int, began: float) -> dict[str, Any]:
+    tokens = llama.tokenize(prompt.encode(), add_bos=llama._model.add_bos_token(), special=True)
+    times: list[float] = []
+    for token in llama.generate(tokens, temp=0.0):
+        times.append(time.perf_counter() - began)
+        if len(times) == count or token == llama.token_eos():
+            break
+    return _told(times)
+
+
+def _chat(llama: Any, messages: list[dict[str, str]], count: int, began: float) -> dict[str, Any]:
+    chunks = llama.create_chat_completion(messages, max_tokens=count, temperature=0.0, stream=True)
+    return _told([time.perf_counter() - began for chunk in chunks if chunk["choices"][0]["delta"].get("content")])
+
+
+def _told(times: list[float]) -> dict[str, Any]:
+    marks = [times[len(times) * part // MARKS - 1] for part in range(1, MARKS + 1)] if len(times) >= MARKS else []
+    return {"first_s": times[0], "total_s": times[-1], "tokens": len(times), "marks": marks}
+
+
+def _serve() -> None:
+    llama: Any = None
+    for line in sys.stdin:
+        request = json.loads(line)
+        began, answer = time.perf_counter(), {}
+        match request.pop("op"):
+            case "load":
+                llama = _load(**request)
+            case "close":
+                llama.close()
+            case "complete":
+                answer = _complete(llama, request["prompt"], request["tokens"], began)
+            case "chat":
+                answer = _chat(llama, request["messages"], request["tokens"], began)
+            case "swap":
+                prompt = request.pop("prompt")
+                llama.close()
+                llama = _load(**request)
+                answer = _complete(llama, prompt, 1, began)
+        sys.__stdout__.write(json.dumps(answer) + "\n")  # type: ignore[union-attr]  # it is a pipe
+        sys.__stdout__.flush()  # type: ignore[union-attr]
+
+
+if __name__ == "__main__":
+    _serve()
