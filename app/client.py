@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -94,8 +94,12 @@ class Client:
         """Have an entry's text split, embedded and made findable. One that failed has failed no more; it waits."""
         if entry.state in (EntryState.FAILED, EntryState.DROPPED):
             self.library.mark_entry(entry.id, entry.revision, EntryState.SAVED)
-        job = self.submit(JobKind.INGEST, {"entry": entry.id}, entry.id)
-        self.jobs.release(entry.id)
+        return self.ingest_all([entry.id])
+
+    def ingest_all(self, ids: Sequence[str]) -> Job:
+        """Have entries read in by one job, many in each decode; those of several that are findable are left alone."""
+        job = self.submit(JobKind.INGEST, {"entries": list(ids)}, ids[0] if len(ids) == 1 else "")
+        self.jobs.release(*ids)
         return job
 
     def drop(self, entry: Entry) -> None:
@@ -128,9 +132,14 @@ class Client:
             # What this process was told (its environment, its file) counts, whatever the worker was told.
             own = self.settings.instruct.sampling.model_dump(exclude_unset=True)
             args = {**args, "sampling": {**own, **args["sampling"]}}
-        job = self.jobs.create(kind, args, subject, after)
-        enqueue(self._queue, kind, job.id)
-        self._publish_queue()
+        job = self.jobs.new(kind, args, subject, after)
+        # At once: whoever takes the message finds the record, and nobody sees the one without the other.
+        with self.redis.pipeline(transaction=True) as pipe:
+            self.jobs.add(pipe, job)
+            enqueue(self._queue, kind, job.id, pipe)
+            pipe.lrange(self._queue.storage.processing_key, 0, -1)
+            *_, waiting, taken = pipe.execute()
+        self.bus.publish(QueueChanged(waiting, self._running(taken)))
         return job
 
     # Following and stopping it.
@@ -148,7 +157,7 @@ class Client:
         withdrawn = withdraw(self._queue, job.kind, job_id)
         if withdrawn:
             self.jobs.end(job_id, Ended(JobState.CANCELLED), {JobState.QUEUED})
-            self._publish_queue()
+            self.bus.publish(QueueChanged(*self.depth()))
         return True
 
     def delete_conversation(self, id_: str) -> None:
@@ -193,8 +202,8 @@ class Client:
 
     def depth(self) -> tuple[int, str | None]:
         """How many jobs wait, and which one runs."""
-        running = job_ids(self._queue, self._queue.storage.unacknowledged())
-        return self._queue.storage.queue_size(), running[0] if running else None
+        storage = self._queue.storage
+        return storage.queue_size(), self._running(storage.unacknowledged())
 
     def refused(self, last: int = 1) -> tuple[int, list[str]]:
         """How many messages in the queue were not Charlie's, and the `last` of them, each as a line of plain text."""
@@ -208,8 +217,8 @@ class Client:
         """The stored reply of a chat job that has ended."""
         return next((m for m in self.library.messages(job.subject) if m.id == job.id), None)
 
-    def _publish_queue(self) -> None:
-        self.bus.publish(QueueChanged(*self.depth()))
+    def _running(self, taken: Sequence[str | bytes]) -> str | None:
+        return next(iter(job_ids(self._queue, taken)), None)
 
 
 def _check(text: str, what: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 CONVERSATIONS = "charlie:conversations"
 ENTRIES = "charlie:entries"
+CHANGES = "charlie:entries:changes"
+"""The entries that came or went, one after the other, so that nobody has to read all ids again to learn which."""
+KEPT_CHANGES = 1_000
+"""About; who has missed more reads all ids."""
 INDEXES = "charlie:indexes"
 """The names of the hashes, by entry, that embedding models have made of the journal."""
 TITLE_WIDTH = 60
@@ -257,6 +261,25 @@ class Library:
         ids: list[str] = self.redis.zrevrange(ENTRIES, 0, -1)
         return ids
 
+    def changes(self, since: str) -> tuple[list[str] | None, str]:
+        """The entries that came or went after the position `since`, and the position now.
+
+        None in place of the entries when that is not known any more, or `since` is empty: then all ids have to be
+        read, after this, so that no change is missed.
+        """
+        found = self.redis.xrange(CHANGES, since) if since else []
+        if found and found[0][0] == since:
+            return [values["entry"] for _, values in found[1:]], found[-1][0]
+        last = self.redis.xrevrange(CHANGES, count=1)
+        return None, last[0][0] if last else self.redis.xadd(CHANGES, {"entry": ""})
+
+    def exist(self, ids: Sequence[str]) -> list[bool]:
+        """Whether there are entries with these ids."""
+        with self.redis.pipeline(transaction=False) as pipe:
+            for id_ in ids:
+                pipe.exists(_entry_key(id_))
+            return [bool(found) for found in pipe.execute()]
+
     def entries_of(self, ids: Sequence[str]) -> list[Entry]:
         """Those that exist, in the order of `ids`."""
         if not ids:
@@ -289,7 +312,7 @@ class Library:
                 state=EntryState.SAVED,
                 error="",
             )
-            self._put_entry(entry, pipe)
+            pipe.set(_entry_key(entry.id), json.dumps(asdict(entry)))
             return entry
 
         # Begun anew when another process writes it meanwhile: each text has a revision of its own.
@@ -299,17 +322,27 @@ class Library:
 
     def mark_entry(self, id_: str, revision: int, state: EntryState, error: str = "") -> None:
         """Say how far the ingestion of one revision is; of no effect when the text has changed since."""
-        key = _entry_key(id_)
+        self.mark_entries({id_: revision}, state, error)
+
+    def mark_entries(self, revisions: Mapping[str, int], state: EntryState, error: str = "") -> None:
+        """The same for several entries, each with its revision."""
+        ids = list(revisions)
+        for start in range(0, len(ids), PART):
+            self._mark({id_: revisions[id_] for id_ in ids[start : start + PART]}, state, error)
+
+    def _mark(self, revisions: Mapping[str, int], state: EntryState, error: str) -> None:
+        keys = [_entry_key(id_) for id_ in revisions]
 
         def mark(pipe: Any) -> None:
-            found = pipe.get(key)
+            held = pipe.mget(keys)
             pipe.multi()
-            if not found or (entry := _entry(found)).revision != revision:
-                return
-            ingested = revision if state is EntryState.FINDABLE else entry.ingested
-            pipe.set(key, json.dumps(asdict(replace(entry, state=state, error=error, ingested=ingested))))
+            for key, found, revision in zip(keys, held, revisions.values(), strict=True):
+                if not found or (entry := _entry(found)).revision != revision:
+                    continue
+                ingested = revision if state is EntryState.FINDABLE else entry.ingested
+                pipe.set(key, json.dumps(asdict(replace(entry, state=state, error=error, ingested=ingested))))
 
-        self.redis.transaction(mark, key)
+        self.redis.transaction(mark, *keys)
 
     def delete_entry(self, id_: str) -> None:
         """Its text is gone at once, from what models have read of it too."""
@@ -319,6 +352,7 @@ class Library:
             pipe.delete(_entry_key(id_))
             for index in indexes:
                 pipe.hdel(index, id_)
+            _tell(pipe, id_)
             pipe.execute()
         self._sync()
 
@@ -351,6 +385,12 @@ class Library:
     def _put_entry(self, entry: Entry, pipe: Any) -> None:
         pipe.set(_entry_key(entry.id), json.dumps(asdict(entry)))
         pipe.zadd(ENTRIES, {entry.id: entry.created})
+        _tell(pipe, entry.id)
+
+
+def _tell(pipe: Any, id_: str) -> None:
+    """In the same MULTI as the change, so that no search can miss it."""
+    pipe.xadd(CHANGES, {"entry": id_}, maxlen=KEPT_CHANGES, approximate=True)
 
 
 def _later(now: float, than: float) -> float:

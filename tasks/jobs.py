@@ -125,11 +125,19 @@ class Jobs:
 
     def create(self, kind: JobKind, args: dict[str, Any], subject: str = "", after: str = "") -> Job:
         """A new job, whose id sorts behind all others and behind the message `after`."""
-        job = Job(next_id(self.redis, after), kind, args, subject, enqueued=time.time())
+        job = self.new(kind, args, subject, after)
         with self.redis.pipeline(transaction=True) as pipe:
-            self._write(pipe, job)
+            self.add(pipe, job)
             pipe.execute()
         return job
+
+    def new(self, kind: JobKind, args: dict[str, Any], subject: str = "", after: str = "") -> Job:
+        """The same, not written yet."""
+        return Job(next_id(self.redis, after), kind, args, subject, enqueued=time.time())
+
+    def add(self, pipe: Any, job: Job) -> None:
+        """Write a new job by a MULTI of the caller's."""
+        self._write(pipe, job)
 
     def find(self, id_: str) -> Job | None:
         found = self.redis.get(_key(id_))
@@ -189,13 +197,23 @@ class Jobs:
         changes = {"ended": time.time(), "error": ended.error, "hint": ended.hint}
         return self._move(id_, ended.state, TAKEN, changes, ended, aside=True)
 
+    def split(self, job: Job, parts: Collection[Job], ended: Ended, also: Callable[[Any], None]) -> None:
+        """End a job that nobody works on any more and write those that take its place, in one MULTI with `also`."""
+        with self.redis.pipeline(transaction=True) as pipe:
+            for each in parts:
+                self._write(pipe, each)
+            self._write(pipe, replace(job, state=ended.state, ended=time.time(), error=ended.error, hint=ended.hint))
+            _close(pipe, job.id, ended)
+            also(pipe)
+            pipe.execute()
+
     def aside(self) -> list[Job]:
         """Those that are set aside, the oldest first."""
         return sorted(map(_job, self.redis.hvals(SET_ASIDE)), key=lambda job: job.id)
 
-    def release(self, subject: str) -> None:
-        """What is about this is set aside no more: somebody asked for it again, dropped it, or deleted it."""
-        self.redis.hdel(SET_ASIDE, subject)
+    def release(self, *subjects: str) -> None:
+        """What is about these is set aside no more: somebody asked for it again, dropped it, or deleted it."""
+        self.redis.hdel(SET_ASIDE, *subjects)
 
     def ask_to_stop(self, id_: str) -> None:
         """Raise the job's cancel flag; the worker sees it within some milliseconds."""

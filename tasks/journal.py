@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import accumulate, chain, pairwise
 from typing import Any
 
 import numpy as np
 import redis
 
 from core.embedder import EmbeddingModel
-from core.errors import CancelledError, CharlieError, NotFoundError
+from core.errors import CancelledError, CharlieError
 from core.events import JobProgress
 from core.instruct import InstructModel, Message
 from core.library import Entry, EntryState
@@ -21,10 +24,14 @@ from core.vectors import VectorStore
 from tasks.jobs import Hit, Hits, Job
 from tasks.tools import Tools, cancelled
 
+log = logging.getLogger(__name__)
+
 CHUNK_TOKENS = 128
 """An entry is embedded in parts of at most this many tokens, so that one sentence can be found in a long one."""
 BATCH = 64
-"""Chunks that are embedded between two looks at the stop flag."""
+"""Chunks that are embedded before it is told how far the job is."""
+TOGETHER = 64
+"""Entries that are read, embedded and stored at a time."""
 CANDIDATES = 4
 """For each entry that is asked for, this many are reranked."""
 QUOTED_CHARACTERS = 1200
@@ -43,26 +50,64 @@ class Found:
     starter: bool
 
 
-def ingest_entry(tools: Tools, job: Job) -> dict[str, Any]:
-    """Split, embed and store one entry. Running it again gives the same; an entry that is gone is no error."""
-    try:
-        entry = tools.library.entry(job.args["entry"])
-    except NotFoundError:
-        return {"entry": job.args["entry"], "chunks": 0}
-    tools.library.mark_entry(entry.id, entry.revision, EntryState.READING)
+@dataclass(frozen=True, slots=True)
+class ReadIn:
+    """Entries that were read in together, and how many chunks they have; of one that failed, why."""
+
+    entries: list[str]
+    chunks: int
+    error: Exception | None
+
+
+def ingest_entries(tools: Tools, job: Job) -> dict[str, Any]:
+    """Split, embed and store a job's entries. Running it again gives the same; an entry that is gone is no error.
+
+    Where several were asked for, one that cannot be read in does not hold up the others; the job fails at its end.
+    """
+    left = unread(tools, job)
+    total, chunks, failures = len(left), 0, list[Exception]()
+    if not left:
+        return {"entries": 0, "chunks": 0}
+    tools.library.mark_entries(left, EntryState.READING)
     try:
         with tools.manager.lease(Role.EMBEDDING, tools.stop.is_set) as model:
             tools.begin(job)
-            chunks, starter = _read_in(tools, job, model, _store(tools, model), entry), model.spec.starter
+            for done in _read_in(tools, job, model, list(left)):
+                for id_ in done.entries:
+                    del left[id_]
+                chunks += done.chunks
+                failures += [done.error] if done.error else []
+            starter = model.spec.starter
     except CancelledError:
-        tools.library.mark_entry(entry.id, entry.revision, EntryState.SAVED)
+        tools.library.mark_entries(left, EntryState.SAVED)
         raise
     except redis.RedisError:
         raise
     except Exception as error:
-        tools.library.mark_entry(entry.id, entry.revision, EntryState.FAILED, str(error))
+        tools.library.mark_entries(left, EntryState.FAILED, str(error))
         raise
-    return {"entry": entry.id, "chunks": chunks, "starter": starter}
+    if failures and total == 1:
+        raise failures[0]
+    if failures:
+        raise CharlieError(f"{len(failures):,} of {total:,} entries could not be read in: {failures[0]}")
+    return {"entries": total, "chunks": chunks, "starter": starter}
+
+
+def entry_ids(job: Job) -> list[str]:
+    """The entries that an ingestion is of; one that an earlier version has queued is of one."""
+    ids: list[str] = job.args.get("entries", [job.args.get("entry", "")])
+    return ids
+
+
+def unread(tools: Tools, job: Job) -> dict[str, int]:
+    """The entries of an ingestion that are still to be read in, with their revisions.
+
+    One that can be found already is read in anew only if it was asked for by itself.
+    """
+    ids = entry_ids(job)
+    done = {EntryState.DROPPED} if len(ids) == 1 else {EntryState.DROPPED, EntryState.FINDABLE}
+    entries = (entry for part in _parts(ids) for entry in tools.library.entries_of(part))
+    return {entry.id: entry.revision for entry in entries if entry.state not in done}
 
 
 def search_journal(tools: Tools, job: Job) -> dict[str, Any]:
@@ -99,20 +144,18 @@ def _find(tools: Tools, job: Job, query: str, limit: int) -> Found:
     with tools.manager.lease(Role.EMBEDDING, tools.stop.is_set) as model:
         tools.begin(job)
         store = _store(tools, model)
-        everything = tools.library.entry_ids()
-        store.keep_only(set(everything))
-        # Entries that were written for another embedding model, or not read in yet, are read in now; what is set aside
-        # could end the worker once more.
-        aside = {each.subject for each in tools.jobs.aside()}
-        for id_ in store.missing(everything):
-            for entry in tools.library.entries_of([id_]):
-                if entry.state is not EntryState.DROPPED and entry.id not in aside:
-                    _read_in(tools, job, model, store, entry)
+        notes = []
+        if missing := store.follow(tools.library):
+            # Entries that were written for another embedding model, or not read in yet, are read in now; what is set
+            # aside could end the worker once more.
+            aside = {each.subject for each in tools.jobs.aside()}
+            read_in = _read_in(tools, job, model, [id_ for id_ in missing if id_ not in aside])
+            if failures := [done.error for done in read_in if done.error]:
+                notes.append(f"{len(failures):,} of the entries could not be read in: {failures[0]}")
         near = store.nearest(model.embed([query])[0], limit * CANDIDATES)
         room, starter = model.spec.context_length, model.spec.starter
-        notes = [f"The query is longer than {room:,} tokens: its beginning was used."] * (
-            model.count_tokens(query) > room
-        )
+        if model.count_tokens(query) > room:
+            notes.append(f"The query is longer than {room:,} tokens: its beginning was used.")
     entries = tools.library.entries_of([hit.entry for hit in near])
     titles = {entry.id: entry.title for entry in entries if entry.state is not EntryState.DROPPED}
     found = [
@@ -138,17 +181,60 @@ def _rerank(tools: Tools, query: str, found: Sequence[Hit]) -> list[Hit]:
     return sorted(scored, key=lambda hit: (hit.relevance or 0, hit.similarity), reverse=True)
 
 
-def _read_in(tools: Tools, job: Job, model: EmbeddingModel, store: VectorStore, entry: Entry) -> int:
+def _read_in(tools: Tools, job: Job, model: EmbeddingModel, ids: Sequence[str]) -> Iterator[ReadIn]:
+    """Split, embed and store entries, those of a part in the same decodes; says of each part what came of it.
+
+    Where a part fails its entries are tried one by one, so that only those fail that cannot be read in.
+    """
+    parts, done = list(_parts(ids))[::-1], 0
+    while parts:
+        part = parts.pop()
+        entries = [each for each in tools.library.entries_of(part) if each.state is not EntryState.DROPPED]
+        chunks, failure = 0, None
+        try:
+            chunks = _embed(tools, job, model, entries, done, len(ids))
+        except (CancelledError, redis.RedisError):
+            raise
+        except Exception as error:  # whatever is wrong with one, the others have their turn
+            if len(part) > 1:
+                parts += [[id_] for id_ in reversed(part)]
+                continue
+            log.warning("The entry %s could not be read in.", part[0], exc_info=error)
+            tools.library.mark_entry(entries[0].id, entries[0].revision, EntryState.FAILED, str(error))
+            failure = error
+        done += len(part)
+        yield ReadIn(part, chunks, failure)
+
+
+def _embed(tools: Tools, job: Job, model: EmbeddingModel, entries: Sequence[Entry], done: int, total: int) -> int:
+    """Make entries findable; returns how many chunks they have. `done` of the `total` entries of the job were before.
+
+    How far it is is told in entries, or of a single long one in chunks.
+    """
     limit = min(CHUNK_TOKENS, model.spec.context_length)
-    chunks = [chunk.text for chunk in split(entry.text, model.count_tokens, limit)]
-    parts = [np.empty((0, model.dimension), np.float32)]
-    for start in range(0, len(chunks), BATCH):
-        parts.append(model.embed(chunks[start : start + BATCH], cancelled=tools.stop.is_set))
-        if len(chunks) > BATCH:
-            tools.bus.publish(JobProgress(job.id, "embed", min(start + BATCH, len(chunks)), len(chunks)))
-    store.put(entry.id, chunks, np.concatenate(parts))
-    tools.library.mark_entry(entry.id, entry.revision, EntryState.FINDABLE)
-    return len(chunks)
+    chunks = [[chunk.text for chunk in split(entry.text, model.count_tokens, limit)] for entry in entries]
+    texts, ends = list(chain.from_iterable(chunks)), list(accumulate(map(len, chunks)))
+    vectors = np.empty((len(texts), model.dimension), np.float32)
+    for start in range(0, len(texts), BATCH):
+        end = min(start + BATCH, len(texts))
+        vectors[start:end] = model.embed(texts[start:end], cancelled=tools.stop.is_set)
+        if total > 1:
+            tools.bus.publish(JobProgress(job.id, "embed", done + bisect_right(ends, end), total))
+        elif len(texts) > BATCH:
+            tools.bus.publish(JobProgress(job.id, "embed", end, len(texts)))
+    revisions = {entry.id: entry.revision for entry in entries}
+    rows = [vectors[start:end] for start, end in pairwise([0, *ends])]
+    store = _store(tools, model)
+    store.put(dict(zip(revisions, zip(chunks, rows, strict=True), strict=True)))
+    tools.library.mark_entries(revisions, EntryState.FINDABLE)
+    # One that was deleted meanwhile leaves nothing behind.
+    exist = tools.library.exist(list(revisions))
+    store.forget([id_ for id_, exists in zip(revisions, exist, strict=True) if not exists])
+    return len(texts)
+
+
+def _parts(ids: Sequence[str]) -> Iterator[list[str]]:
+    return (list(ids[start : start + TOGETHER]) for start in range(0, len(ids), TOGETHER))
 
 
 def _store(tools: Tools, model: EmbeddingModel) -> VectorStore:

@@ -6,7 +6,7 @@ import json
 import logging
 import re
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -170,25 +170,33 @@ def make_queue(pool: ConnectionPool, run: Callable[[str], None], evict: Callable
     return queue
 
 
-def enqueue(queue: Queue, kind: JobKind, job_id: str) -> None:
-    queue.enqueue(_task(queue, kind.value, job_id, (job_id,)))
+def enqueue(queue: Queue, kind: JobKind, job_id: str, pipe: Any) -> None:
+    """Put a job into the queue by a pipeline of the caller's; its answer is how many wait then."""
+    pipe.lpush(queue.storage.queue_key, _message(queue, kind, job_id))
 
 
 def withdraw(queue: Queue, kind: JobKind, job_id: str) -> bool:
     """Take a job that has not started out of the queue."""
-    message = queue.serialize_task(_task(queue, kind.value, job_id, (job_id,)))
+    message = _message(queue, kind, job_id)
     return bool(queue.storage.withdraw(message))
 
 
 def waiting_before(queue: Queue, kind: JobKind, job_id: str) -> int | None:
     """How many are before a job that waits; None when it does not."""
-    before: int | None = queue.storage.before(queue.serialize_task(_task(queue, kind.value, job_id, (job_id,))))
+    before: int | None = queue.storage.before(_message(queue, kind, job_id))
     return before
 
 
 def put_back(queue: Queue, kind: JobKind, job_id: str) -> None:
     """Return a job that the worker has taken to the head of the queue."""
-    queue.storage.put_back(queue.serialize_task(_task(queue, kind.value, job_id, (job_id,))))
+    queue.storage.put_back(_message(queue, kind, job_id))
+
+
+def put_in_place(queue: Queue, kind: JobKind, ids: Sequence[str], message: bytes, pipe: Any) -> None:
+    """By a pipeline of the caller's, put jobs at the head of the queue in place of a message that was taken."""
+    for id_ in reversed(ids):
+        pipe.rpush(queue.storage.queue_key, _message(queue, kind, id_))
+    pipe.lrem(queue.storage.processing_key, 1, message)
 
 
 def schedule_eviction(queue: Queue, due: datetime) -> None:
@@ -199,7 +207,7 @@ def schedule_eviction(queue: Queue, due: datetime) -> None:
     queue.add_schedule(task)
 
 
-def job_ids(queue: Queue, messages: Iterable[bytes]) -> list[str]:
+def job_ids(queue: Queue, messages: Iterable[bytes | str]) -> list[str]:
     """The jobs that messages stand for. Evictions are not jobs, nor is what others have put into the queue."""
     found = []
     for message in messages:
@@ -210,6 +218,11 @@ def job_ids(queue: Queue, messages: Iterable[bytes]) -> list[str]:
         if read.args:
             found.append(read.id)
     return found
+
+
+def _message(queue: Queue, kind: JobKind, job_id: str) -> bytes:
+    message: bytes = queue.serialize_task(_task(queue, kind.value, job_id, (job_id,)))
+    return message
 
 
 def _task(queue: Queue, name: str, id_: str, args: tuple[str, ...]) -> Any:

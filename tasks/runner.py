@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn, assert_never
 
@@ -19,7 +20,7 @@ from core.library import EntryState, MessageState, StoredMessage
 from states.room import read_memory
 from tasks import chat, journal, models
 from tasks.jobs import TAKEN, UNENDED, Ended, Job, JobKind, JobState
-from tasks.queue import Queue, job_ids, make_queue, put_back, schedule_eviction
+from tasks.queue import Queue, job_ids, make_queue, put_back, put_in_place, schedule_eviction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 DEADLY = 3
 """A job that was running when the worker died this often is set aside: it is not run again by itself."""
 SET_ASIDE = "Set aside: the worker ended three times while it worked on this."
+SPLIT = "The worker ended while it worked on this; what was left of it is done entry by entry."
 SET_ASIDE_HINT = "`charlie retry {0}` tries it again, `charlie drop {0}` leaves it; or r and x in the journal."
 SLACK_SECONDS = 0.5
 """Huey looks at its schedule once a second; an eviction that comes this early counts as due."""
@@ -113,7 +115,7 @@ class Runner:
             case JobKind.CHAT:
                 return chat.chat_response(self._tools, job)
             case JobKind.INGEST:
-                return journal.ingest_entry(self._tools, job)
+                return journal.ingest_entries(self._tools, job)
             case JobKind.SEARCH:
                 return journal.search_journal(self._tools, job)
             case JobKind.ASK:
@@ -232,6 +234,8 @@ class Runner:
                 storage.acknowledge(message)
             elif job.state is JobState.QUEUED:  # taken, but not begun
                 storage.put_back(message)
+            elif self._splits(job):
+                self._split(job, message)
             elif job.kind is JobKind.INGEST and job.attempts + 1 < DEADLY:
                 self._tools.jobs.advance(job.id, JobState.QUEUED, TAKEN, attempts=job.attempts + 1)
                 storage.put_back(message)
@@ -241,6 +245,23 @@ class Runner:
             else:
                 self._interrupt(job)
                 storage.acknowledge(message)
+
+    def _splits(self, job: Job) -> bool:
+        """One that is to be stopped is run again as it is, which ends it at once."""
+        several = job.kind is JobKind.INGEST and len(journal.entry_ids(job)) > 1
+        return several and not self._tools.jobs.asked_to_stop(job.id)
+
+    def _split(self, job: Job, message: bytes) -> None:
+        """Have what is left of an ingestion of several entries done one by one, so that a deadly one is found."""
+        tools = self._tools
+        parts = [
+            replace(job, id=f"{job.id}-{number:06}", args={"entries": [id_]}, subject=id_, state=JobState.QUEUED,
+                    attempts=job.attempts + 1)
+            for number, id_ in enumerate(journal.unread(tools, job))
+        ]  # fmt: skip
+        ended = Ended(JobState.INTERRUPTED, error=SPLIT)
+        ids = [part.id for part in parts]
+        tools.jobs.split(job, parts, ended, lambda pipe: put_in_place(self.queue, job.kind, ids, message, pipe))
 
     def _interrupt(self, job: Job) -> None:
         tools = self._tools

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from core.library import Restored
 
 READ_IN_NOW = 1000
-"""At most so many entries are queued to be read in: more would hold up what else is asked for."""
+"""At most so many entries are read in by the job that an import asks for: more would hold up what else is wanted."""
 
 
 def export(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder, or an earlier export.")]) -> None:
@@ -67,11 +67,9 @@ def _read_in(running: Session, done: Imported) -> int:
 
     A renewed one is not missing: it would be found by its old text.
     """
-    library, client = running.client.library, running.client
     room = max(0, READ_IN_NOW - len(done.renewed))
-    for id_ in [*done.renewed, *done.added[:room]]:
-        for entry in library.entries_of([id_]):
-            client.ingest(entry)
+    if now := [*done.renewed, *done.added[:room]]:
+        running.client.ingest_all(now)
     return len(done.added[room:])
 
 

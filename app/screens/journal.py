@@ -144,8 +144,11 @@ class JournalScreen(Screen[None]):
         if isinstance(event, JobChanged | QueueChanged) and any(line.state is JobState.QUEUED for line in lines):
             self.refresh_places()
         if isinstance(event, JobChanged) and event.job == JobKind.INGEST:
-            self._stale[event.subject] = JobState(event.state)
-            self.refresh_entries()
+            if not event.subject:  # it is of several entries, whichever they are
+                self.reload()
+            if changed := event.subject or self.editor.entry_id:
+                self._stale[changed] = JobState(event.state)
+                self.refresh_entries()
 
     @on(Following.Came)
     async def came(self, message: Following.Came) -> None:

@@ -45,6 +45,8 @@ def test_from_one_machine_to_another(homes: tuple[Path, Path], tmp_path: Path) -
 
     assert "Entries: 2 new." in charlie(two, "import", str(folder)).err
     assert without_reading(entries(two)) == without_reading(before)
+    waiting = charlie(two, "ps", "--json").json["queue"]
+    assert [each["kind"] for each in waiting] == ["ingest_entry"]
     # What is read in again can be found, and the conversation goes on.
     hits = charlie(two, "journal", "search", "river", "--json").json["hits"]
     assert {hit["entry"] for hit in hits} == {each["id"] for each in before}

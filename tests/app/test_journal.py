@@ -162,6 +162,23 @@ async def test_the_state_of_an_entry_follows_its_ingestion(app: CharlieApp, clie
         await until(pilot, lambda: titles(screen) == ["● River"])
 
 
+async def test_several_that_are_read_in_by_one_job(app: CharlieApp, client: Client, until: Until) -> None:
+    """As after an import: the list, with what has come, and the entry that is open follow it."""
+    river = keep(client, "River", state=EntryState.SAVED)
+    async with app.run_test() as pilot:
+        screen = await journal(pilot, until)
+        screen.open_entry(river.id)
+        await until(pilot, lambda: screen.editor.entry_id == river.id)
+        bread = keep(client, "Bread", AT - 60, state=EntryState.SAVED)
+        job = client.ingest_all([river.id, bread.id])
+        await until(pilot, lambda: titles(screen) == ["· River", "· Bread"])
+        client.library.mark_entries({river.id: 1, bread.id: 1}, EntryState.FINDABLE)
+        client.jobs.advance(job.id, JobState.RUNNING, {JobState.QUEUED})
+        client.jobs.end(job.id, Ended(JobState.DONE))
+        await until(pilot, lambda: titles(screen) == ["● River", "● Bread"])
+        await until(pilot, lambda: "can be found" in str(screen.editor.head.content))
+
+
 async def test_typing_filters_in_any_case(app: CharlieApp, client: Client, until: Until) -> None:
     keep(client, "A walk\nby the RIVER")
     keep(client, "Bread", AT - 9000)

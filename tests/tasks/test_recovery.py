@@ -12,11 +12,11 @@ import pytest
 
 from app.client import Client
 from app.runtime import Runtime
-from core.events import Event, JobProgress, Snapshot, StateChanged, WorkerLost, WorkerUp
+from core.events import Event, JobChanged, JobProgress, Snapshot, StateChanged, WorkerLost, WorkerUp
 from core.library import EntryState, MessageState
 from core.settings import Role
 from tasks.jobs import Ended, Job, JobKind, JobState, Text
-from tasks.runner import SET_ASIDE
+from tasks.runner import SET_ASIDE, SPLIT
 from tests.states.walks import state_changes
 from tests.waiting import deadline, ended, first, output, tended
 
@@ -146,6 +146,64 @@ def test_an_ingestion_that_was_deadly_is_set_aside(client: Client, gone: bool) -
         found = client.library.entry(entry.id)
         assert (found.state, found.error) == (EntryState.FAILED, SET_ASIDE)
     assert client.queue() == []
+
+
+def test_a_deadly_entry_among_others_is_found(runtime: tuple[Runtime, Client]) -> None:
+    """The worker dies three times while it reads in one of several: that one is set aside, the others are findable."""
+    running, client = runtime
+    events = serving(running, client)
+    texts = ["A walk by the river", LONG, "Bread and rain"]
+    entries = [client.library.new_entry(text) for text in texts]
+    batch = client.ingest_all([entry.id for entry in entries])
+    behind = client.warm(Role.EMBEDDING)
+    first(events, lambda event: isinstance(event, JobProgress) and event.id == batch.id)
+    assert client.library.entry(entries[1].id).state is EntryState.READING
+    die(client, events)
+    assert ended(client.jobs, batch.id) == Ended(JobState.INTERRUPTED, error=SPLIT)
+    parts = [f"{batch.id}-{number:06}" for number in range(3)]
+    for _ in range(2):
+        first(events, lambda event: isinstance(event, JobProgress) and event.id == parts[1])
+        die(client, events)
+    assert ended(client.jobs, behind.id).state is JobState.DONE
+    assert [(job.id, job.subject, job.attempts) for job in client.jobs.aside()] == [(parts[1], entries[1].id, 2)]
+    assert [ended(client.jobs, part).state for part in (parts[0], parts[2])] == [JobState.DONE] * 2
+    found = [client.library.entry(entry.id) for entry in entries]
+    assert [(each.state, each.error) for each in found] == [
+        (EntryState.FINDABLE, ""),
+        (EntryState.FAILED, SET_ASIDE),
+        (EntryState.FINDABLE, ""),
+    ]
+    begun = [event.id for event in client.bus.history() if isinstance(event, JobChanged) and event.state == "waiting"]
+    assert list(dict.fromkeys(begun)) == [batch.id, *parts, behind.id]
+    assert client.queue() == []
+
+
+@pytest.mark.parametrize("left", [0, 1, 2])
+def test_what_was_left_of_several_entries(client: Client, left: int) -> None:
+    """Those that the worker had read in before it died are not read in again."""
+    entries = [client.library.new_entry(text) for text in ("A walk", "Bread")]
+    job = client.ingest_all([entry.id for entry in entries])
+    left_behind(client, job, attempts=0)
+    for entry in entries[left:]:
+        client.library.mark_entry(entry.id, 1, EntryState.FINDABLE)
+    serve_once(client)
+    assert ended(client.jobs, job.id).state is JobState.INTERRUPTED
+    parts = client.jobs.find_all([f"{job.id}-{number:06}" for number in range(2)])
+    assert [(part.subject, part.state, part.attempts) for part in parts] == [
+        (entry.id, JobState.DONE, 1) for entry in entries[:left]
+    ]
+    assert client.queue() == []
+    assert client._queue.storage.unacknowledged() == []
+
+
+def test_several_entries_that_were_to_be_stopped_are_not_read_in_after_all(client: Client) -> None:
+    entries = [client.library.new_entry(text) for text in ("A walk", "Bread")]
+    job = client.ingest_all([entry.id for entry in entries])
+    left_behind(client, job, attempts=0)
+    client.cancel(job.id)
+    serve_once(client)
+    assert ended(client.jobs, job.id) == Ended(JobState.CANCELLED)
+    assert [client.library.entry(entry.id).state for entry in entries] == [EntryState.SAVED] * 2
 
 
 def test_a_search_leaves_what_is_set_aside_or_dropped(served: Client) -> None:
