@@ -63,17 +63,25 @@ class Sessions:
         self._wanted = wanted
         self._folder: Path | None = None
         self._saved: dict[str, Saved] = {}
+        self._whole: Saved | None = None
+        """What was found whole already, while the model was being loaded."""
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._opener = threading.Thread(target=self._open, name="sessions", daemon=True)
         self._opener.start()
 
     def _open(self) -> None:
-        """On a thread, for the first hashing of a large file takes seconds, in which the model can be used already."""
+        """On a thread, beside the loading: the first hashing of a large file takes seconds.
+
+        The conversation that was used last is most likely the one that goes on, so its file is read already.
+        """
         try:
             folder = self._root / _key(self._spec, _sha256(self._spec.path, self._root / "hashes.json"))
             folder.mkdir(mode=0o700, exist_ok=True)
             self._saved = {path.stem: saved for path in folder.glob(f"*{RECORD}") if (saved := _read(path))}
             self._folder = folder
+            last = max(self._saved.values(), key=lambda saved: saved.state.stat().st_mtime_ns, default=None)
+            if last is not None and _is_whole(last):
+                self._whole = last
         except OSError as error:
             log.warning("Conversations of %s are not kept over an unload. %s", self._spec.name, error)
 
@@ -105,12 +113,13 @@ class Sessions:
         import llama_cpp
         import numpy as np
 
+        self._opener.join()
         clear_memory(llama)
         llama.n_tokens = 0
         count = len(saved.tokens)
         if count > llama.n_ctx():
             return False
-        if not _is_whole(saved):
+        if saved is not self._whole and not _is_whole(saved):
             self._drop(saved.state.stem)
             return False
         tokens, read = (llama_cpp.llama_token * count)(), ctypes.c_size_t()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from string import ascii_lowercase
+from typing import Any, Literal
 
 import gguf
 import numpy as np
@@ -76,6 +78,14 @@ def write_refused(path: Path, good: Path) -> Path:
     return path
 
 
+Kind = Literal["llama", "gemma3", "mamba", "lfm2"]
+"""With plain attention, with a sliding window, without any attention, and with both in turn."""
+WINDOW = 32
+"""Tokens that gemma3's windowed layers look back on."""
+STATE, CONVOLUTION = 16, 4
+"""Numbers that mamba keeps of the past for each channel, and tokens that it and lfm2 convolve."""
+
+
 @dataclass(frozen=True, slots=True)
 class Size:
     """How large a model of random numbers is. With `words`, it speaks in words of one token each, else in bytes."""
@@ -86,6 +96,7 @@ class Size:
     feed_forward: int = 128
     context: int = 2048
     words: bool = False
+    kind: Kind = "llama"
     weights: gguf.GGMLQuantizationType = gguf.GGMLQuantizationType.F16
 
 
@@ -110,7 +121,7 @@ def write_random(path: Path, seed: int = 0, size: Size = Size()) -> Path:
         kinds += [gguf.TokenType.NORMAL] * len(pieces)
         scores += [-float(len(piece)) for piece in pieces]
 
-    writer = gguf.GGUFWriter(path, "llama", use_temp_file=True)
+    writer = gguf.GGUFWriter(path, size.kind, use_temp_file=True)
 
     def matrix(name: str, rows: int, columns: int, silent: int = 0) -> None:
         values = rng.standard_normal((rows, columns), np.float32) * np.float32(2 / columns**0.5)
@@ -124,6 +135,7 @@ def write_random(path: Path, seed: int = 0, size: Size = Size()) -> Path:
     writer.add_feed_forward_length(size.feed_forward)
     writer.add_head_count(size.heads)
     writer.add_layer_norm_rms_eps(1e-6)
+    _kind(writer, size)
     writer.add_vocab_size(len(tokens))
     writer.add_tokenizer_model("llama")
     writer.add_token_list(tokens)
@@ -135,20 +147,71 @@ def write_random(path: Path, seed: int = 0, size: Size = Size()) -> Path:
     matrix("token_embd.weight", len(tokens), size.width)
     # Of tokens that are never the likeliest: the end, and with words all that is no word.
     matrix("output.weight", len(tokens), size.width, silent=first if size.words else 3)
-    writer.add_tensor("output_norm.weight", np.ones(size.width, np.float32))
+    norm = "token_embd_norm.weight" if size.kind == "lfm2" else "output_norm.weight"
+    writer.add_tensor(norm, np.ones(size.width, np.float32))
     for layer in range(size.layers):
-        for name in ("attn_norm", "ffn_norm"):
-            writer.add_tensor(f"blk.{layer}.{name}.weight", np.ones(size.width, np.float32))
-        for name in ("attn_q", "attn_k", "attn_v", "attn_output"):
-            matrix(f"blk.{layer}.{name}.weight", size.width, size.width)
-        for name, rows, columns in (
-            ("gate", size.feed_forward, size.width),
-            ("up", size.feed_forward, size.width),
-            ("down", size.width, size.feed_forward),
-        ):
-            matrix(f"blk.{layer}.ffn_{name}.weight", rows, columns)
+        _layer(writer, f"blk.{layer}", size, matrix, attention=layer % 2 == 1)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
     return path
+
+
+def _kind(writer: Any, size: Size) -> None:
+    """What the header of each kind says besides."""
+    match size.kind:
+        case "llama":
+            pass
+        case "gemma3":
+            writer.add_head_count_kv(size.heads)
+            writer.add_key_length(size.width // size.heads)
+            writer.add_value_length(size.width // size.heads)
+            writer.add_sliding_window(WINDOW)
+        case "mamba":
+            writer.add_ssm_conv_kernel(CONVOLUTION)
+            writer.add_ssm_inner_size(2 * size.width)
+            writer.add_ssm_state_size(STATE)
+            writer.add_ssm_time_step_rank(size.width // 16)
+        case "lfm2":
+            writer.add_head_count_kv([size.heads * (layer % 2) for layer in range(size.layers)])
+            writer.add_shortconv_l_cache(CONVOLUTION)
+
+
+def _layer(writer: Any, name: str, size: Size, matrix: Callable[[str, int, int], None], *, attention: bool) -> None:
+    def ones(*names: str, length: int = size.width) -> None:
+        for each in names:
+            writer.add_tensor(f"{name}.{each}", np.ones(length, np.float32))
+
+    width, inner, rank = size.width, 2 * size.width, size.width // 16
+    ones("attn_norm.weight")
+    if size.kind == "mamba":
+        matrix(f"{name}.ssm_in.weight", 2 * inner, width)
+        writer.add_tensor(f"{name}.ssm_conv1d.weight", np.full((inner, CONVOLUTION), 0.25, np.float32))
+        matrix(f"{name}.ssm_x.weight", rank + 2 * STATE, inner)
+        writer.add_tensor(f"{name}.ssm_dt.weight", np.full((inner, rank), 0.1, np.float32))
+        # Steps so small that what was read is long remembered.
+        writer.add_tensor(f"{name}.ssm_dt.bias", np.full(inner, -3, np.float32))
+        writer.add_tensor(f"{name}.ssm_a", np.full((inner, STATE), -0.1, np.float32))
+        writer.add_tensor(f"{name}.ssm_d", np.full(inner, 0.1, np.float32))
+        ones("ssm_conv1d.bias", length=inner)
+        matrix(f"{name}.ssm_out.weight", width, inner)
+        return
+    if size.kind == "gemma3":
+        ones("post_attention_norm.weight", "post_ffw_norm.weight")
+    if size.kind == "lfm2" and not attention:
+        writer.add_tensor(f"{name}.shortconv.conv.weight", np.full((width, CONVOLUTION), 0.25, np.float32))
+        matrix(f"{name}.shortconv.in_proj.weight", 3 * width, width)
+        matrix(f"{name}.shortconv.out_proj.weight", width, width)
+    else:
+        if size.kind != "llama":
+            ones("attn_q_norm.weight", "attn_k_norm.weight", length=width // size.heads)
+        for part in ("attn_q", "attn_k", "attn_v", "attn_output"):
+            matrix(f"{name}.{part}.weight", width, width)
+    ones("ffn_norm.weight")
+    for part, rows, columns in (
+        ("gate", size.feed_forward, width),
+        ("up", size.feed_forward, width),
+        ("down", width, size.feed_forward),
+    ):
+        matrix(f"{name}.ffn_{part}.weight", rows, columns)

@@ -24,6 +24,10 @@ SYSTEM = "bab"
 """The system prompt: short, and the same for those that Charlie is compared with."""
 
 
+CONTEXT = 4096
+"""Tokens; what Charlie loads a model with where nothing is configured."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """Seconds from asking for it to the first text and to the end, and what `charlie ask --json` tells of it."""
@@ -67,7 +71,7 @@ class Asked:
 
 
 @contextmanager
-def serving(file: Path, context: int) -> Iterator[Asked]:
+def serving(file: Path, context: int = CONTEXT) -> Iterator[Asked]:
     """A worker with a file as the instruct model; it answers greedily, with every core where it is no starter."""
     before = os.environ.get("CHARLIE_HOME")
     with tempfile.TemporaryDirectory() as folder:

@@ -6,7 +6,7 @@ import os
 import statistics
 
 from core.gguf import read_header
-from tests.benchmarks.charlie import prompt_of, serving, words
+from tests.benchmarks.charlie import CONTEXT, prompt_of, serving, words
 from tests.benchmarks.models import Models, built
 from tests.benchmarks.raw import raw
 from tests.benchmarks.table import Row, table
@@ -21,8 +21,8 @@ def rows(models: Models) -> list[Row]:
         for name, file in models.instruct.items():
             header = read_header(file)
             threads = 1 if name == "starter" else os.cpu_count() or 1
-            with serving(file, header.context_length) as asked:
-                engine.load(file, context=header.context_length, threads=threads)
+            with serving(file) as asked:
+                engine.load(file, context=CONTEXT, threads=threads)
                 ours, theirs = [], []
                 for seed in range(-2, ROUNDS_SHORT if models.short else ROUNDS):
                     text = words(16, seed + 1000)

@@ -10,7 +10,7 @@ import statistics
 
 from core.gguf import read_header
 from core.settings import Role
-from tests.benchmarks.charlie import prompt_of, serving, words
+from tests.benchmarks.charlie import CONTEXT, prompt_of, serving, words
 from tests.benchmarks.models import Models, built
 from tests.benchmarks.raw import raw
 from tests.benchmarks.table import Row, table
@@ -26,14 +26,13 @@ def rows(models: Models) -> list[Row]:
         for name, file in models.instruct.items():
             header = read_header(file)
             threads = 1 if name == "starter" else os.cpu_count() or 1
-            context = header.context_length
             ours, theirs = [], []
-            with serving(file, context) as asked:
+            with serving(file) as asked:
                 for seed in range(-1, ROUNDS_SHORT if models.short else ROUNDS):
                     text = words(16, seed + 2000)
                     engine.load(embedder, context=1024, threads=1, embedding=True)
                     timed = engine.swap(
-                        file, prompt_of(header.chat_template or "", text), context=context, threads=threads
+                        file, prompt_of(header.chat_template or "", text), context=CONTEXT, threads=threads
                     )
                     theirs.append(timed.first_s * 1000)
                     engine.close()

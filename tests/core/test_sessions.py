@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -17,7 +18,7 @@ from core.session_files import RECORD, STATE, forget
 from core.sessions import REFUSED, Sessions
 from core.settings import Role, Sampling
 from tests.core.conftest import spec_of
-from tests.model_files import write_random
+from tests.model_files import Kind, Size, write_random
 
 GREEDY = Sampling(temperature=0, max_tokens=24)
 CONVERSATIONS = 50
@@ -77,6 +78,30 @@ def test_a_restored_conversation_says_the_same(file: Path, tmp_path: Path) -> No
             assert found == reply
             assert (end.reused_tokens > 70) == (number > 0)
             assert end.reused_tokens < end.prompt_tokens
+            turns.append(reply)
+
+
+@pytest.mark.parametrize("kind", get_args(Kind))
+def test_every_kind_of_memory_is_restored(tmp_path: Path, kind: Kind) -> None:
+    """A sliding window, a recurrent state, and layers of both kinds: what is read again, and what is said, is equal."""
+    file = write_random(tmp_path / "model.gguf", 3, Size(layers=4, words=True, kind=kind))
+    for seed in range(4):
+        turns: list[str] = []
+        with loaded(file, None) as without:
+            expected = []
+            for text in generated(seed):
+                turns.append(text)
+                reply, end = say(without, turns)
+                turns.append(reply)
+                expected.append((reply, end.reused_tokens))
+        assert len({reply for reply, _ in expected}) > 1
+        assert expected[2][1] > expected[1][1] > 0
+        turns = []
+        for text, (reply, reused) in zip(generated(seed), expected, strict=True):
+            turns.append(text)
+            with loaded(file, tmp_path / "sessions") as model:
+                found, end = say(model, turns, f"{seed:02x}")
+            assert (found, end.reused_tokens) == (reply, reused if len(turns) > 1 else 0)
             turns.append(reply)
 
 

@@ -1,0 +1,82 @@
+"""How a model file is best brought into memory, where the page cache has it already: `python -m tests.benchmarks.load_modes`.
+
+Each way loads, reads a prompt and speaks, in turns, in one process.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.gguf import read_header
+from core.llama_class import arguments, llama_class
+from core.model_files import describe_spec
+from core.native import never
+from core.settings import Role
+from tests.benchmarks.models import built
+
+WAYS: dict[str, dict[str, Any]] = {
+    "mmap": {"use_mmap": True},
+    "mmap, mlock": {"use_mmap": True, "use_mlock": True},
+    "read": {"use_mmap": False},
+}
+ROUNDS, PROMPT, SPOKEN = 5, 512, 32
+
+
+@dataclass(frozen=True, slots=True)
+class Took:
+    """Seconds: to load and close, for the first token of a warm-up of one token, for a prompt, for a reply."""
+
+    load: float
+    first: float
+    prompt: float
+    reply: float
+    close: float
+
+    @property
+    def swap(self) -> float:
+        return self.load + self.first + self.close
+
+
+def one(file: Path, way: dict[str, Any]) -> Took:
+    spec = describe_spec(read_header(file))
+    kind = llama_class(Role.INSTRUCT, lambda _: None, never)
+    times = [time.perf_counter()]
+    llama = kind(**arguments(spec) | way)
+    for step in ([5], list(range(300, 300 + PROMPT)), *([300 + n] for n in range(SPOKEN))):
+        times.append(time.perf_counter())
+        llama.eval(step)
+    times.append(time.perf_counter())
+    llama.close()
+    times.append(time.perf_counter())
+    return Took(
+        times[1] - times[0], times[2] - times[1], times[3] - times[2], times[-2] - times[3], times[-1] - times[-2]
+    )
+
+
+def main() -> None:
+    print("| model | way | load ms | first token ms | close ms | swap ms | prompt tok/s | reply tok/s |")
+    print("|---|---|---:|---:|---:|---:|---:|---:|")
+    with built(short=False) as models:
+        for name, file in models.instruct.items():
+            took: dict[str, list[Took]] = {way: [] for way in WAYS}
+            for _ in range(ROUNDS):
+                for way, options in WAYS.items():
+                    took[way].append(one(file, options))
+            for way, each in took.items():
+                load, first, close, swap = (
+                    statistics.median(getattr(t, part) for t in each) * 1000
+                    for part in ("load", "first", "close", "swap")
+                )
+                prompt = PROMPT / statistics.median(t.prompt for t in each)
+                reply = SPOKEN / statistics.median(t.reply for t in each)
+                print(
+                    f"| {name} | {way} | {load:.0f} | {first:.1f} | {close:.0f} | {swap:.0f} | {prompt:,.0f} | {reply:,.1f} |"
+                )
+
+
+if __name__ == "__main__":
+    main()
