@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import redis
 
 from core.bus import Bus
 from core.database import APPEND_ONLY, connect, read_address
 from core.durable import sync
 from core.errors import CharlieError
 from core.events import QueueChanged, Snapshot
-from core.ids import next_id
+from core.ids import next_ids
 from core.library import Entry, EntryState, Library, StoredMessage
 from core.session_files import forget
 from core.settings import Role
@@ -76,9 +80,20 @@ class Client:
         Raises CharlieError for an empty or an immense message.
         """
         _check(text, "message")
-        id_ = next_id(self.redis, after=self.library.last_message(conversation))
-        self.library.put_message(conversation, StoredMessage(id_, "user", text))
-        return self.submit(JobKind.CHAT, {"conversation": conversation, "sampling": sampling}, conversation)
+        message_id, job_id = next_ids(self.redis, 2, after=self.library.last_message(conversation))
+        args = self._told({"conversation": conversation, "sampling": sampling})
+        job = Job(job_id, JobKind.CHAT, args, conversation, enqueued=time.time())
+        try:
+            # In one MULTI, so the worker begins while the message is brought to the disk.
+            self.library.put_message(
+                conversation, StoredMessage(message_id, "user", text), lambda pipe: self._add(pipe, job)
+            )
+        except CharlieError:
+            with suppress(CharlieError, redis.RedisError):
+                self.cancel(job.id)
+            raise
+        self.bus.publish(QueueChanged(*self.depth()))
+        return job
 
     def regenerate(self, conversation: str, **sampling: Any) -> Job:
         """Have the last message of the person's answered again; the replies to it stay until the new one is stored."""
@@ -128,19 +143,25 @@ class Client:
         return self.submit(JobKind.UNLOAD, {})
 
     def submit(self, kind: JobKind, args: dict[str, Any], subject: str = "", after: str = "") -> Job:
-        if "sampling" in args:
-            # What this process was told (its environment, its file) counts, whatever the worker was told.
-            own = self.settings.instruct.sampling.model_dump(exclude_unset=True)
-            args = {**args, "sampling": {**own, **args["sampling"]}}
-        job = self.jobs.new(kind, args, subject, after)
-        # At once: whoever takes the message finds the record, and nobody sees the one without the other.
+        job = self.jobs.new(kind, self._told(args), subject, after)
         with self.redis.pipeline(transaction=True) as pipe:
-            self.jobs.add(pipe, job)
-            enqueue(self._queue, kind, job.id, pipe)
+            self._add(pipe, job)
             pipe.lrange(self._queue.storage.processing_key, 0, -1)
             *_, waiting, taken = pipe.execute()
         self.bus.publish(QueueChanged(waiting, self._running(taken)))
         return job
+
+    def _told(self, args: dict[str, Any]) -> dict[str, Any]:
+        """With what this process was told (its environment, its file) of sampling, whatever the worker was told."""
+        if "sampling" not in args:
+            return args
+        own = self.settings.instruct.sampling.model_dump(exclude_unset=True)
+        return {**args, "sampling": {**own, **args["sampling"]}}
+
+    def _add(self, pipe: Any, job: Job) -> None:
+        """At once: whoever takes the message finds the record, and nobody sees the one without the other."""
+        self.jobs.add(pipe, job)
+        enqueue(self._queue, job.kind, job.id, pipe)
 
     # Following and stopping it.
 

@@ -17,18 +17,20 @@ LATEST_USABLE = 2**52
 _MICROSECOND = re.compile(r"[0-9a-f]{14}")
 _TAKE = """
 local now = math.max(tonumber(ARGV[1]), tonumber(redis.call('GET', KEYS[1]) or '0') + 1)
-local taken = string.format('%.0f', now)
-redis.call('SET', KEYS[1], taken)
-return taken
+redis.call('SET', KEYS[1], string.format('%.0f', now + ARGV[2] - 1))
+return string.format('%.0f', now)
 """
 
 
 def next_id(redis: RedisClient, after: str = "") -> str:
-    """An id that sorts behind all that this database has given so far, and behind `after`.
+    """An id that sorts behind all that this database has given so far, and behind `after`."""
+    return next_ids(redis, 1, after)[0]
 
-    It is made of the time (microseconds), or of the latest id where the clock was set back.
-    """
+
+def next_ids(redis: RedisClient, count: int, after: str = "") -> list[str]:
+    """So many ids in order, each made of the time (microseconds), or of the latest where the clock was set back."""
     found = _MICROSECOND.match(after)
     behind = int(found[0], 16) + 1 if found else 0
     now = max(time.time_ns() // 1000, behind if behind < LATEST_USABLE else 0)
-    return f"{int(redis.eval(_TAKE, 1, LATEST, now)):014x}{secrets.token_hex(4)}"
+    first = int(redis.eval(_TAKE, 1, LATEST, now, count))
+    return [f"{first + number:014x}{secrets.token_hex(4)}" for number in range(count)]

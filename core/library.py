@@ -153,15 +153,16 @@ class Library:
         """The id of the last turn; empty without one."""
         return max(self.redis.hkeys(_messages_key(id_)), default="")
 
-    def put_message(self, id_: str, message: StoredMessage) -> None:
+    def put_message(self, id_: str, message: StoredMessage, also: Callable[[Any], None] = lambda _: None) -> None:
         """Add a turn, or replace the one with its id; an untitled conversation takes its title from it.
 
-        Raises NotFoundError.
+        `also` may add commands to the MULTI that writes it. Raises NotFoundError.
         """
         message = replace(message, text=clean(message.text))
 
         def change(old: Conversation, pipe: Any) -> Conversation:
             pipe.hset(_messages_key(id_), message.id, json.dumps(asdict(message)))
+            also(pipe)
             title = old.title or one_line(message.text, TITLE_WIDTH)
             pipe.zadd(CONVERSATIONS, {id_: self._first_place()})
             return replace(old, title=title, updated=_later(message.at, old.updated))

@@ -72,6 +72,12 @@ def llama_class(
     callback = llama_cpp.llama_progress_callback(report)
 
     class OwnLlama(llama_cpp.Llama):
+        _made = False
+
+        def __init__(self, **arguments: Any) -> None:
+            super().__init__(**arguments)
+            self._made = True
+
         @property
         def model_params(self) -> Any:
             return self._own_model_params
@@ -95,11 +101,13 @@ def llama_class(
 
         @property
         def metadata(self) -> dict[str, str]:
-            return self._own_metadata
+            if self._made:
+                return self._own_metadata
+            # The constructor would compile each template twice; ours is compiled once, in core/prompt.py.
+            return {key: value for key, value in self._own_metadata.items() if "chat_template" not in key}
 
         @metadata.setter
         def metadata(self, values: dict[str, str]) -> None:
-            # The constructor would compile each template twice; ours is compiled once, in core/prompt.py.
-            self._own_metadata = {key: value for key, value in values.items() if "chat_template" not in key}
+            self._own_metadata = values
 
     return OwnLlama

@@ -60,7 +60,7 @@ def pieces(llama: Llama) -> Callable[[int], bytes]:
 
     def piece(token: int) -> bytes:
         length = to_piece(vocab, token, buffer, len(buffer), 0, False)
-        return buffer.raw[: max(0, length)]
+        return ctypes.string_at(buffer, max(0, length))
 
     return piece
 
@@ -89,7 +89,8 @@ def clear_memory(llama: Llama) -> None:
     import llama_cpp
 
     if memory := llama_cpp.llama_get_memory(llama.ctx):
-        llama_cpp.llama_memory_clear(memory, True)
+        # Without overwriting what was there, which nobody reads any more and which takes long in a large context.
+        llama_cpp.llama_memory_clear(memory, False)
 
 
 def decode_sequences(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from core.native import pieces, tokenize, vocab_of
@@ -26,6 +27,8 @@ STEP = 8
 cache, stays the same for some turns."""
 SLICE = 1 << 14
 SPLIT_CONTROL = "\u200b"
+_CONTROLS: dict[tuple[str, int, int], re.Pattern[str] | None] = {}
+"""What looks like a control token, by model file: to go through a large vocabulary at each load would delay a swap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,8 @@ class ChatPrompt:
 
     def __init__(self, llama: Llama, template: str | None) -> None:
         self._llama = llama
+        stat = Path(llama.model_path).stat()
+        self._file = (llama.model_path, stat.st_size, stat.st_mtime_ns)
         self._bos = self._token_text(llama.token_bos())
         self._eos = self._token_text(llama.token_eos())
         self._formatter = _formatter(template or PLAIN, self._eos, self._bos)
@@ -163,8 +168,13 @@ class ChatPrompt:
             return text
         return self._controls.sub(lambda found: found[0][0] + SPLIT_CONTROL + found[0][1:], text)
 
-    @cached_property
+    @property
     def _controls(self) -> re.Pattern[str] | None:
+        if self._file not in _CONTROLS:
+            _CONTROLS[self._file] = self._find_controls()
+        return _CONTROLS[self._file]
+
+    def _find_controls(self) -> re.Pattern[str] | None:
         import llama_cpp
 
         vocab = vocab_of(self._llama)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import ResponseError
 
 from core.bus import JOBS, KEPT
-from core.errors import NotFoundError
+from core.errors import CharlieError, NotFoundError
 from core.events import JobChanged, encode
 from core.ids import next_id
 
@@ -25,6 +25,19 @@ SET_ASIDE = "charlie:set-aside"
 """The jobs that ended the worker too often, by what they are about; they stay until somebody decides."""
 KEPT_SECONDS = 24 * 3600
 """How long the record and output of a job that has ended are kept."""
+TRIES = 100
+"""How often a job's record is written anew because another process was quicker."""
+_IF_STILL = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+local at = 2
+while at <= #ARGV do
+  local last = at + tonumber(ARGV[at])
+  redis.call(unpack(ARGV, at + 1, last))
+  at = last + 1
+end
+return 1
+"""
+"""Carries out commands, each given as the number of its parts and these, if a record is still what it was."""
 BATCH_SECONDS = 0.025
 """Text is sent at most this much later than it was made; the first piece at once."""
 
@@ -153,12 +166,15 @@ class Jobs:
         found = self.redis.mget([_key(id_) for id_ in ids]) if ids else []
         return [_job(text) for text in found if text]
 
-    def advance(self, id_: str, to: JobState, expect: Collection[JobState], **changes: Any) -> Job | None:
+    def advance(
+        self, id_: str, to: JobState, expect: Collection[JobState], known: Job | None = None, **changes: Any
+    ) -> Job | None:
         """Move a job on if it is in one of the states `expect`; returns it as it is then, else None.
 
-        Record and event are written in one MULTI, so two processes can never both move it.
+        Record and event are written at once, and only if nobody has written the record meanwhile, so two processes
+        can never both move it. `known` is what the caller takes the record to be, which saves reading it.
         """
-        return self._move(id_, to, expect, changes, None)
+        return self._move(id_, to, expect, changes, None, known=known)
 
     def _move(
         self,
@@ -167,25 +183,29 @@ class Jobs:
         expect: Collection[JobState],
         changes: dict[str, Any],
         ended: Ended | None,
+        *,
         aside: bool = False,
+        known: Job | None = None,
     ) -> Job | None:
-        moved: list[Job] = []
-
-        def move(pipe: Any) -> None:
-            moved.clear()
-            found = pipe.get(_key(id_))
-            pipe.multi()
+        found = _record(known) if known else self.redis.get(_key(id_))
+        moved: Job | None = None
+        for _ in range(TRIES):
+            if moved is not None and found == _record(moved):  # done before, and the answer was lost
+                return moved
             if not found or (job := _job(found)).state not in expect:
-                return
-            moved.append(replace(job, state=to, **changes))
-            self._write(pipe, moved[0])
-            if ended is not None:
-                _close(pipe, id_, ended)
-            if aside:
-                pipe.hset(SET_ASIDE, moved[0].subject, json.dumps(asdict(moved[0])))
-
-        self.redis.transaction(move, _key(id_))
-        return moved[0] if moved else None
+                return None
+            moved = replace(job, state=to, **changes)
+            with self.redis.pipeline() as pipe:
+                self._write(pipe, moved)
+                if ended is not None:
+                    _close(pipe, id_, ended)
+                if aside:
+                    pipe.hset(SET_ASIDE, moved.subject, _record(moved))
+                commands = [part for command, _ in pipe.command_stack for part in (len(command), *command)]
+            if self.redis.eval(_IF_STILL, 1, _key(id_), found, *commands):
+                return moved
+            found = self.redis.get(_key(id_))
+        raise CharlieError(f"The record of the job {id_} cannot be written.", "Its place in the database is damaged.")
 
     def end(self, id_: str, ended: Ended, expect: Collection[JobState] = TAKEN) -> Job | None:
         """Move a job to its last state and close its output; None when it had ended already."""
@@ -282,7 +302,7 @@ class Jobs:
         self.redis.hset(DURATIONS, kind, str(seconds if old is None else 0.7 * float(old) + 0.3 * seconds))
 
     def _write(self, pipe: Any, job: Job) -> None:
-        pipe.set(_key(job.id), json.dumps(asdict(job)))
+        pipe.set(_key(job.id), _record(job))
         event = JobChanged(job.id, job.kind, job.state.value, job.subject, job.error, job.hint)
         pipe.xadd(JOBS, {"event": encode(event)}, maxlen=KEPT, approximate=True)
 
@@ -326,6 +346,10 @@ def _out(id_: str) -> str:
 
 def _cancel(id_: str) -> str:
     return f"charlie:job:{id_}:cancel"
+
+
+def _record(job: Job) -> str:
+    return json.dumps(asdict(job))
 
 
 def _job(text: str) -> Job:

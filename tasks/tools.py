@@ -44,7 +44,7 @@ class Tools:
 
     def begin(self, job: Job) -> None:
         """Say that the job's model is warm and its work begins."""
-        self.jobs.advance(job.id, JobState.RUNNING, {JobState.WAITING})
+        self.jobs.advance(job.id, JobState.RUNNING, {JobState.WAITING}, known=job)
 
     def sampling(self, job: Job) -> Sampling:
         """The settings' sampling with what the job asks for. Raises CharlieError for a value that cannot be used."""

@@ -103,6 +103,7 @@ def prompt_of(template: str, text: str) -> str:
     import jinja2
 
     messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": text}]
-    return jinja2.Template(template, trim_blocks=True, lstrip_blocks=True).render(
+    rendered: str = jinja2.Template(template, trim_blocks=True, lstrip_blocks=True).render(
         messages=messages, add_generation_prompt=True
     )
+    return rendered

@@ -1,4 +1,4 @@
-"""How a model file is best brought into memory, where the page cache has it already: `python -m tests.benchmarks.load_modes`.
+"""How a model file is best brought into memory that the page cache has: `python -m tests.benchmarks.load_modes`.
 
 Each way loads, reads a prompt and speaks, in turns, in one process.
 """
@@ -73,9 +73,8 @@ def main() -> None:
                 )
                 prompt = PROMPT / statistics.median(t.prompt for t in each)
                 reply = SPOKEN / statistics.median(t.reply for t in each)
-                print(
-                    f"| {name} | {way} | {load:.0f} | {first:.1f} | {close:.0f} | {swap:.0f} | {prompt:,.0f} | {reply:,.1f} |"
-                )
+                ms = f"{load:.0f} | {first:.1f} | {close:.0f} | {swap:.0f}"
+                print(f"| {name} | {way} | {ms} | {prompt:,.0f} | {reply:,.1f} |")
 
 
 if __name__ == "__main__":

@@ -58,5 +58,5 @@ def endless(file: Path, made: Path) -> Path:
     end = int(reader.fields["tokenizer.ggml.eos_token_id"].contents())
     output = next(tensor for tensor in reader.tensors if tensor.name == "output.weight")
     output.data[end] = 0
-    output.data.flush()
+    reader.data.flush()
     return made

@@ -59,7 +59,8 @@ class Raw:
 
     def _ask(self, **request: Any) -> Any:
         stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None and stdout is not None
+        assert stdin is not None
+        assert stdout is not None
         stdin.write(json.dumps(request) + "\n")
         stdin.flush()
         return json.loads(stdout.readline())

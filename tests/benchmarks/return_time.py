@@ -1,4 +1,4 @@
-"""The return to a conversation of 2,000 tokens after a swap, beside prefilling it: `python -m tests.benchmarks.return_time`.
+"""The return to a long conversation after a swap, beside prefilling it: `python -m tests.benchmarks.return_time`.
 
 What Charlie's return takes includes the swap: the embedding model is unloaded, the instruct model loaded.
 """

@@ -1,4 +1,4 @@
-"""Tokens per second from enqueueing to the subscriber, beside the raw engine: `python -m tests.benchmarks.throughput`."""
+"""Tokens per second up to the subscriber, beside the raw engine: `python -m tests.benchmarks.throughput`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from core.gguf import read_header
 from core.settings import Role
 from tests.benchmarks.charlie import SYSTEM, Asked, Reply, prompt_of, serving, words
-from tests.benchmarks.models import CONTEXT, Models, built, endless
+from tests.benchmarks.models import Models, built, endless
 from tests.benchmarks.raw import MARKS, Raw, Timed, raw
 from tests.benchmarks.table import Row, compared, table
 
