@@ -17,7 +17,7 @@ from core.errors import CharlieError
 from core.events import QueueChanged, Snapshot
 from core.ids import next_ids
 from core.library import Entry, EntryState, Library, StoredMessage
-from core.session_files import forget
+from core.session_files import forget, forget_journal
 from core.settings import Role
 from core.text import clean, one_line
 from tasks.jobs import Ended, Job, JobKind, Jobs, JobState, Output
@@ -185,6 +185,11 @@ class Client:
         """With what models have read of it."""
         self.library.delete_conversation(id_)
         forget(self.paths.sessions, id_)
+
+    def delete_entry(self, id_: str) -> None:
+        """With what models have read of it."""
+        self.library.delete_entry(id_)
+        forget_journal(self.paths.sessions)
 
     def drop_reply(self, conversation: str) -> str:
         """Take back the last message of the person's, if nothing answers it; returns its text."""

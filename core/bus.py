@@ -80,9 +80,11 @@ class Bus:
             case LoadProgress() | JobProgress() | QueueChanged() | MemoryRead():
                 self.redis.xadd(LIVE, {"event": encode(event)}, maxlen=KEPT_LIVE, approximate=True)
                 return
+        if snapshot is None:
+            self.redis.xadd(stream, {"event": encode(event)}, maxlen=KEPT, approximate=True)
+            return
         with self.redis.pipeline(transaction=True) as pipe:
-            if snapshot is not None:
-                pipe.set(SNAPSHOT, encode(snapshot))
+            pipe.set(SNAPSHOT, encode(snapshot))
             pipe.xadd(stream, {"event": encode(event)}, maxlen=KEPT, approximate=True)
             pipe.execute()
 

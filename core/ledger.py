@@ -37,21 +37,32 @@ class Measured:
 
 
 class Ledger:
-    """One entry for each file, its state, its settings, and the version of llama.cpp."""
+    """One entry for each file, its state, its settings, and the version of llama.cpp.
+
+    The worker is their only writer, so what was read once is kept: a swap asks six times.
+    """
 
     def __init__(self, redis: RedisClient) -> None:
         self._redis = redis
+        self._known: dict[str, Measured | None] = {}
 
     def find(self, spec: ModelSpec, stamp: Stamp) -> Measured | None:
-        found = self._redis.hget(LEDGER, _key(spec, stamp))
-        return Measured(**json.loads(found)) if found else None
+        key = _key(spec, stamp)
+        if key not in self._known:
+            found = self._redis.hget(LEDGER, key)
+            self._known[key] = Measured(**json.loads(found)) if found else None
+        return self._known[key]
 
     def record(self, spec: ModelSpec, stamp: Stamp, predicted: dict[str, int], actual: dict[str, int]) -> None:
         """Keep the most that was seen; `predicted` is the uncorrected prediction."""
         known = self.find(spec, stamp)
         before = known.actual if known and known.predicted == predicted else {}
         most = {device: max(size, before.get(device, 0)) for device, size in actual.items()}
-        self._redis.hset(LEDGER, _key(spec, stamp), json.dumps(asdict(Measured(spec.name, predicted, most))))
+        measured = Measured(spec.name, predicted, most)
+        if measured == known:
+            return
+        self._redis.hset(LEDGER, _key(spec, stamp), json.dumps(asdict(measured)))
+        self._known[_key(spec, stamp)] = measured
 
     def correct(self, spec: ModelSpec, stamp: Stamp, predicted: Footprint) -> Footprint:
         """The prediction as earlier loads of the same model with the same settings have it."""

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal
 
 from core.errors import NotFoundError
+from core.session_files import JOURNAL
 from core.text import clean, new_id, one_line
 
 if TYPE_CHECKING:
@@ -273,6 +274,15 @@ class Library:
             return [values["entry"] for _, values in found[1:]], found[-1][0]
         last = self.redis.xrevrange(CHANGES, count=1)
         return None, last[0][0] if last else self.redis.xadd(CHANGES, {"entry": ""})
+
+    def journal_session(self) -> str:
+        """Names the journal as it is now: another name after each change, so that no deleted text is kept by it."""
+        last = self.redis.xrevrange(CHANGES, count=1)
+        return JOURNAL + (last[0][0] if last else "0-0")
+
+    def has_session(self, name: str) -> bool:
+        """Whether what models have read under a name is still there: a conversation, or the journal as it is."""
+        return name == self.journal_session() if name.startswith(JOURNAL) else self.has_conversation(name)
 
     def exist(self, ids: Sequence[str]) -> list[bool]:
         """Whether there are entries with these ids."""

@@ -101,7 +101,8 @@ V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", ("total_inactive_file", 
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text()
+        with path.open("rb", buffering=0) as file:  # a dozen of them at each reading, so without layers in between
+            return file.readall().decode()
     except OSError:
         # No cgroups here, or none that may be read: the machine's own memory is the limit.
         return ""

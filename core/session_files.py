@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
 STATE, RECORD = ".kv", ".json"
 """llama.cpp's file, and ours that says what is in it."""
+JOURNAL = "journal-"
+"""How the name begins of what was read of the journal to answer a question; which state of the journal follows."""
 
 
 def unlink(path: Path) -> None:
@@ -19,5 +21,14 @@ def unlink(path: Path) -> None:
 
 def forget(root: Path, conversation: str) -> None:
     """Remove what is kept of a conversation, of any model."""
-    for path in root.glob(f"*/{conversation}.*"):
+    _remove(root, f"{conversation}.")
+
+
+def forget_journal(root: Path) -> None:
+    """Remove what is kept of the journal, of any model."""
+    _remove(root, JOURNAL)
+
+
+def _remove(root: Path, beginning: str) -> None:
+    for path in root.glob(f"*/{beginning}*"):
         unlink(path)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from core import checksums
 from core.native import clear_memory
-from core.session_files import RECORD, STATE, unlink
+from core.session_files import JOURNAL, RECORD, STATE, unlink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 LEAST_TOKENS = 64
 """Fewer are evaluated about as quickly as they are read from the disk."""
-NAME = re.compile(r"[0-9a-f]{1,64}")
+NAME = re.compile(rf"[0-9a-f]{{1,64}}|{JOURNAL}[0-9-]{{1,64}}")
 REFUSED = "does-not-restore"
 PART = 1 << 20
 
@@ -53,7 +53,7 @@ class Saved:
 class Sessions:
     """The saved KV caches of one model, under `root`, which holds at most `limit` bytes of them for all models.
 
-    `wanted` tells whether a conversation still exists: of a deleted one nothing is written, and nothing is kept.
+    `wanted` tells whether what has a name still exists: of a deleted conversation nothing is written, nothing is kept.
     """
 
     def __init__(self, root: Path, spec: ModelSpec, limit: int, wanted: Callable[[str], bool]) -> None:

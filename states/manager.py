@@ -307,7 +307,7 @@ class ModelManager:
                 raise CancelledError  # noqa: TRY301  # it ends the load like any other failure
             limit = self.settings.sessions.limit
             kept = spec.role is Role.INSTRUCT and limit > 0
-            sessions = Sessions(self._paths.sessions, spec, limit, self._library.has_conversation) if kept else None
+            sessions = Sessions(self._paths.sessions, spec, limit, self._library.has_session) if kept else None
             model = engine.load(spec, on_progress=self._progress(spec), cancelled=cancelled)
             if isinstance(model, InstructModel):
                 model.sessions = sessions

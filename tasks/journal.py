@@ -119,7 +119,7 @@ def search_journal(tools: Tools, job: Job) -> dict[str, Any]:
 
 def ask_journal(tools: Tools, job: Job) -> dict[str, Any]:
     """An answer to a question from the entries that a search finds, with the entries it was given numbered."""
-    question = job.args["query"]
+    question, session = job.args["query"], tools.library.journal_session()
     found = _find(tools, job, question, job.args["limit"])
     entries = {entry.id: entry for entry in tools.library.entries_of([hit.entry for hit in found.hits])}
     given = [(number, entries[hit.entry]) for number, hit in enumerate(found.hits, start=1) if hit.entry in entries]
@@ -130,7 +130,7 @@ def ask_journal(tools: Tools, job: Job) -> dict[str, Any]:
         room = model.spec.context_length // 2 // len(given)
         quoted = "\n\n".join(f"[{number}] {_quote(model, entry.text, room)}" for number, entry in given)
         messages = [Message("system", ASK_PROMPT), Message("user", f"{quoted}\n\nQuestion: {question}")]
-        text, stats = tools.reply(job, model, messages, sampling)
+        text, stats = tools.reply(job, model, messages, sampling, session)
     if cancelled(stats):
         raise CancelledError
     cited = {int(number) for number in re.findall(r"\[(\d+)\]", text)}

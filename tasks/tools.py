@@ -61,7 +61,7 @@ class Tools:
     ) -> tuple[str, dict[str, Any]]:
         """Stream a completion into the job's output; returns its text and what `--json` shows of it.
 
-        `session` is the conversation that the messages are of, if they are one's.
+        `session` names the conversation that the messages are of, or the state of the journal.
         """
         prompt = model.fit(messages, sampling.max_tokens)
         writer, text = TextWriter(self.jobs, job.id), []

@@ -325,7 +325,7 @@ class JournalScreen(Screen[None]):
         for queued in self.client.queue():
             if queued.job.kind is JobKind.INGEST and queued.job.subject == id_:
                 self.client.cancel(queued.job.id)
-        self.client.library.delete_entry(id_)
+        self.client.delete_entry(id_)
         self.client.jobs.release(id_)
 
     @work

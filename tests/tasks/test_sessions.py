@@ -51,3 +51,29 @@ def test_none_are_kept_without_room(home: Path, slow: Path) -> None:
         ended(client.jobs, client.unload().id)
         assert chat(client, conversation, "And then?")["reused_tokens"] == 0
     assert not list(client.paths.data.glob("sessions/*/*.kv"))
+
+
+def ask(client: Client, question: str) -> dict[str, int]:
+    last = ended(client.jobs, client.ask(question, limit=1, max_tokens=5).id)
+    assert last.result is not None, last
+    return last.result
+
+
+def test_what_was_read_of_the_journal_is_read_once(home: Path) -> None:
+    """Each question swaps three times; the entry is the beginning of both prompts."""
+    assert home
+    with Runtime(client := Client(load_settings(), find_paths())):
+        entry = client.library.new_entry("A long walk by the river, and bread with friends. " * 10)
+        assert ended(client.jobs, client.ingest(entry).id).result is not None
+        first = ask(client, "Where was I?")
+        assert first["reused_tokens"] == 0
+        second = ask(client, "Who was with me?")
+        assert second["load_ms"] > 0
+        assert second["reused_tokens"] > first["prompt_tokens"] // 2
+        ended(client.jobs, client.unload().id)
+        assert list(client.paths.sessions.glob("*/journal-*.kv"))
+        ask(client, "What was it like?")
+        client.delete_entry(entry.id)  # while the model has it in memory
+        assert not list(client.paths.sessions.glob("*/journal-*"))
+        ended(client.jobs, client.unload().id)
+        assert not list(client.paths.sessions.glob("*/journal-*"))
