@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: run test faults lint check fmt lock readme screenshot
+.PHONY: run test faults bench lint check fmt lock readme screenshot
 
 run: $(VENV)/.run
 	@$(BIN)/charlie
@@ -15,6 +15,10 @@ test: $(VENV)/.dev
 # Every fault on the real processes, and one table of what came of it. Some minutes.
 faults: $(VENV)/.dev
 	@$(BIN)/python -m tests.faults
+
+# Speed beside the raw engine and other programs, which are installed below .bench; a quarter of an hour.
+bench: $(VENV)/.dev
+	@$(BIN)/python -m tests.benchmarks --write
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

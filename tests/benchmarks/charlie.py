@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import random
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,9 +12,9 @@ from typing import Any
 
 from app.client import Client
 from app.runtime import Runtime
-from core.paths import find_paths
-from core.settings import Role, load_settings
+from core.settings import Role
 from tasks.jobs import Ended, Text
+from tests.benchmarks.home import home
 from tests.model_files import syllables
 from tests.waiting import ended, output
 
@@ -37,6 +35,11 @@ class Reply:
     stats: dict[str, Any]
     arrived: list[tuple[float, int]]
     """When text came (seconds), and how many characters there were then."""
+
+    @property
+    def rate(self) -> float:
+        """Tokens per second, from asking for them to the end."""
+        return int(self.stats["completion_tokens"]) / self.total_s
 
 
 class Asked:
@@ -73,24 +76,13 @@ class Asked:
 @contextmanager
 def serving(file: Path, context: int = CONTEXT) -> Iterator[Asked]:
     """A worker with a file as the instruct model; it answers greedily, with every core where it is no starter."""
-    before = os.environ.get("CHARLIE_HOME")
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["CHARLIE_HOME"] = folder
-        try:
-            paths = find_paths()
-            paths.make()
-            paths.config_file.write_text(
-                f'[instruct]\nfile = "{file}"\ncontext_length = {context}\nsystem_prompt = "{SYSTEM}"\n'
-                "[instruct.sampling]\ntemperature = 0.0\n"
-            )
-            client = Client(load_settings(), paths)
-            with Runtime(client):
-                yield Asked(client)
-            client.close()
-        finally:
-            os.environ.pop("CHARLIE_HOME")
-            if before is not None:
-                os.environ["CHARLIE_HOME"] = before
+    with home({Role.INSTRUCT: file}) as client:
+        client.paths.config_file.write_text(
+            f'[instruct]\nfile = "{file}"\ncontext_length = {context}\nsystem_prompt = "{SYSTEM}"\n'
+            "[instruct.sampling]\ntemperature = 0.0\n"
+        )
+        with Runtime(client):
+            yield Asked(client)
 
 
 def words(count: int, seed: int) -> str:

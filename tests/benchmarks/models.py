@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -34,6 +35,8 @@ class Models:
     starters: dict[Role, Path]
     tenth: Path
     half: Path
+    other: Path
+    """A small generating model, to be swapped for one of the others."""
     short: bool
 
     @property
@@ -48,7 +51,13 @@ def built(*, short: bool) -> Iterator[Models]:
         tenth, half = folder / "tenth.gguf", folder / "half.gguf"
         write_random(tenth, 1, SHORT if short else TENTH)
         write_random(half, 2, SHORT if short else HALF)
-        yield Models(folder, starter.ensure(folder), tenth, half, short)
+        other = write_random(folder / "other.gguf", 3, SHORT)
+        yield Models(folder, starter.ensure(folder), tenth, half, other, short)
+
+
+def threads_of(name: str) -> int:
+    """How many threads Charlie uses by itself, and so the others: one for a starter, else every core."""
+    return 1 if name == "starter" else os.cpu_count() or 1
 
 
 def endless(file: Path, made: Path) -> Path:
