@@ -1,0 +1,121 @@
+"""The nearest 50 of 100,000 entries: `python -m tests.benchmarks.search`."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.client import Client
+from app.runtime import Runtime
+from core.embedder import model_id
+from core.library import INDEXES, Entry
+from core.model_files import resolve
+from core.settings import Role
+from core.vectors import VectorStore
+from tasks.jobs import Hits, JobState
+from tests.benchmarks.home import home
+from tests.benchmarks.models import Models, built
+from tests.benchmarks.table import Row, limited, table
+from tests.waiting import ended, first, output
+
+COUNT, COUNT_SHORT = 100_000, 2_000
+ROUNDS, ROUNDS_SHORT = 15, 2
+PART = 1_000
+"""Entries that are written at a time."""
+NEAREST = 50
+MOST_MS = 50.0
+WIDTH = 384
+"""Dimensions of the vectors of a small model that people use, all-MiniLM-L6."""
+
+
+def rows(models: Models) -> list[Row]:
+    count, rounds = (COUNT_SHORT, ROUNDS_SHORT) if models.short else (COUNT, ROUNDS)
+    case = f"of {count:,}"
+    found = []
+    with home(models.starters) as client:
+        spec = resolve(client.settings, client.paths, Role.EMBEDDING)
+        with Runtime(client, worker=False):
+            for width in (spec.header.embedding_length, WIDTH):
+                name = model_id(spec) if width != WIDTH else "other"
+                _write(client, count, name, width)
+                nearest = _nearest(VectorStore(client._raw, name, width), width, rounds)
+                found.append(limited(f"nearest {NEAREST}, {width} dimensions", case, nearest, MOST_MS, "ms"))
+        with Runtime(client):
+            ended(client.jobs, client.search("rain", NEAREST).id)  # which reads the vectors in
+            searched = [_searched(client) for _ in range(rounds)]
+            changed = [_searched(client, _one_more) for _ in range(rounds)]
+    for measure, figures in (("search to first hits", searched), ("the same after a new entry", changed)):
+        found.append(limited(measure, case, statistics.median(figures), MOST_MS, "ms"))
+    return found
+
+
+def _nearest(store: VectorStore, width: int, rounds: int) -> float:
+    """Milliseconds of the call alone."""
+    figures = []
+    for query in _unit(np.random.default_rng(2), rounds, width):
+        began = time.perf_counter()
+        assert len(store.nearest(query, NEAREST)) == NEAREST
+        figures.append((time.perf_counter() - began) * 1000)
+    return statistics.median(figures)
+
+
+def _searched(client: Client, before: Callable[[Client], object] = lambda _: None) -> float:
+    """Milliseconds from asking to the first hits, while the embedding model is warm."""
+    before(client)
+    ended(client.jobs, client.warm(Role.EMBEDDING).id)
+    began = time.perf_counter()
+    job = client.search("a walk by the river", NEAREST)
+    out = output(client.jobs, job.id)
+    hits = first(out, lambda item: isinstance(item, Hits))
+    taken = (time.perf_counter() - began) * 1000
+    assert isinstance(hits, Hits)
+    assert len(hits.hits) == NEAREST
+    client.cancel(job.id)  # the reranker's part is not measured here
+    list(out)
+    return taken
+
+
+def _one_more(client: Client) -> None:
+    entry = client.library.new_entry("One more day by the river")
+    assert ended(client.jobs, client.ingest(entry).id).state is JobState.DONE
+
+
+def _write(client: Client, count: int, name: str, width: int) -> None:
+    """Entries, each with a vector of one model, as that model would have left them."""
+    dice = np.random.default_rng(1)
+    keys = f"charlie:vectors:{name}", f"charlie:chunks:{name}"
+    client.redis.sadd(INDEXES, *keys)
+    for entries in _entries(count):
+        client.library.restore_entries(entries)
+        vectors = _unit(dice, len(entries), width)
+        with client._raw.pipeline(transaction=False) as pipe:
+            pipe.hset(keys[0], mapping={each.id: row.tobytes() for each, row in zip(entries, vectors, strict=True)})
+            pipe.hset(keys[1], mapping={each.id: json.dumps([each.text]) for each in entries})
+            pipe.execute()
+
+
+def _entries(count: int) -> Iterator[list[Entry]]:
+    text = "It rained, and we stayed at home. " * 10
+    for start in range(0, count, PART):
+        numbers = range(start, min(start + PART, count))
+        yield [Entry(f"{number:014x}", f"Day {number}\n{text}", number, number) for number in numbers]
+
+
+def _unit(dice: np.random.Generator, rows: int, width: int) -> NDArray[np.float32]:
+    vectors = dice.normal(size=(rows, width)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors
+
+
+def main() -> None:
+    with built(short=False) as models:
+        print(table(rows(models)))
+
+
+if __name__ == "__main__":
+    main()
