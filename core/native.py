@@ -109,14 +109,15 @@ def decode_sequences(
     tokens = np.fromiter(chain.from_iterable(sequences), np.int32, total)
     ids = np.arange(len(sequences), dtype=np.int32)
     owners = np.repeat(ids.ctypes.data + ids.itemsize * ids.astype(np.uintp), lengths)
-    counts = np.ones(total, np.int32)
-    # Without positions each sequence is numbered from 0; without `logits` every token counts in the pooling; llama.h.
+    counts, outputs = np.ones(total, np.int32), np.ones(total, np.int8)
+    # Without positions each sequence is numbered from 0; llama.h.
     integers = ctypes.POINTER(ctypes.c_int32)
     batch = llama_cpp.llama_batch(
         n_tokens=total,
         token=tokens.ctypes.data_as(integers),
         n_seq_id=counts.ctypes.data_as(integers),
         seq_id=owners.ctypes.data_as(ctypes.POINTER(integers)),
+        logits=outputs.ctypes.data_as(ctypes.POINTER(ctypes.c_int8)),
     )
     clear_memory(llama)
     with aborting(llama, cancelled):

@@ -40,6 +40,13 @@ def test_unit_vectors_in_order_whatever_the_batches(embedding: EmbeddingModel) -
     assert embedding.embed([]).shape == (0, embedding.dimension)
 
 
+def test_llama_cpp_has_nothing_to_say(embedding: EmbeddingModel, caplog: pytest.LogCaptureFixture) -> None:
+    """It would say it of each decode, into the log that people read."""
+    with caplog.at_level("INFO", "charlie.llama"):
+        embedding.embed([" ".join(words) for words in entries(40, seed=9)])
+    assert caplog.records == []
+
+
 def test_inflections_are_near(embedding: EmbeddingModel) -> None:
     walked, walk, bread = embedding.embed(["We walked by the river", "river walk", "bread and butter"])
     assert walked @ walk > 0.8 > 0.2 > walked @ bread
