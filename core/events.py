@@ -154,7 +154,10 @@ class LoadProgress:
 
 @dataclass(frozen=True, slots=True)
 class JobProgress:
-    """How far a running job is. Units are tokens in prefill and decode, chunks in ingest, entries in rerank."""
+    """How far a running job is.
+
+    Units are tokens in prefill and decode, entries in rerank and embed; of a single entry, embed tells chunks.
+    """
 
     id: str
     stage: Literal["prefill", "decode", "embed", "rerank"]
