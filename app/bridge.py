@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING
 
 from textual.message import Message
 
-from core.events import Event, JobChanged, QueueChanged, Snapshot
+from core.events import Event, JobChanged, JobProgress, QueueChanged, Snapshot
 
 if TYPE_CHECKING:
     from core.bus import Bus
 
 SECONDS = 0.05
 """The length of the queue is told at most this often while many jobs are asked for."""
+PROGRESS_SECONDS = 0.25
+"""How far a job is, is told at most this often: each time some of the screen is drawn anew."""
 
 
 @dataclass
@@ -36,14 +38,32 @@ class Began(Message, bubble=False):
     snapshot: Snapshot
 
 
+class Progress:
+    """Which progress is to be told: the first of each stage of a job, and then some times a second."""
+
+    def __init__(self) -> None:
+        self._of = ("", "")
+        self._told = 0.0
+
+    def due(self, item: JobProgress) -> bool:
+        now = time.monotonic()
+        if (item.id, item.stage) == self._of and now - self._told < PROGRESS_SECONDS:
+            return False
+        self._of, self._told = (item.id, item.stage), now
+        return True
+
+
 def follow(bus: Bus, post: Callable[[Message], object], stop: Callable[[], bool]) -> None:
     """Post what happens until `stop()`; runs in a thread of its own. `post` must be safe to call from there.
 
-    Of lengths of the queue that follow each other quickly only the last is posted.
+    Of lengths of the queue that follow each other quickly only the last is posted, and of progress only the first.
     """
     length: QueueChanged | None = None
     told = 0.0
+    progress = Progress()
     for item in bus.follow(stop):
+        if isinstance(item, JobProgress) and not progress.due(item):
+            continue
         if isinstance(item, QueueChanged):
             length = item
         # Only what is about a job is not held up by a length: it says nothing of how long the queue is.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -60,6 +61,7 @@ def interface(
 
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise CharlieError("The interface needs a terminal.", "`charlie ask` works in a pipe.")
+    gc.disable()  # the interface collects when nobody types
     from app.commands.session import end_in_order, make_client
     from app.runtime import Runtime
 
@@ -69,6 +71,7 @@ def interface(
         from app.tui import CharlieApp
 
         interface = CharlieApp(client, running.tick, running.notice)
+        gc.freeze()  # modules and classes stay for good
         interface.run()
         signal.alarm(0)  # set when the terminal was closed, in case the interface cannot end
         for number in (signal.SIGTERM, signal.SIGHUP):  # it is ending already

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import re
 import signal
+import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from redis import RedisError
-from textual import work
+from textual import events, work
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.reactive import reactive
@@ -41,6 +43,10 @@ log = logging.getLogger(__name__)
 TICK_SECONDS = 0.25
 SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 HUNG_UP_SECONDS = 3
+PAUSE_SECONDS = 1.0
+"""Of the keys; then nobody waits for the screen."""
+COLLECT_SECONDS = (10.0, 60.0)
+"""Between two collections of garbage: at least, and at most where keys come without a pause."""
 FUNCTION_KEY = re.compile(r"f\d+")
 MODES = ("chat", "journal", "models", "log")
 
@@ -77,6 +83,7 @@ class CharlieApp(App[None]):
         self._tick = tick
         self._notice = notice
         self._complaint = ""
+        self._pressed = self._collected = time.monotonic()
         self._handlers: dict[signal.Signals, Any] = {}
 
     def get_key_display(self, binding: Binding) -> str:
@@ -93,6 +100,8 @@ class CharlieApp(App[None]):
         self.run_worker(self._follow, thread=True, name="bridge")
         if self._tick is not None:
             self.set_interval(TICK_SECONDS, partial(self._mend, self._tick))
+        if not gc.isenabled():
+            self.set_interval(PAUSE_SECONDS, self._collect)
         if self._notice:
             self.notify(self._notice, severity="warning", markup=False, timeout=20)
         # No DEFAULT_MODE: from Python 3.12 on, Textual mounts its fields before its screen is on the stack, and fails.
@@ -153,6 +162,19 @@ class CharlieApp(App[None]):
     def _follow(self) -> None:
         worker = get_current_worker()
         follow(self.client.bus, self.post_message, lambda: worker.is_cancelled)
+
+    async def on_event(self, event: events.Event) -> None:
+        if isinstance(event, events.Key):
+            self._pressed = time.monotonic()
+        await super().on_event(event)
+
+    def _collect(self) -> None:
+        """Collect garbage, as whoever runs us has left it to us: for a tenth of a second no key is taken."""
+        now = time.monotonic()
+        least, most = COLLECT_SECONDS
+        if now - self._collected >= (least if now - self._pressed >= PAUSE_SECONDS else most):
+            gc.collect()
+            self._collected = time.monotonic()
 
     def _mend(self, tick: Callable[[], str]) -> None:
         """A runtime that cannot be mended is told once, and tried again."""

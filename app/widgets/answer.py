@@ -13,11 +13,11 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.message import Message
 from textual.widgets import Markdown, OptionList, Static
-from textual.widgets.markdown import MarkdownStream
 from textual.widgets.option_list import Option
 
 from app.widgets.job_line import JobLine
 from app.widgets.reply import numbers
+from app.widgets.words import Words
 from core.text import one_line, printable
 from tasks.jobs import Ended, Hits, Job, JobState
 
@@ -54,10 +54,9 @@ class Answer(VerticalScroll, can_focus=True):
         super().__init__(id=id)
         self.text = ""
         self._entries: dict[int, str] = {}
-        self._stream: MarkdownStream | None = None
         self.paper = Vertical(classes="paper")
         self.heading = Static(classes="heading")
-        self.words = Markdown(open_links=False)
+        self.words = Words()
         self.foot = Static(classes="foot")
         self.options = OptionList(compact=True)
 
@@ -74,7 +73,6 @@ class Answer(VerticalScroll, can_focus=True):
 
     async def begin(self, question: str, job: Job) -> None:
         """Wait for the answer of `job`."""
-        await self._drop_stream()
         self.text = ""
         self._entries = {}
         self.heading.update(Content(one_line(question, 200)))
@@ -96,16 +94,13 @@ class Answer(VerticalScroll, can_focus=True):
 
     async def write(self, text: str) -> None:
         self.text += text
-        if self._stream is None:
-            self._stream = Markdown.get_stream(self.words)
-        await self._stream.write(printable(text))
+        await self.words.write(printable(text))
 
     async def finish(self, ended: Ended) -> None:
         result = ended.result or {}
         self.text = str(result.get("text", "")) or self.text
         citations: list[dict[str, Any]] = result.get("citations", [])
         self._entries = {int(citation["number"]): str(citation["entry"]) for citation in citations}
-        await self._drop_stream()
         await self.query(JobLine).remove()
         await self.words.update(linked(printable(self.text), set(self._entries)))
         self._close(ended, result)
@@ -131,11 +126,6 @@ class Answer(VerticalScroll, can_focus=True):
         foot.set_class(ended.state in {JobState.FAILED, JobState.INTERRUPTED}, "-failed")
         foot.display = bool(said)
         foot.update(Content(said))
-
-    async def _drop_stream(self) -> None:
-        if self._stream is not None:
-            await self._stream.stop()
-            self._stream = None
 
     def action_cited(self, number: int) -> None:
         if entry := self._entries.get(number):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,12 +11,18 @@ from redis.exceptions import RedisError
 from textual.message import Message
 
 from core.errors import CharlieError
-from tasks.jobs import Ended, JobState, Output
+from tasks.jobs import Ended, JobState, Output, Text
 
 if TYPE_CHECKING:
     from textual.message_pump import MessagePump
 
     from app.client import Client
+
+
+SHARE = 0.05
+"""So much of its time may the interface use while text comes, so that the model has the rest."""
+PAUSES = (0.1, 0.3)
+"""Seconds between two pieces of text, at least and at most."""
 
 
 class Following:
@@ -38,14 +45,20 @@ class Following:
         self._lock = threading.Lock()
         self._outputs: list[Output] = []
         self._announced = False
+        self._told = 0.0
+        self._pause = PAUSES[0]
+        self._used = time.thread_time()
         self._thread = threading.Thread(target=self._read, name=f"follow {job_id}", daemon=True)
         self._thread.start()
 
     def take(self) -> list[Output]:
-        """What has come since the last time, in order."""
+        """What has come since the last time, in order. Called by the thread that draws it."""
+        used = time.thread_time()
         with self._lock:
             outputs, self._outputs = self._outputs, []
             self._announced = False
+            self._pause = min(max((used - self._used) / SHARE, PAUSES[0]), PAUSES[1])
+            self._used = used
         return outputs
 
     @property
@@ -63,16 +76,21 @@ class Following:
     def _read(self) -> None:
         try:
             for output in self._client.follow(self.job_id, self._stop.is_set):
-                if output is not None:
-                    self._hand_over(output)
+                self._hand_over(output)
         except CharlieError as error:
             self._hand_over(Ended(JobState.FAILED, None, error.message, error.hint))
         except RedisError:
             self._hand_over(Ended(JobState.INTERRUPTED, None, "The database does not answer."))
 
-    def _hand_over(self, output: Output) -> None:
+    def _hand_over(self, output: Output | None) -> None:
+        """The first output and the end at once; text in between as often as can be drawn, the rest of it soon."""
+        now = time.monotonic()
         with self._lock:
-            self._outputs.append(output)
-            announced, self._announced = self._announced, True
-        if not announced and not self.stopped:
+            if output is not None:
+                self._outputs.append(output)
+            held_back = isinstance(output, Text) and now - self._told < self._pause
+            if self._announced or held_back or not self._outputs:
+                return
+            self._announced, self._told = True, now
+        if not self.stopped:
             self._target.post_message(self.Came(self))

@@ -111,4 +111,4 @@ class JobLine(Static):
         self._show(f"loading {one_line(model, MODEL_WIDTH)} {full}{rest} {fraction:.0%}")
 
     def _show(self, line: str) -> None:
-        self.update(Content(line))
+        self.update(Content(line), layout=False)  # its size never changes

@@ -7,11 +7,11 @@ from typing import Any
 
 from textual.app import ComposeResult
 from textual.content import Content
-from textual.widgets import Markdown, Static
-from textual.widgets.markdown import MarkdownStream
+from textual.widgets import Static
 
 from app.widgets.job_line import JobLine, rate
 from app.widgets.turn import Turn, moment
+from app.widgets.words import Words
 from core.library import MessageState, StoredMessage
 from core.text import printable
 from tasks.jobs import Ended, Job, JobState
@@ -66,9 +66,8 @@ class Reply(Turn):
         self.replaces: list[str] = []
         """The replies that are not shown while this one is being made; they are stored until it is."""
         self._stored: StoredMessage | None = None
-        self._stream: MarkdownStream | None = None
         self.left_out = Static(classes="left-out")
-        self.words = Markdown(printable(text) or None, open_links=False)
+        self.words = Words(printable(text))
         self.foot = Static(classes="foot")
 
     @classmethod
@@ -101,25 +100,17 @@ class Reply(Turn):
     async def write(self, text: str) -> None:
         """The next piece of the reply."""
         self.text += text
-        if self._stream is None:
-            self._stream = Markdown.get_stream(self.words)
-        await self._stream.write(printable(text))
+        await self.words.write(printable(text))
 
     async def finish(self, ended: Ended) -> None:
         """The reply has ended; what has come of it stays."""
         result = ended.result or {}
         self.text = str(result.get("text", "")) or self.text
-        await self.drop_stream()
         await self.query(JobLine).remove()
         await self.words.update(printable(self.text))
         self.header.remark = moment(time.time())
         self._close(_STATES[ended.state], result, ended.error, ended.hint)
         self.job = None
-
-    async def drop_stream(self) -> None:
-        if self._stream is not None:
-            await self._stream.stop()
-            self._stream = None
 
     def _close(self, state: MessageState, stats: dict[str, Any], error: str, hint: str) -> None:
         if stats.get("starter"):

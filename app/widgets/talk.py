@@ -148,8 +148,6 @@ class Talk(Vertical):
                     return
             before = self.conversation.id if self.conversation else ""
             self._stop_following()
-            for reply in self.transcript.replies:
-                await reply.drop_stream()
             conversation, jobs, messages = found or (None, [], [])
             stored = {message.id for message in messages}
             live = [Reply.live(job) for job in jobs if job.id not in stored]
