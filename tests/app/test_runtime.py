@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from app.client import Client
-from app.runtime import RESTARTS, Runtime
+from app.runtime import RESTARTS, Runtime, with_large_pages
 from core.database import find_executable, read_address, take_lock
 from core.errors import DatabaseError
 from core.events import StateChanged, WorkerLost, WorkerUp
@@ -23,6 +23,7 @@ from core.library import MessageState
 from core.paths import find_paths
 from core.settings import Role, load_settings
 from tasks.jobs import Ended, Job, JobState, Text
+from tasks.worker import NICE
 from tests.app.charlie import CHARLIE, charlie, environment, read_until, refused, started
 from tests.e2e.processes import LONG, assert_all_gone, databases_on, kill_all, running_on, until, workers_on
 
@@ -114,6 +115,27 @@ def test_everything_starts_in_order_and_ends_in_the_other(home: Path, monkeypatc
         assert (snapshot.phase, snapshot.role, snapshot.worker_pid) == ("empty", None, None)
         triggers = [event.trigger for event in client.bus.transitions(100) if isinstance(event, StateChanged)]
         assert triggers == ["unloaded", "unload", "loaded", "load"]
+
+
+def test_the_worker_yields_to_others_and_asks_for_large_pages(home: Path) -> None:
+    client = Client(load_settings(), find_paths())
+    with Runtime(client):
+        next(event for event in client.bus.follow(lambda: False, past=1) if isinstance(event, WorkerUp))
+        (worker,) = workers_on(home)
+        assert worker.nice() == min(os.getpriority(os.PRIO_PROCESS, 0) + NICE, 19)
+        assert b"glibc.malloc.hugetlb=1" in Path(f"/proc/{worker.pid}/environ").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("own", "used"),
+    [
+        ("", "glibc.malloc.hugetlb=1"),
+        ("glibc.malloc.perturb=0", "glibc.malloc.perturb=0:glibc.malloc.hugetlb=1"),
+        ("glibc.malloc.hugetlb=0", "glibc.malloc.hugetlb=0"),
+    ],
+)
+def test_what_a_person_tells_glibc_stays(own: str, used: str) -> None:
+    assert with_large_pages(own) == used
 
 
 def test_what_is_queued_when_the_worker_ends_is_done_at_the_next_start(
