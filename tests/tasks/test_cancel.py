@@ -8,11 +8,11 @@ import pytest
 
 from app.client import Client
 from core.errors import NotFoundError
-from core.events import JobChanged, JobProgress, Snapshot
+from core.events import JobChanged, JobProgress, Snapshot, StateChanged
 from core.library import EntryState, MessageState
 from core.settings import Role
 from tasks.jobs import Ended, Job, JobState, Text
-from tests.states.walks import changes, legal
+from tests.states.walks import changes, legal, steps
 from tests.waiting import ended, first, happening, output
 
 SOON = 3.0
@@ -33,7 +33,16 @@ def usable_at_once(client: Client) -> None:
     assert last.result["completion_tokens"] == 3
 
 
+def phase(client: Client) -> tuple[str, str | None]:
+    """What the machine is in, and with which role, once nothing runs any more."""
+    assert ended(client.jobs, client.plan(Role.INSTRUCT).id).state is JobState.DONE  # it changes nothing
+    assert legal(changes(client.bus))
+    snapshot = client.snapshot()
+    return snapshot.phase, snapshot.role
+
+
 def test_in_waiting_for_the_model(slowly: Client) -> None:
+    """Whether the load had begun or not, nothing is loaded afterwards."""
     assert ended(slowly.jobs, slowly.unload().id).state is JobState.DONE
     events = happening(slowly.bus)
     assert isinstance(next(events), Snapshot)
@@ -43,8 +52,30 @@ def test_in_waiting_for_the_model(slowly: Client) -> None:
     assert slowly.cancel(job.id)
     assert ended(slowly.jobs, job.id).state is JobState.CANCELLED
     assert time.monotonic() - began < SOON
-    assert legal(changes(slowly.bus))
+    assert phase(slowly) == ("empty", None)
     assert ended(slowly.jobs, slowly.warm(Role.INSTRUCT).id).state is JobState.DONE
+
+
+def test_in_the_midst_of_a_load(slowly: Client) -> None:
+    """Cancelled by the model's own load, as far as it had come: `load`, then `load_failed`, and a load after that."""
+    assert ended(slowly.jobs, slowly.unload().id).state is JobState.DONE
+    assert phase(slowly) == ("empty", None)
+    past = slowly.snapshot().seq
+    events = happening(slowly.bus)
+    assert isinstance(next(events), Snapshot)
+    job = chat(slowly)
+    first(events, lambda event: isinstance(event, StateChanged) and event.to == "loading")
+    assert slowly.cancel(job.id)
+    assert ended(slowly.jobs, job.id).state is JobState.CANCELLED
+    assert slowly.reply(job) is None
+    made = steps(changes(slowly.bus, past))
+    # The load of a small file may be over before it hears of it; then the reply is what is stopped.
+    expected = {"load_failed": ("empty", None), "loaded": ("warm", "instruct")}
+    assert made[0] == "load instruct"
+    assert phase(slowly) == expected[made[1].split()[0]]
+    usable = chat(slowly, max_tokens=3)
+    assert ended(slowly.jobs, usable.id).state is JobState.DONE
+    assert phase(slowly) == ("warm", "instruct")
 
 
 def test_in_decoding(slowly: Client) -> None:
@@ -62,6 +93,7 @@ def test_in_decoding(slowly: Client) -> None:
     assert (reply.text, reply.state) == (said, MessageState.CANCELLED)
     assert said
     assert slowly.jobs.get(job.id).state is JobState.CANCELLED
+    assert phase(slowly) == ("warm", "instruct")
     usable_at_once(slowly)
 
 
@@ -78,6 +110,7 @@ def test_in_prefill(slowly: Client) -> None:
     assert time.monotonic() - began < SOON
     assert slowly.jobs.written(job.id) == ""
     assert slowly.reply(job) is None
+    assert phase(slowly) == ("warm", "instruct")
     usable_at_once(slowly)
 
 
@@ -85,8 +118,10 @@ def test_in_the_queue(slowly: Client) -> None:
     running, waiting, last = chat(slowly), chat(slowly), chat(slowly, max_tokens=3)
     first(output(slowly.jobs, running.id), lambda item: isinstance(item, Text))
     assert [each.position for each in slowly.queue()] == [0, 1, 2]
+    before = slowly.snapshot()
     assert slowly.cancel(waiting.id)
     assert ended(slowly.jobs, waiting.id) == Ended(JobState.CANCELLED)
+    assert slowly.snapshot() == before
     assert [each.job.id for each in slowly.queue()] == [running.id, last.id]
     assert slowly.jobs.get(running.id).state is JobState.RUNNING
     assert slowly.cancel(running.id)
