@@ -41,8 +41,6 @@ BEAT_SECONDS = 1.0
 NOTICEABLE = 16 * 1024**2
 """Bytes; a smaller change of a reading is not worth an event."""
 LEAVE_SECONDS = 8.0
-NICE = 5
-"""The worker yields to the interface, and to whatever else a person types into; alone it is as quick as without."""
 TETHERED = "--tethered"
 """With this argument the worker ends when its standard input, a pipe from its owner, closes."""
 
@@ -51,7 +49,6 @@ def main() -> None:
     """Serve until told to end (SIGTERM or SIGINT: the running job is marked interrupted, the model unloaded)."""
     # When an assertion of llama.cpp fails, it would run a debugger on this process first, which takes its time.
     os.environ.setdefault("GGML_NO_BACKTRACE", "1")
-    os.nice(NICE)
     paths = find_paths()
     paths.make()
     # A file of its own: while llama.cpp loads, llama-cpp-python sends the process's output to nowhere.

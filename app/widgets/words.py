@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from rich._wrap import divide_line
 from rich.segment import Segment
+from rich.style import Style
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.geometry import Region, Size
@@ -45,6 +46,7 @@ class Tail(Widget):
         self.text = ""
         self._lines = [""]
         self._width = 0
+        self._style = Style.null()
 
     def put(self, text: str) -> None:
         """Replace the text."""
@@ -66,9 +68,13 @@ class Tail(Widget):
             self._wrap_all(width)
         return len(self._lines)
 
+    def render_lines(self, crop: Region) -> list[Strip]:
+        self._style = self.rich_style  # put together from those of all ancestors: once for all lines
+        return super().render_lines(crop)
+
     def render_line(self, y: int) -> Strip:
         line = self._lines[y].rstrip() if y < len(self._lines) else ""
-        return Strip([Segment(line, self.rich_style)]).adjust_cell_length(self.size.width, self.rich_style)
+        return Strip([Segment(line, self._style)])
 
     def _wrap_all(self, width: int) -> None:
         self._width, self._lines = width, [""]

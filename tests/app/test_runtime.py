@@ -23,7 +23,6 @@ from core.library import MessageState
 from core.paths import find_paths
 from core.settings import Role, load_settings
 from tasks.jobs import Ended, Job, JobState, Text
-from tasks.worker import NICE
 from tests.app.charlie import CHARLIE, charlie, environment, read_until, refused, started
 from tests.e2e.processes import LONG, assert_all_gone, databases_on, kill_all, running_on, until, workers_on
 
@@ -117,12 +116,11 @@ def test_everything_starts_in_order_and_ends_in_the_other(home: Path, monkeypatc
         assert triggers == ["unloaded", "unload", "loaded", "load"]
 
 
-def test_the_worker_yields_to_others_and_asks_for_large_pages(home: Path) -> None:
+def test_the_worker_asks_for_large_pages(home: Path) -> None:
     client = Client(load_settings(), find_paths())
     with Runtime(client):
         next(event for event in client.bus.follow(lambda: False, past=1) if isinstance(event, WorkerUp))
         (worker,) = workers_on(home)
-        assert worker.nice() == min(os.getpriority(os.PRIO_PROCESS, 0) + NICE, 19)
         assert b"glibc.malloc.hugetlb=1" in Path(f"/proc/{worker.pid}/environ").read_bytes()
 
 

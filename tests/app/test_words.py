@@ -96,7 +96,7 @@ async def test_the_tail_is_wrapped_the_same_piece_by_piece_and_at_once(width: in
         grown = [tail.render_line(y).text for y in range(len(tail._lines))]
         tail.put(text)
         assert [tail.render_line(y).text for y in range(len(tail._lines))] == grown
-        assert {tail.render_line(y).cell_length for y in range(len(tail._lines))} == {width}
+        assert max(tail.render_line(y).cell_length for y in range(len(tail._lines))) <= width
         assert "".join("".join(grown).split()) == "".join(text.split())
 
 

@@ -45,10 +45,11 @@ def measure(models: Models) -> list[Row]:
     found: list[Row] = []
     for number, each in enumerate(MEASUREMENTS, start=1):
         name = each.__name__.rpartition(".")[2]
-        print(f"[{number}/{len(MEASUREMENTS)}] {name} …", end="", file=sys.stderr, flush=True)
+        print(f"[{number}/{len(MEASUREMENTS)}] {name} …", file=sys.stderr, flush=True)
         began = time.monotonic()
-        found += each.rows(models)
-        print(f" {time.monotonic() - began:.0f} s", file=sys.stderr)
+        rows = each.rows(models)
+        print(*rows, f"{time.monotonic() - began:.0f} s", sep="\n", file=sys.stderr, flush=True)
+        found += rows
     return found
 
 

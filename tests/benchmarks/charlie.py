@@ -16,8 +16,10 @@ from core.settings import Role
 from tasks.jobs import Ended, Text
 from tests.benchmarks.home import home
 from tests.model_files import syllables
-from tests.waiting import ended, output
+from tests.waiting import deadline, ended
 
+PATIENCE = 600.0
+"""Seconds for a reply; a long one takes some minutes on a slow machine."""
 SYSTEM = "bab"
 """The system prompt: short, and the same for those that Charlie is compared with."""
 
@@ -56,7 +58,7 @@ class Asked:
         began = time.perf_counter()
         job = self.client.chat(conversation, text, max_tokens=tokens)
         arrived, characters = [], 0
-        for item in output(self.client.jobs, job.id):
+        for item in deadline(self.client.jobs.follow(job.id), PATIENCE):
             now = time.perf_counter() - began
             if isinstance(item, Text):
                 characters += len(item.text)

@@ -136,12 +136,14 @@ class Desk:
         self.keyboard = Keyboard(shown)
 
     def send(self, words: int) -> str:
-        """Paste a message that is unlike any before, send it, and return its job once the worker is at it.
+        """Paste a message into a new conversation, send it, and return its job once the worker is at it.
 
-        Its drawing is over by then: one of 20,000 characters takes a moment, whatever the worker does.
+        It is unlike any before, and drawn by then: one of 20,000 characters takes a moment, whatever the worker does.
         """
         self._seed += 1
         text = " ".join(random.Random(self._seed).choices(syllables(), k=words))
+        self.keyboard.press(ctrl("n"))
+        self.keyboard.read(DRAWN)
         self.keyboard.press(f"{ctrl('u')}\x1b[200~{text}\x1b[201~{ENTER}")
         while not (queue := self._client.queue()) or not queue[0].job.started:
             self.keyboard.read(0.01)

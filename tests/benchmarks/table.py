@@ -60,11 +60,3 @@ def shown(figure: float, unit: str) -> str:
 
 def table(rows: Sequence[Row]) -> str:
     return "\n".join([HEAD, *map(str, rows)])
-
-
-def compared(
-    measure: str, case: str, charlie: float, other: float, unit: str, against: str, must: str, *, met: bool
-) -> Row:
-    """Charlie's figure beside another's."""
-    beside = f"{against} {shown(other, unit)}"
-    return Row(measure, case, shown(charlie, unit), beside, charlie / other, must, 1.0 if met else 1.01)

@@ -1,0 +1,32 @@
+"""The measuring programs work: the whole table in its short form, whose figures say nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+MEASURES = (
+    "tokens per second ÷ raw generate()",
+    "tokens per second ÷ llama-cpp-python's chat streaming",
+    "cost of a token",
+    "time to the first token",
+    "swap, request to first token",
+    "return to a chat",
+    "cancel",
+    "embedding",
+    "reading in",
+    "search",
+    "enqueueing a job",
+    "memory of a job",
+    "key press to changed screen",
+    "charlie to",
+    "charlie --help",
+)
+
+
+def test_every_measure_has_its_rows() -> None:
+    command = [sys.executable, "-m", "tests.benchmarks", "--short"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    for measure in MEASURES:
+        assert f"| {measure}" in done.stdout, measure
