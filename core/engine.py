@@ -112,7 +112,7 @@ def _load(spec: ModelSpec, on_progress: Callable[[float], None], cancelled: Call
     with llama_log().listen() as log:
         try:
             llama = kind(**arguments(spec))
-        except (ValueError, RuntimeError, MemoryError, AssertionError) as error:
+        except (ValueError, RuntimeError, MemoryError, AssertionError, CancelledError) as error:
             # The frames of the failed constructor hold the half-made model, and the error holds the frames.
             traceback.clear_frames(error.__traceback__)
             if cancelled():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from core.errors import CancelledError
 from core.footprint import MAX_UBATCH
 from core.settings import Role
 
@@ -90,6 +91,9 @@ def llama_class(
 
         @property
         def context_params(self) -> Any:
+            # Making the context cannot be stopped, and takes long where the KV cache is large.
+            if not self._made and cancelled():
+                raise CancelledError
             # On each reading, for the constructor sets its own idea of flash attention in between.
             self._own_context_params.flash_attn_type = FLASH_ATTENTION_AUTO
             return self._own_context_params
