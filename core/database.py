@@ -106,6 +106,7 @@ def connect(paths: Paths, url: str | None, *, decode: bool = True) -> RedisClien
         "protocol": 2,
         "retry": Retry(ExponentialBackoff(cap=0.5, base=0.02), RETRIES),
         "socket_timeout": 10,
+        "driver_info": None,  # what redis-py would say of itself takes two round trips, and each reply has a connection
     }
     if url is None:
         pool = redis.ConnectionPool(connection_class=_CurrentSocket, paths=paths, **options)

@@ -66,11 +66,7 @@ def llama_class(
     """
     import llama_cpp
 
-    def report(fraction: float, _: object) -> bool:
-        on_progress(fraction)
-        return not cancelled()
-
-    callback = llama_cpp.llama_progress_callback(report)
+    callback = _reporter(on_progress, cancelled)
 
     class OwnLlama(llama_cpp.Llama):
         _made = False
@@ -115,3 +111,14 @@ def llama_class(
             self._own_metadata = values
 
     return OwnLlama
+
+
+def _reporter(on_progress: Callable[[float], None], cancelled: Callable[[], bool]) -> Any:
+    """llama.cpp's callback of a load, which stops it by returning false."""
+    import llama_cpp
+
+    def report(fraction: float, _: object) -> bool:
+        on_progress(fraction)
+        return not cancelled()
+
+    return llama_cpp.llama_progress_callback(report)

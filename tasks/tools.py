@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from core.vectors import VectorStore
     from states.manager import ModelManager
 
-PROGRESS_SECONDS = 0.1
+PROGRESS_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class Tools:
 
 
 class Meter:
-    """Publishes how far a completion is, about ten times a second."""
+    """Publishes how far a completion is, four times a second."""
 
     def __init__(self, bus: Bus, job: str) -> None:
         self._bus = bus

@@ -32,7 +32,7 @@ def rows(models: Models) -> list[Row]:
         asked.reply(words(history, 1), 16, conversation)
         for seed in range(ROUNDS_SHORT if models.short else ROUNDS):
             asked.warm(Role.EMBEDDING)
-            reply = asked.reply(words(8, seed + 4000), 16, conversation)
+            reply = asked.reply(words(1, seed + 4000), 16, conversation)
             assert reply.stats["load_ms"] > 0
             assert reply.stats["reused_tokens"] >= history
             ours.append(reply.first_s * 1000)
