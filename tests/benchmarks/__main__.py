@@ -76,8 +76,8 @@ def main() -> None:
     print(text)
     if "--write" in sys.argv:
         draw(rows, CHART)
-        section = f"\\1{text}\n![Share of what is allowed]({CHART.name})\n\\2"
-        README.write_text(SECTION.sub(section, README.read_text()))
+        section = f"{text}\n![How much of what is allowed each measure takes]({CHART.name})\n"
+        README.write_text(SECTION.sub(lambda found: found[1] + section + found[2], README.read_text()))
 
 
 if __name__ == "__main__":

@@ -12,15 +12,16 @@ MEASURES = (
     "time to the first token",
     "swap, request to first token",
     "return to a chat",
-    "cancel",
+    "cancel until the model is free",
     "embedding",
     "reading in",
-    "search",
+    "nearest 50",
+    "search to first hits",
     "enqueueing a job",
     "memory of a job",
     "key press to changed screen",
-    "charlie to",
-    "charlie --help",
+    "`charlie` to a prompt",
+    "`charlie --help`",
 )
 
 
