@@ -24,13 +24,15 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     ):
         figure = Figure(figsize=(11, 0.27 * len(rows) + 1.1), layout="constrained")
         axes = figure.subplots()
-        bars = axes.barh(labels, shares, color=[MET if row.met else MISSED for row in rows], height=0.7)
+        places = range(len(rows))  # not the labels, of which some are equal
+        bars = axes.barh(places, shares, color=[MET if row.met else MISSED for row in rows], height=0.7)
         axes.bar_label(bars, [f"{row.share:.2f}" for row in rows], padding=3, fontsize=8)
         axes.axvline(1, color="#444444", linewidth=1)
         axes.set_xscale("log")
         axes.set_xlim(0.01, max(3, *shares) * 1.6)
         axes.set_xticks([0.01, 0.1, 1], ["0.01", "0.1", "1"])
-        axes.invert_yaxis()
+        axes.set_yticks(places, labels)
+        axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.set_title(
             "How much of what is allowed each measure takes: up to the line at 1 it is met, shorter is better",
             loc="left",

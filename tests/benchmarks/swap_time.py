@@ -53,7 +53,10 @@ def _of_one(name: str, file: Path, models: Models) -> list[Row]:
         first = Row(MEASURE, name, shown(ours, "ms"), f"raw {shown(theirs, 'ms')}", ours / theirs, more, share)
     else:
         first = at_most(MEASURE, name, (ours, theirs), "ms", "raw", MOST)
-    return [first, *(at_most("swap ÷ a peer's", name, (ours, each), "ms", peer, 1.0) for peer, each in medians.items())]
+    return [
+        first,
+        *(at_most(f"swap ÷ {peer}'s", name, (ours, each), "ms", peer, 1.0) for peer, each in medians.items()),
+    ]
 
 
 def main() -> None:
