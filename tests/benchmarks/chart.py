@@ -33,10 +33,8 @@ def draw(rows: Sequence[Row], path: Path) -> None:
         axes.set_xticks([0.01, 0.1, 1], ["0.01", "0.1", "1"])
         axes.set_yticks(places, labels)
         axes.set_ylim(len(rows) - 0.4, -0.6)
-        axes.set_title(
-            "How much of what is allowed each measure takes: up to the line at 1 it is met, shorter is better",
-            loc="left",
-            fontsize=10,
+        figure.suptitle(
+            "How much of what is allowed each measure takes: up to 1 it is met, shorter is better", fontsize=10
         )
         axes.spines[["top", "right"]].set_visible(False)
         figure.savefig(path, format="svg", metadata={"Date": None})
