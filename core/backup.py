@@ -297,7 +297,7 @@ def _items(file: IO[bytes]) -> Iterator[_Talk | Entry]:
                 raise _DamagedError(f"it holds {id_} twice")
             seen.add(id_)
             yield item
-    if file.readline().strip() != f'"sha256": "{digest.hexdigest()}"}}'.encode() or file.read(1):
+    if file.readline().rstrip(b"\n") != f'"sha256": "{digest.hexdigest()}"}}'.encode() or file.read(1):
         raise _DamagedError("its text and its checksum do not agree")
 
 

@@ -289,7 +289,7 @@ def test_any_damage_is_one_sentence_and_changes_nothing(client: Client, tmp_path
     for cut in range(0, len(good), 97):
         path.write_bytes(good[:cut])
         refused(library, folder)
-    for at in range(0, len(good), 61):
+    for at in (*range(0, len(good), 61), len(good) - 1):
         path.write_bytes(good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :])
         refused(library, folder)
     path.write_bytes(good)
