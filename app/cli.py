@@ -88,6 +88,8 @@ def main() -> None:
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # the real streams are TextIOWrapper
     try:
         app(prog_name="charlie")
+    except KeyboardInterrupt:  # once more, while the first one was being answered
+        sys.exit(130)
     except Exception as error:  # noqa: BLE001  # it is told and logged
         from app.output import tell
 
