@@ -59,6 +59,7 @@ class Client:
         self._queue = make_queue(self._raw.connection_pool, _not_here, _not_here)
 
     def close(self) -> None:
+        self.jobs.close()
         self.redis.close()
         self.redis.connection_pool.disconnect()
         self._raw.connection_pool.disconnect()
@@ -229,7 +230,11 @@ class Client:
     def depth(self) -> tuple[int, str | None]:
         """How many jobs wait, and which one runs."""
         storage = self._queue.storage
-        return storage.queue_size(), self._running(storage.unacknowledged())
+        with self.redis.pipeline(transaction=True) as pipe:
+            pipe.llen(storage.queue_key)
+            pipe.lrange(storage.processing_key, 0, -1)
+            waiting, taken = pipe.execute()
+        return waiting, self._running(taken)
 
     def refused(self, last: int = 1) -> tuple[int, list[str]]:
         """How many messages in the queue were not Charlie's, and the `last` of them, each as a line of plain text."""

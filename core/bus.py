@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from core.events import (
     Event,
@@ -71,22 +71,25 @@ class Bus:
 
     def publish(self, event: Event, snapshot: Snapshot | None = None) -> None:
         """Send one event; with a snapshot, both are written in one MULTI, so nobody sees one without the other."""
-        self.published += 1
-        match event:
-            case StateChanged() | Planned() | Receipt() | WorkerUp() | WorkerLost():
-                stream = TRANSITIONS
-            case JobChanged():
-                stream = JOBS
-            case LoadProgress() | JobProgress() | QueueChanged() | MemoryRead():
-                self.redis.xadd(LIVE, {"event": encode(event)}, maxlen=KEPT_LIVE, approximate=True)
-                return
         if snapshot is None:
-            self.redis.xadd(stream, {"event": encode(event)}, maxlen=KEPT, approximate=True)
+            self.add(self.redis, event)
             return
         with self.redis.pipeline(transaction=True) as pipe:
             pipe.set(SNAPSHOT, encode(snapshot))
-            pipe.xadd(stream, {"event": encode(event)}, maxlen=KEPT, approximate=True)
+            self.add(pipe, event)
             pipe.execute()
+
+    def add(self, pipe: Any, event: Event) -> None:
+        """Send one event by a pipeline of the caller's."""
+        self.published += 1
+        match event:
+            case StateChanged() | Planned() | Receipt() | WorkerUp() | WorkerLost():
+                stream, kept = TRANSITIONS, KEPT
+            case JobChanged():
+                stream, kept = JOBS, KEPT
+            case LoadProgress() | JobProgress() | QueueChanged() | MemoryRead():
+                stream, kept = LIVE, KEPT_LIVE
+        pipe.xadd(stream, {"event": encode(event)}, maxlen=kept, approximate=True)
 
     def history(self, count: int = KEPT) -> list[Lasting]:
         """The last lasting events, oldest first; transitions and jobs in the order they happened."""

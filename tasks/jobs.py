@@ -9,9 +9,12 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from redis.exceptions import ConnectionError as Lost
 from redis.exceptions import ResponseError
+from redis.exceptions import TimeoutError as Late
 
 from core.bus import JOBS, KEPT
+from core.database import impatient
 from core.errors import CharlieError, NotFoundError
 from core.events import JobChanged, encode
 from core.ids import next_id
@@ -129,12 +132,21 @@ class Ended:
 Output = Text | Hits | Ended
 
 
+def _nothing(pipe: Any) -> None:  # noqa: ARG001
+    return
+
+
 class Jobs:
     """The jobs in the database. `redis` must decode responses."""
 
     def __init__(self, redis: RedisClient) -> None:
         self.redis = redis
+        self._reader = impatient(redis)
         self._written = 0
+
+    def close(self) -> None:
+        """Close the connections that `follow` has opened."""
+        self._reader.connection_pool.disconnect()
 
     def create(self, kind: JobKind, args: dict[str, Any], subject: str = "", after: str = "") -> Job:
         """A new job, whose id sorts behind all others and behind the message `after`."""
@@ -167,14 +179,21 @@ class Jobs:
         return [_job(text) for text in found if text]
 
     def advance(
-        self, id_: str, to: JobState, expect: Collection[JobState], known: Job | None = None, **changes: Any
+        self,
+        id_: str,
+        to: JobState,
+        expect: Collection[JobState],
+        known: Job | None = None,
+        also: Callable[[Any], None] = _nothing,
+        **changes: Any,
     ) -> Job | None:
         """Move a job on if it is in one of the states `expect`; returns it as it is then, else None.
 
         Record and event are written at once, and only if nobody has written the record meanwhile, so two processes
         can never both move it. `known` is what the caller takes the record to be, which saves reading it.
+        `also` may add commands that are carried out with it.
         """
-        return self._move(id_, to, expect, changes, None, known=known)
+        return self._move(id_, to, expect, changes, None, known=known, also=also)
 
     def _move(
         self,
@@ -186,6 +205,7 @@ class Jobs:
         *,
         aside: bool = False,
         known: Job | None = None,
+        also: Callable[[Any], None] = _nothing,
     ) -> Job | None:
         found = _record(known) if known else self.redis.get(_key(id_))
         moved: Job | None = None
@@ -201,6 +221,7 @@ class Jobs:
                     _close(pipe, id_, ended)
                 if aside:
                     pipe.hset(SET_ASIDE, moved.subject, _record(moved))
+                also(pipe)
                 commands = [part for command, _ in pipe.command_stack for part in (len(command), *command)]
             if self.redis.eval(_IF_STILL, 1, _key(id_), found, *commands):
                 return moved
@@ -245,6 +266,14 @@ class Jobs:
     def asked_to_stop(self, id_: str) -> bool:
         return bool(self.redis.exists(_cancel(id_)))
 
+    def look_up(self, id_: str) -> tuple[Job | None, bool]:
+        """A job, and whether it was asked to stop: what `find` and `asked_to_stop` say, in one round trip."""
+        with self.redis.pipeline(transaction=False) as pipe:
+            pipe.get(_key(id_))
+            pipe.exists(_cancel(id_))
+            found, asked = pipe.execute()
+        return _job(found) if found else None, bool(asked)
+
     def write(self, id_: str, output: Text | Hits) -> None:
         """Add to a job's output; one process, one thread writes it."""
         # With an id of ours, a record that is sent again because its answer was lost is refused, not doubled.
@@ -266,31 +295,26 @@ class Jobs:
         A reader that comes late reads from the beginning. Survives a database that goes and comes back.
         Raises NotFoundError.
         """
-        from redis.exceptions import ConnectionError as Lost
-        from redis.exceptions import TimeoutError as Late
-
-        from core.database import impatient
-
-        self.get(id_)
-        last, reader = "0-0", impatient(self.redis)
-        try:
-            while not stop():
-                try:
-                    found = reader.xread({_out(id_): last}, block=200)
-                except (Lost, Late):
-                    time.sleep(0.1)
-                    found = None
-                if not found:
-                    yield None
-                    continue
-                for key, values in found[0][1]:
-                    last = key
-                    output = _decode(values["record"])
-                    yield output
-                    if isinstance(output, Ended):
-                        return
-        finally:
-            reader.connection_pool.disconnect()
+        last, known = "0-0", False
+        while not stop():
+            try:
+                found = self._reader.xread({_out(id_): last}, block=200)
+            except (Lost, Late):
+                time.sleep(0.1)
+                found = None
+            if not found:
+                if not known:
+                    self.get(id_)
+                    known = True
+                yield None
+                continue
+            known = True
+            for key, values in found[0][1]:
+                last = key
+                output = _decode(values["record"])
+                yield output
+                if isinstance(output, Ended):
+                    return
 
     def durations(self) -> dict[str, float]:
         """Seconds that a job of each kind took lately."""

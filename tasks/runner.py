@@ -17,6 +17,7 @@ from core.database import await_writable, explain, refuses_writes
 from core.errors import CancelledError, CharlieError, NotFoundError
 from core.events import QueueChanged
 from core.library import EntryState, MessageState, StoredMessage
+from core.settings import Role
 from states.room import read_memory
 from tasks import chat, journal, models
 from tasks.jobs import TAKEN, UNENDED, Ended, Job, JobKind, JobState
@@ -65,9 +66,7 @@ class Runner:
         A lost database ends the process; what was taken is recovered at the next start. A full disk is waited for.
         """
         try:
-            job = self._tools.jobs.advance(job_id, JobState.WAITING, {JobState.QUEUED}, started=time.time())
-            if job is not None:
-                self._run(job)
+            self._run(job_id)
         except redis.RedisError as error:
             if not refuses_writes(error):
                 _end(error)
@@ -76,11 +75,13 @@ class Runner:
             told = explain(error)
             self._tools.jobs.end(job_id, Ended(JobState.FAILED, error=told.message, hint=told.hint), UNENDED)
 
-    def _run(self, job: Job) -> None:
+    def _run(self, job_id: str) -> None:
         tools = self._tools
-        self._publish_queue(job.id)
-        began = time.monotonic()
-        with self._stoppable(job.id):
+        with self._stoppable(job_id):
+            job = self._take(job_id)
+            if job is None:
+                return
+            began = time.monotonic()
             ended = self._attempt(job)
         if ended.state is JobState.INTERRUPTED and job.kind is JobKind.INGEST:
             tools.jobs.advance(job.id, JobState.QUEUED, TAKEN)  # it can be run again, so it is not lost
@@ -90,8 +91,29 @@ class Runner:
         log.info("%s %s is %s %s", job.kind, job.id, ended.state, ended.error)
         if ended.state is JobState.DONE:
             tools.jobs.measure(job.kind, time.monotonic() - began)
-        self._publish_queue(None)
+        tools.bus.publish(QueueChanged(self.queue.storage.queue_size(), None))
         self._plan_eviction()
+
+    def _take(self, job_id: str) -> Job | None:
+        """Mark a job as taken; None when it is not wanted any more."""
+        jobs, bus = self._tools.jobs, self._tools.bus
+        job, asked_to_stop = jobs.look_up(job_id)
+        if job is None:
+            return None
+        if asked_to_stop:
+            self._tools.stop.set()
+        changed = QueueChanged(self.queue.storage.queue_size(), job_id)
+        state = JobState.RUNNING if self._begins_at_once(job) else JobState.WAITING
+        return jobs.advance(
+            job_id, state, {JobState.QUEUED}, job, lambda pipe: bus.add(pipe, changed), started=time.time()
+        )
+
+    def _begins_at_once(self, job: Job) -> bool:
+        """Whether a message's answer has no model to wait for, so that it needs not be said that it has one now."""
+        try:
+            return job.kind is JobKind.CHAT and self._tools.manager.is_warm(Role.INSTRUCT)
+        except CharlieError:  # about the model's file; the attempt will say so
+            return False
 
     def _attempt(self, job: Job) -> Ended:
         try:
@@ -155,9 +177,7 @@ class Runner:
 
     @contextmanager
     def _stoppable(self, job_id: str) -> Iterator[None]:
-        self._current = job_id
-        if self._tools.jobs.asked_to_stop(job_id):
-            self._tools.stop.set()
+        self._current = job_id  # before its flag is read: a stop that comes in between is not missed
         try:
             yield
         finally:
@@ -283,9 +303,6 @@ class Runner:
             return
         tools.library.mark_entry(entry.id, entry.revision, EntryState.FAILED, SET_ASIDE)
         tools.jobs.set_aside(job.id, ended)
-
-    def _publish_queue(self, running: str | None) -> None:
-        self._tools.bus.publish(QueueChanged(self.queue.storage.queue_size(), running))
 
 
 def _end(error: redis.RedisError) -> NoReturn:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from states.manager import ModelManager
 
 PROGRESS_SECONDS = 0.25
+FEW_TOKENS = 64
+"""A prompt of fewer new tokens is read in one piece, and mostly before anybody sees how far that is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ class Meter:
         self._tokens = 0
 
     def prefill(self, done: int, total: int) -> None:
-        if self._due():
+        if total - done >= FEW_TOKENS and self._due():
             self._bus.publish(JobProgress(self._job, "prefill", done, total))
 
     def decoded(self) -> None:

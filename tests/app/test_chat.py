@@ -66,14 +66,14 @@ def converse(client: Client, title: str, *texts: str, at: float = AT) -> Convers
 
 
 async def send(pilot: Pilot[None], until: Until, text: str) -> Reply:
-    """Type a message, send it, and return its waiting reply."""
+    """Type a message, send it, and return its reply, which a real worker may have ended by then."""
     assert isinstance(pilot.app, CharlieApp)
     screen = talk(pilot.app)
-    before = len(screen.live)
+    before = len(screen.transcript.replies)
     screen.prompt.insert(text)
     await pilot.press("enter")
-    await until(pilot, lambda: len(screen.live) == before + 1)
-    return screen.live[-1]
+    await until(pilot, lambda: len(screen.transcript.replies) == before + 1)
+    return screen.transcript.replies[-1]
 
 
 def take(client: Client, job: str) -> None:

@@ -72,7 +72,9 @@ def test_eviction_goes_by_the_last_good_settings_while_the_file_is_broken(home: 
         events = happening(client.bus)
         assert isinstance(next(events), Snapshot)
         ended(client.jobs, client.warm(Role.EMBEDDING).id)
-        client.paths.config_file.write_text("keep_alive = = 1.5\n")
+        broken = client.paths.config_file.with_suffix(".new")
+        broken.write_text("keep_alive = = 1.5\n")
+        broken.rename(client.paths.config_file)  # at once: a file that is empty for a moment says nothing of keep_alive
         last = first(events, lambda event: isinstance(event, StateChanged) and event.trigger == "unloaded")
         assert isinstance(last, StateChanged)
         assert last.reason.startswith("idle for ")

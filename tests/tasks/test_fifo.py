@@ -67,7 +67,7 @@ def test_two_hundred_mixed_jobs(served: Client) -> None:
         event = first(events, lambda event: isinstance(event, JobChanged))
         assert isinstance(event, JobChanged)
         assert event.state not in ("failed", "cancelled", "interrupted"), event
-        if event.state == "waiting":
+        if event.state in ("waiting", "running") and event.id not in taken:  # a model that is warm is not waited for
             taken.append(event.id)
         elif event.state == "done":
             assert event.id == taken[-1]
