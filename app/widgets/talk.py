@@ -43,6 +43,8 @@ class Talk(Vertical):
         super().__init__(id=id)
         self.conversation: Conversation | None = None
         self._drafts: dict[str, str] = {}
+        self._prompt_of = ""
+        """The conversation that the prompt is of: the one that is open, or on its way."""
         self._following: dict[str, Following] = {}
         self._placing = self._places_asked = False
         self._changing = asyncio.Lock()
@@ -132,21 +134,40 @@ class Talk(Vertical):
         if not known:
             await self.open(conversation)
 
+    def open_soon(self, id_: str | None) -> None:
+        """Show another conversation; what is typed from now on is for that one, however long it takes to come."""
+        self._turn_prompt_to(id_)
+        self._open_soon(id_)
+
     @work(group="change")
-    async def open_soon(self, id_: str | None) -> None:
-        await self.open(id_)
+    async def _open_soon(self, id_: str | None) -> None:
+        await self._show(id_)
+
+    def _turn_prompt_to(self, id_: str | None) -> None:
+        """Keep what is in the prompt for the conversation that it was for, and put back what this one had in it."""
+        if self._prompt_of != (id_ or ""):
+            self._drafts[self._prompt_of] = self.prompt.text
+            self._prompt_of = id_ or ""
+            self.prompt.put(self._drafts.pop(self._prompt_of, ""))
 
     async def open(self, id_: str | None, *, keep_text: bool = False) -> None:
         """Show another conversation, or an empty one; its draft comes into the prompt unless `keep_text`."""
+        if keep_text:
+            self._prompt_of = id_ or ""
+        self._turn_prompt_to(id_)
+        await self._show(id_)
+
+    async def _show(self, id_: str | None) -> None:
         async with self._changing:
             found: tuple[Conversation, list[Job], list[StoredMessage]] | None = None
             if id_ is not None:
                 try:
                     found = await to_thread(self._read, id_)
                 except FAILURES as error:
+                    if self._prompt_of == id_:
+                        self._turn_prompt_to(self.conversation.id if self.conversation else None)
                     self.notice.fail(error)
                     return
-            before = self.conversation.id if self.conversation else ""
             self._stop_following()
             conversation, jobs, messages = found or (None, [], [])
             stored = {message.id for message in messages}
@@ -159,9 +180,6 @@ class Talk(Vertical):
             for reply in live:
                 self._follow(reply)
             self.prompt.remember([message.text for message in messages if message.role == "user"])
-            if before != (id_ or "") and not keep_text:
-                self._drafts[before] = self.prompt.text
-                self.prompt.put(self._drafts.pop(id_ or "", ""))
             self.notice.clear()
             if messages and messages[-1].role == "user" and not live:
                 self.notice.say(UNANSWERED)
@@ -188,6 +206,7 @@ class Talk(Vertical):
             try:
                 if self.conversation is None:
                     self.conversation = await to_thread(self.client.library.new_conversation)
+                    self._prompt_of = self._prompt_of or self.conversation.id
                 job, message = await to_thread(self._ask, self.conversation.id, text)
             except FAILURES as error:
                 self.prompt.give_back(text)

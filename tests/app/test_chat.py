@@ -362,6 +362,24 @@ async def test_prompt_keeps_a_history_and_a_draft_for_each_conversation(
         await until(pilot, lambda: talk(app).prompt.text == "d")
 
 
+async def test_what_is_typed_while_a_conversation_comes_is_for_that_one(
+    app: CharlieApp, client: Client, until: Until
+) -> None:
+    converse(client, "River", "One", "Two")
+    async with app.run_test() as pilot:
+        await until(pilot, lambda: len(talk(app).transcript.turns) == 2)
+        await pilot.press("o")
+        async with talk(app)._changing:  # as long as this is held, nothing else is shown
+            await pilot.press("ctrl+n", "n", "enter", "m")
+        await until(pilot, lambda: len(talk(app).live) == 1)
+        assert [turn.text for turn in talk(app).transcript.turns] == ["n", ""]
+        assert talk(app).prompt.text == "m"
+        await pilot.press("ctrl+b", "down", "enter")
+        await until(pilot, lambda: talk(app).prompt.text == "o")
+        await pilot.press("ctrl+n")
+        await until(pilot, lambda: talk(app).conversation is None and talk(app).prompt.text == "")
+
+
 async def test_page_keys_scroll_the_turns_while_the_prompt_fits(app: CharlieApp, client: Client, until: Until) -> None:
     converse(client, "Long", *(f"turn {number}" for number in range(20)))
     async with app.run_test() as pilot:
