@@ -21,6 +21,7 @@ from textual.widgets import Static, TextArea
 from app.widgets.entry_list import LOOKS
 from app.widgets.notice import FAILURES, Notice
 from app.widgets.turn import moment
+from app.widgets.typing_area import TypingArea
 from app.widgets.wrapped import Wrapped
 from core.errors import CharlieError, NotFoundError
 from core.library import Entry, EntryState
@@ -52,7 +53,7 @@ def break_long_lines(text: str) -> str:
     return "\n".join(lines)
 
 
-class Editor(TextArea):
+class Editor(TypingArea):
     """A text area that takes any paste, and may be squeezed to nothing."""
 
     def render_line(self, y: int) -> Strip:

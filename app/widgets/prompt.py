@@ -9,8 +9,8 @@ from typing import ClassVar
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
-from textual.widgets import TextArea
 
+from app.widgets.typing_area import TypingArea
 from core.text import printable
 
 LONGEST_SHOWN = 4_000
@@ -19,7 +19,7 @@ KEPT = 200
 """How many sent prompts are kept."""
 
 
-class Prompt(TextArea):
+class Prompt(TypingArea):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "send", "Send", show=False, id="prompt.send", tooltip="Send the message"),
         Binding(
@@ -88,14 +88,6 @@ class Prompt(TextArea):
     def put(self, draft: str) -> None:
         """Replace the text by what `text` was earlier."""
         self._fill(draft)
-
-    async def _on_key(self, event: events.Key) -> None:
-        """Send and newline take their turn among the keys; as priority bindings they would overtake typed text."""
-        bound = self.screen.active_bindings.get(event.key)
-        if bound is not None and bound.node is self and bound.binding.action in ("send", "newline"):
-            event.prevent_default()
-            event.stop()
-            await self.run_action(bound.binding.action)
 
     async def _on_paste(self, event: events.Paste) -> None:
         event.prevent_default()

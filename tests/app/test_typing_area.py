@@ -1,0 +1,31 @@
+"""Keys that come faster than they are dealt with."""
+
+from __future__ import annotations
+
+import pytest
+from textual import events
+from textual.app import App, ComposeResult
+
+from app.widgets.prompt import Prompt
+from app.widgets.typing_area import TypingArea
+
+
+class Typing(App[None]):
+    def compose(self) -> ComposeResult:
+        yield TypingArea()
+        yield Prompt()
+
+
+@pytest.mark.parametrize("kind", [TypingArea, Prompt])
+async def test_keys_take_effect_in_the_order_in_which_they_were_pressed(kind: type[TypingArea]) -> None:
+    app = Typing()
+    async with app.run_test() as pilot:
+        area = app.query_one(kind) if kind is Prompt else app.query(TypingArea).first()
+        area.focus()
+        await pilot.pause()
+        for key in ["a", "b", "ctrl+u", "c", "backspace", "d", "left", "e"]:  # all are there before one is dealt with
+            app.post_message(events.Key(key, key if len(key) == 1 else None))
+        app.post_message(events.Paste("f"))
+        await pilot.pause()
+        await pilot.pause()
+        assert area.text == "efd"
