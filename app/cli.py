@@ -61,7 +61,9 @@ def interface(
 
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise CharlieError("The interface needs a terminal.", "`charlie ask` works in a pipe.")
-    gc.disable()  # the interface collects when nobody types
+    gc.disable()  # the interface collects garbage itself
+    # Between two redraws Textual waits 1/60 s, and a key that comes in the middle of one would wait for that as well.
+    os.environ.setdefault("TEXTUAL_FPS", "120")
     from app.commands.session import end_in_order, make_client
     from app.runtime import Runtime
 

@@ -45,8 +45,10 @@ SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 HUNG_UP_SECONDS = 3
 PAUSE_SECONDS = 1.0
 """Of the keys; then nobody waits for the screen."""
-COLLECT_SECONDS = (10.0, 60.0)
-"""Between two collections of garbage: at least, and at most where keys come without a pause."""
+COLLECT_SECONDS = (10.0, 600.0)
+"""Between two collections of all garbage: at least, and at most where keys come without a pause."""
+YOUNG = 1
+"""The generation of objects that were made since the last look, and the ones before."""
 FUNCTION_KEY = re.compile(r"f\d+")
 MODES = ("chat", "journal", "models", "log")
 
@@ -169,12 +171,18 @@ class CharlieApp(App[None]):
         await super().on_event(event)
 
     def _collect(self) -> None:
-        """Collect garbage, as whoever runs us has left it to us: for a tenth of a second no key is taken."""
+        """Collect garbage, as whoever runs us has left it to us.
+
+        What a second makes is gone through in some milliseconds; in what has gathered since, no key is taken for a
+        tenth of a second or more, so that waits for a pause.
+        """
         now = time.monotonic()
         least, most = COLLECT_SECONDS
         if now - self._collected >= (least if now - self._pressed >= PAUSE_SECONDS else most):
             gc.collect()
             self._collected = time.monotonic()
+        else:
+            gc.collect(YOUNG)
 
     def _mend(self, tick: Callable[[], str]) -> None:
         """A runtime that cannot be mended is told once, and tried again."""
