@@ -41,7 +41,7 @@ end
 return 1
 """
 """Carries out commands, each given as the number of its parts and these, if a record is still what it was."""
-BATCH_SECONDS = 0.05
+BATCH_SECONDS = 0.08
 """Text is sent at most this much later than it was made; the first piece at once. Each sending holds up the cores."""
 
 

@@ -12,7 +12,7 @@ from tests.benchmarks.models import Models, built, endless, threads_of
 from tests.benchmarks.raw import MARKS, Raw, Timed, raw
 from tests.benchmarks.table import Row, at_least, at_most, table
 
-ROUNDS, ROUNDS_SHORT = 3, 1
+ROUNDS, ROUNDS_SHORT = 5, 1
 TOKENS = {"starter": 2000, "0.1 B": 400, "0.5 B": 120}
 LEAST = {"starter": 0.80, "0.1 B": 0.97, "0.5 B": 0.97}
 LONG, LONG_SHORT = 4000, 400
