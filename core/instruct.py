@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from llama_cpp import Llama
 
     from core.model_files import ModelSpec
+    from core.sessions import Saved
     from core.settings import Sampling
 
 __all__ = ["Completion", "FinishReason", "FittedPrompt", "InstructModel", "Message"]
@@ -69,10 +70,10 @@ class InstructModel:
         """Give the memory back at once; a second call does nothing."""
         self.llama.close()
 
-    def keep(self) -> None:
-        """Save the KV cache of the conversation that was answered last."""
+    def keep(self, spare: Saved | None = None) -> None:
+        """Save the KV cache of the conversation that was answered last, in no place that `spare` takes."""
         if self.sessions is not None and self._session:
-            self.sessions.save(self.llama, self._session)
+            self.sessions.save(self.llama, self._session, spare)
 
     def count_tokens(self, text: str) -> int:
         return self._prompt.count(text)
@@ -152,12 +153,11 @@ class InstructModel:
         kept = self._shared(tokens)
         if self.sessions is not None:
             saved, count = self.sessions.best(tokens)
+            if session != self._session and llama.n_tokens - kept >= LEAST_TOKENS:
+                self.keep(saved)  # another conversation takes over
             if saved is not None and count >= kept + LEAST_TOKENS:
-                self.keep()
                 self.sessions.restore(llama, saved)
                 kept = self._shared(tokens)
-            elif kept < llama.n_tokens // 2:  # another conversation takes over
-                self.keep()
         self._session = session
         memory = llama_cpp.llama_get_memory(llama.ctx)
         # Recurrent models cannot forget a part of what they have read.

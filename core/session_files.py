@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-STATE, RECORD = ".kv", ".json"
-"""llama.cpp's file, and ours that says what is in it."""
+STATE, RECORD, PART = ".kv", ".json", ".part"
+"""llama.cpp's file, ours that says what is in it, and one that is being written."""
 JOURNAL = "journal-"
 """How the name begins of what was read of the journal to answer a question; which state of the journal follows."""
 
 
 def unlink(path: Path) -> None:
-    """Remove a conversation's two files, given one of them."""
-    for suffix in (RECORD, STATE):
+    """Remove a conversation's files, given one of them."""
+    for suffix in (RECORD, STATE, PART):
         path.with_suffix(suffix).unlink(missing_ok=True)
 
 
@@ -29,6 +29,12 @@ def forget_journal(root: Path) -> None:
     _remove(root, JOURNAL)
 
 
+def forget_all(root: Path) -> None:
+    """Remove what is kept of everything, of any model."""
+    _remove(root, "")
+
+
 def _remove(root: Path, beginning: str) -> None:
     for path in root.glob(f"*/{beginning}*"):
-        unlink(path)
+        if path.suffix:
+            unlink(path)

@@ -14,12 +14,13 @@ import os
 import re
 import threading
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from core import checksums
 from core.native import clear_memory
-from core.session_files import JOURNAL, RECORD, STATE, unlink
+from core.session_files import JOURNAL, PART, RECORD, STATE, unlink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,7 +38,9 @@ LEAST_TOKENS = 64
 """Fewer are evaluated about as quickly as they are read from the disk."""
 NAME = re.compile(rf"[0-9a-f]{{1,64}}|{JOURNAL}[0-9-]{{1,64}}")
 REFUSED = "does-not-restore"
-PART = 1 << 20
+BLOCK = 1 << 20
+RECORD_BYTES = 8
+"""Of a record for each token, about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +66,8 @@ class Sessions:
         self._wanted = wanted
         self._folder: Path | None = None
         self._saved: dict[str, Saved] = {}
-        self._whole: Saved | None = None
-        """What was found whole already, while the model was being loaded."""
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._whole: tuple[Saved, os.stat_result] | None = None
+        """What was found whole already, while the model was being loaded, and how its file was then."""
         self._opener = threading.Thread(target=self._open, name="sessions", daemon=True)
         self._opener.start()
 
@@ -75,13 +77,18 @@ class Sessions:
         The conversation that was used last is most likely the one that goes on, so its file is read already.
         """
         try:
+            self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder = self._root / _key(self._spec, _sha256(self._spec.path, self._root / "hashes.json"))
             folder.mkdir(mode=0o700, exist_ok=True)
+            for left in self._root.glob(f"*/*{PART}"):  # by a worker that was ended while it saved
+                left.unlink()
+            self._make_room(0)
             self._saved = {path.stem: saved for path in folder.glob(f"*{RECORD}") if (saved := _read(path))}
             self._folder = folder
             last = max(self._saved.values(), key=lambda saved: saved.state.stat().st_mtime_ns, default=None)
-            if last is not None and _is_whole(last):
-                self._whole = last
+            if last is not None:
+                found = last.state.stat()
+                self._whole = (last, found) if _is_whole(last) else None
         except OSError as error:
             log.warning("Conversations of %s are not kept over an unload. %s", self._spec.name, error)
 
@@ -96,15 +103,18 @@ class Sessions:
         count, saved = max(shared, key=lambda each: each[0], default=(0, None))
         return saved, count
 
-    def save(self, llama: Llama, name: str) -> None:
-        """Write what `llama` holds as the conversation `name`; what cannot be written is evaluated again later."""
+    def save(self, llama: Llama, name: str, spare: Saved | None = None) -> None:
+        """Write what `llama` holds as the conversation `name`; what cannot be written is evaluated again later.
+
+        `spare` is not removed to make room.
+        """
         self._opener.join()
         if self._folder is None or self._refused or llama.n_tokens < LEAST_TOKENS or not NAME.fullmatch(name):
             return
         try:
             self._forget_deleted()
             if self._wanted(name):
-                self._write(llama, name, self._folder)
+                self._write(llama, name, self._folder, spare)
         except OSError as error:
             log.warning("The conversation %s is not kept over an unload. %s", name, error)
 
@@ -119,7 +129,7 @@ class Sessions:
         count = len(saved.tokens)
         if count > llama.n_ctx():
             return False
-        if saved is not self._whole and not _is_whole(saved):
+        if not self._found_whole(saved) and not _is_whole(saved):
             self._drop(saved.state.stem)
             return False
         tokens, read = (llama_cpp.llama_token * count)(), ctypes.c_size_t()
@@ -128,14 +138,28 @@ class Sessions:
         memory = llama_cpp.llama_get_memory(llama.ctx)
         held = llama_cpp.llama_memory_seq_pos_max(memory, 0) + 1 if done else 0
         if held != count or read.value != count or not np.array_equal(np.ctypeslib.as_array(tokens), saved.tokens):
-            log.info("%s restored %d of %d tokens; from now on it evaluates them.", self._spec.name, held, count)
             clear_memory(llama)
-            self._refuse()
+            if _is_whole(saved):  # so it is not the file
+                log.info("%s restored %d of %d tokens; from now on it evaluates them.", self._spec.name, held, count)
+                self._refuse()
+            self._drop(saved.state.stem)
             return False
         llama.input_ids[:count] = saved.tokens
         llama.n_tokens = count
-        os.utime(saved.state)
+        with suppress(OSError):  # somebody may have removed it by now
+            os.utime(saved.state)
         return True
+
+    def _found_whole(self, saved: Saved) -> bool:
+        """Whether it was looked through before and nobody has touched it since."""
+        if self._whole is None or self._whole[0] is not saved:
+            return False
+        before = self._whole[1]
+        try:
+            now = saved.state.stat()
+        except OSError:
+            return False
+        return (now.st_ino, now.st_size, now.st_mtime_ns) == (before.st_ino, before.st_size, before.st_mtime_ns)
 
     @property
     def _refused(self) -> bool:
@@ -144,11 +168,12 @@ class Sessions:
     def _refuse(self) -> None:
         """Remember that this model does not restore."""
         if self._folder is not None:
-            (self._folder / REFUSED).touch()
+            with suppress(OSError):
+                (self._folder / REFUSED).touch()
         for name in list(self._saved):
             self._drop(name)
 
-    def _write(self, llama: Llama, name: str, folder: Path) -> None:
+    def _write(self, llama: Llama, name: str, folder: Path, spare: Saved | None) -> None:
         import llama_cpp
         import numpy as np
 
@@ -157,35 +182,37 @@ class Sessions:
         if before is not None and np.array_equal(before.tokens, tokens):
             os.utime(before.state)
             return
-        size = llama_cpp.llama_state_seq_get_size(llama.ctx, 0)
+        size = llama_cpp.llama_state_seq_get_size(llama.ctx, 0) + tokens.nbytes + RECORD_BYTES * len(tokens)
         self._drop(name)
-        if size + tokens.nbytes > self._limit or not self._make_room(size + tokens.nbytes):
+        if size > self._limit or not self._make_room(size, spare):
             return
-        part, state = folder / f"{name}.part", folder / f"{name}{STATE}"
+        part, state = folder / f"{name}{PART}", folder / f"{name}{STATE}"
         try:
             given = (llama_cpp.llama_token * len(tokens))(*tokens.tolist())
             if not llama_cpp.llama_state_seq_save_file(llama.ctx, str(part).encode(), 0, given, len(tokens)):
                 return
             saved = Saved(state, tokens, part.stat().st_size, _crc32(part))
             part.replace(state)
-            record = {"tokens": tokens.tolist(), "size": saved.size, "crc32": saved.crc32}
+            record = {"of": folder.name, "size": saved.size, "crc32": saved.crc32, "tokens": tokens.tolist()}
             part.write_text(json.dumps(record))
             part.replace(folder / f"{name}{RECORD}")
         finally:
             part.unlink(missing_ok=True)
         self._saved[name] = saved
 
-    def _make_room(self, size: int) -> bool:
+    def _make_room(self, size: int, spare: Saved | None = None) -> bool:
         """Remove what was used longest ago, of any model, until `size` bytes more fit."""
-        files = [(path.stat(), path) for path in self._root.glob(f"*/*{STATE}")]
-        files.sort(key=lambda each: each[0].st_mtime_ns)
-        used = sum(stat.st_size for stat, _ in files)
-        for stat, path in files:
+        states = [(path.stat(), path) for path in self._root.glob(f"*/*{STATE}")]
+        states.sort(key=lambda each: each[0].st_mtime_ns)
+        sizes = {path: stat.st_size + _size(path.with_suffix(RECORD)) for stat, path in states}
+        used = sum(sizes.values())
+        for path, taken in sizes.items():
             if used + size <= self._limit:
                 break
-            self._saved.pop(path.stem, None)
-            unlink(path)
-            used -= stat.st_size
+            if spare is None or path != spare.state:
+                self._saved.pop(path.stem, None)
+                unlink(path)
+                used -= taken
         return used + size <= self._limit
 
     def _forget_deleted(self) -> None:
@@ -216,12 +243,20 @@ def _read(record: Path) -> Saved | None:
     try:
         found = json.loads(record.read_bytes())
         saved = Saved(state, np.asarray(found["tokens"], np.int32), int(found["size"]), int(found["crc32"]))
-        if saved.tokens.ndim == 1 and len(saved.tokens) and state.stat().st_size == saved.size:
+        own = found["of"] == record.parent.name  # and was not copied here from another model's
+        if own and saved.tokens.ndim == 1 and len(saved.tokens) and state.stat().st_size == saved.size:
             return saved
     except (OSError, ValueError, TypeError, KeyError, OverflowError):
         pass
     unlink(record)
     return None
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _is_whole(saved: Saved) -> bool:
@@ -234,7 +269,7 @@ def _is_whole(saved: Saved) -> bool:
 def _crc32(path: Path) -> int:
     crc = 0
     with path.open("rb", buffering=0) as file:
-        while part := file.read(PART):
+        while part := file.read(BLOCK):
             crc = zlib.crc32(part, crc)
     return crc
 

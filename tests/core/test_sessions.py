@@ -14,7 +14,7 @@ import pytest
 
 from core.engine import load_instruct
 from core.instruct import Completion, InstructModel, Message
-from core.session_files import RECORD, STATE, forget
+from core.session_files import PART, RECORD, STATE, forget
 from core.sessions import REFUSED, Sessions
 from core.settings import Role, Sampling
 from tests.core.conftest import spec_of
@@ -177,6 +177,82 @@ def test_another_models_are_not_used(file: Path, tmp_path: Path) -> None:
         assert say(model, turns)[1].reused_tokens == 0
 
 
+def test_files_that_were_copied_from_another_model_are_thrown_away(file: Path, tmp_path: Path) -> None:
+    turns = generated(4)[:1]
+    with loaded(write_random(tmp_path / "deeper.gguf", 1, Size(layers=4)), tmp_path) as model:
+        say(model, turns)
+    (other,) = tmp_path.glob(f"*/*{STATE}")
+    with loaded(file, tmp_path) as model:
+        expected, _ = say(model, turns, TWO)
+    (own,) = tmp_path.glob(f"*/{TWO}{STATE}")
+    for suffix in (STATE, RECORD):
+        own.with_suffix(suffix).write_bytes(other.with_suffix(suffix).read_bytes())
+    with loaded(file, tmp_path) as model:
+        found, end = say(model, turns, TWO)
+        assert (found, end.reused_tokens) == (expected, 0)
+    with loaded(file, tmp_path) as model:
+        assert say(model, turns, TWO)[1].reused_tokens > 0
+
+
+@pytest.mark.parametrize("damage", [_cut, _gone, _flip])
+def test_what_is_damaged_once_the_model_is_loaded_is_thrown_away(
+    file: Path, tmp_path: Path, damage: Callable[[Path, Path], None]
+) -> None:
+    turns = generated(3)[:1]
+    with loaded(file, tmp_path) as model:
+        expected, _ = say(model, turns)
+    (state,), (record,) = tmp_path.glob(f"*/*{STATE}"), tmp_path.glob(f"*/*{RECORD}")
+    with loaded(file, tmp_path) as model:
+        damage(state, record)
+        found, end = say(model, turns)
+        assert (found, end.reused_tokens) == (expected, 0)
+    with loaded(file, tmp_path) as model:  # and written anew
+        assert say(model, turns)[1].reused_tokens > 0
+
+
+def test_conversations_with_a_long_beginning_in_common_take_turns(file: Path, tmp_path: Path) -> None:
+    beginning = "".join(generated(1))
+    one, two = [f"{beginning} {generated(2)[0]}"], [f"{beginning} {generated(3)[0]}"]
+    with loaded(file, tmp_path) as model:
+        for turn in range(3):
+            for session, turns in ((ONE, one), (TWO, two)):
+                reply, end = say(model, turns, session)
+                assert end.prompt_tokens - end.reused_tokens < 100 or turn == 0
+                turns += [reply, "And then?"]
+
+
+def test_what_is_put_back_makes_no_room_for_what_it_replaces(file: Path, tmp_path: Path) -> None:
+    one, two = generated(6)[:1], generated(7)[:1]
+    with loaded(file, tmp_path / "one") as model:
+        say(model, one)
+    (state,) = (tmp_path / "one").glob(f"*/*{STATE}")
+    root, limit = tmp_path / "tight", 3 * state.stat().st_size // 2
+    with loaded(file, root, limit) as model:
+        say(model, one, ONE)
+    with loaded(file, root, limit) as model:
+        say(model, two, TWO)
+        assert say(model, one, ONE)[1].reused_tokens > 0
+
+
+def test_the_limit_holds_from_the_next_load_on(file: Path, tmp_path: Path) -> None:
+    with loaded(file, tmp_path) as model:
+        say(model, generated(6)[:1], ONE)
+        say(model, generated(7)[:1], TWO)
+    files = [path for suffix in (STATE, RECORD) for path in tmp_path.glob(f"*/*{suffix}")]
+    limit = sum(path.stat().st_size for path in files) - 1
+    (left,) = {path.parent for path in files}
+    (left / "03.part").write_text("what a worker wrote that was ended")
+    with loaded(file, tmp_path, limit):
+        assert {path.stem for path in left.iterdir()} == {TWO}
+
+
+def test_a_model_is_loaded_where_nothing_can_be_kept(file: Path, tmp_path: Path) -> None:
+    root = tmp_path / "sessions"
+    root.write_text("no folder")
+    with loaded(file, root) as model:
+        assert say(model, generated(6)[:1])[1].completion_tokens > 0
+
+
 def test_a_model_that_does_not_restore_is_remembered(file: Path, tmp_path: Path) -> None:
     """Here by a file that is whole as far as we can tell, and that llama.cpp refuses."""
     turns = generated(5)[:1]
@@ -218,5 +294,7 @@ def test_nothing_is_kept_of_a_deleted_conversation(file: Path, tmp_path: Path) -
     assert not list(tmp_path.glob("*/*.*"))
     with loaded(file, tmp_path) as model:
         say(model, generated(7)[:1], ONE)
+    (state,) = tmp_path.glob(f"*/*{STATE}")
+    state.with_suffix(PART).write_bytes(b"what a worker wrote that was ended")
     forget(tmp_path, ONE)
     assert not list(tmp_path.glob("*/*.*"))
