@@ -115,7 +115,8 @@ class Meter:
         self._began = self._began or time.monotonic()
         self._tokens += 1
         if self._due():
-            rate = self._tokens / max(self._sent - self._began, 1e-6)
+            seconds = self._sent - self._began  # since the first one, which was prefill's
+            rate = (self._tokens - 1) / seconds if self._tokens > 1 and seconds > 0 else 0.0
             self._bus.publish(JobProgress(self._job, "decode", self._tokens, 0, round(rate, 1)))
 
     def _due(self) -> bool:

@@ -118,7 +118,7 @@ def _last_reading(client: Client) -> Memory | None:
 def _as_table(report: dict[str, Any]) -> str:
     from time import localtime, strftime
 
-    from app.output import size, table
+    from app.output import counted, size, table
 
     def clock(at: float | None) -> str:
         return strftime("%Y-%m-%d %H:%M:%S", localtime(at)) if at else "-"
@@ -134,7 +134,7 @@ def _as_table(report: dict[str, Any]) -> str:
         ("RAM", f"{size(ram['available'])} of {size(ram['total'])} available"),
         *((device["name"], f"{size(device['free'])} of {size(device['total'])} free")
           for device in report["memory"]["devices"]),
-        ("queue", f"{len(report['queue'])} jobs" if report["queue"] else "empty"),
+        ("queue", counted(len(report["queue"]), "job") if report["queue"] else "empty"),
     ]  # fmt: skip
     if ram["process_rss"]:
         rows.insert(7, ("worker's RAM", size(ram["process_rss"])))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, assert_never
 from textual.content import Content
 from textual.widgets import Static
 
+from app.output import counted
 from app.widgets.figures import bar
 from core.events import (
     Event,
@@ -98,7 +99,7 @@ class JobLine(Static):
                 self._show(f"reading {progress.done:,} of {progress.total:,} tokens")
             case "decode":
                 speed = f" · {rate(progress.tokens_per_second)}" if progress.tokens_per_second else ""
-                self._show(f"{progress.done:,} tokens{speed} · Esc stops")
+                self._show(f"{counted(progress.done, 'token')}{speed} · Esc stops")
             case "embed":
                 self._show(f"finding what is near · {progress.done:,} of {progress.total:,}")
             case "rerank":

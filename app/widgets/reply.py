@@ -9,6 +9,7 @@ from textual.app import ComposeResult
 from textual.content import Content
 from textual.widgets import Static
 
+from app.output import counted
 from app.widgets.job_line import JobLine, rate
 from app.widgets.turn import Turn, moment
 from app.widgets.words import Words
@@ -29,7 +30,7 @@ def numbers(stats: dict[str, Any]) -> str:
     """`48 tokens · 41 tok/s · first 38 ms · 212 reused`, as far as it was measured."""
     parts = []
     if "completion_tokens" in stats:
-        parts.append(f"{stats['completion_tokens']:,} tokens")
+        parts.append(counted(stats["completion_tokens"], "token"))
     if stats.get("tokens_per_second"):
         parts.append(rate(stats["tokens_per_second"]))
     if stats.get("ttft_ms") is not None:

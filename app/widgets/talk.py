@@ -45,6 +45,8 @@ class Talk(Vertical):
         self._drafts: dict[str, str] = {}
         self._prompt_of = ""
         """The conversation that the prompt is of: the one that is open, or on its way."""
+        self._turned = 0
+        """How often a conversation was asked for; a new one may be asked for twice before it has a name."""
         self._following: dict[str, Following] = {}
         self._placing = self._places_asked = False
         self._changing = asyncio.Lock()
@@ -136,6 +138,7 @@ class Talk(Vertical):
 
     def open_soon(self, id_: str | None) -> None:
         """Show another conversation; what is typed from now on is for that one, however long it takes to come."""
+        self._turned += 1
         self._turn_prompt_to(id_)
         self._open_soon(id_)
 
@@ -198,15 +201,16 @@ class Talk(Vertical):
 
     @on(Prompt.Submitted)
     def submitted(self, message: Prompt.Submitted) -> None:
-        self.send(message.text)
+        self.send(message.text, self._turned)
 
     @work(group="change")
-    async def send(self, text: str) -> None:
+    async def send(self, text: str, turned: int) -> None:
         async with self._changing:
             try:
                 if self.conversation is None:
                     self.conversation = await to_thread(self.client.library.new_conversation)
-                    self._prompt_of = self._prompt_of or self.conversation.id
+                    if turned == self._turned:
+                        self._prompt_of = self.conversation.id
                 job, message = await to_thread(self._ask, self.conversation.id, text)
             except FAILURES as error:
                 self.prompt.give_back(text)

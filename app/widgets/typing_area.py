@@ -7,15 +7,16 @@ from textual.widgets import TextArea
 
 
 class TypingArea(TextArea):
-    """Does what its own keys stand for at once.
+    """Does what its own keys and the screen's stand for at once.
 
     Textual hands such a key up to the app first, and a letter or a paste that follows overtakes it: what was typed
-    after Ctrl+U would be deleted by it. As priority bindings they would overtake letters in turn.
+    after Ctrl+U would be deleted by it, what was typed after Ctrl+N would stay behind. As priority bindings they would
+    overtake letters in turn.
     """
 
     async def _on_key(self, event: events.Key) -> None:
         bound = self.screen.active_bindings.get(event.key)
-        if bound is not None and bound.node is self and bound.enabled:
+        if bound is not None and bound.node in (self, self.screen) and bound.enabled:
             event.prevent_default()
             event.stop()
-            await self.run_action(bound.binding.action)
+            await bound.node.run_action(bound.binding.action)

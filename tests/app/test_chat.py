@@ -380,6 +380,32 @@ async def test_what_is_typed_while_a_conversation_comes_is_for_that_one(
         await until(pilot, lambda: talk(app).conversation is None and talk(app).prompt.text == "")
 
 
+async def test_a_draft_stays_with_the_new_conversation_that_it_was_begun_in(
+    app: CharlieApp, client: Client, until: Until
+) -> None:
+    async with app.run_test() as pilot:
+        async with talk(app)._changing:
+            await pilot.press("n", "enter", "ctrl+n", "d")  # the first is not there yet
+        await until(pilot, lambda: len(client.library.conversations()) == 1)
+        await until(pilot, lambda: talk(app).conversation is None and not talk(app).transcript.turns)
+        assert talk(app).prompt.text == "d"
+        await pilot.press("ctrl+n", "e")
+        assert talk(app).prompt.text == "de"
+        await pilot.press("ctrl+b", "down", "enter")
+        await until(pilot, lambda: talk(app).conversation is not None and talk(app).prompt.text == "")
+
+
+async def test_what_is_typed_right_after_a_key_is_not_overtaken_by_it(
+    app: CharlieApp, client: Client, until: Until
+) -> None:
+    converse(client, "River", "One", "Two")
+    async with app.run_test() as pilot:
+        await until(pilot, lambda: len(talk(app).transcript.turns) == 2)
+        for key in ["o", "ctrl+n", "n"]:  # all are there before one is dealt with
+            app.post_message(events.Key(key, key if len(key) == 1 else None))
+        await until(pilot, lambda: talk(app).conversation is None and talk(app).prompt.text == "n")
+
+
 async def test_page_keys_scroll_the_turns_while_the_prompt_fits(app: CharlieApp, client: Client, until: Until) -> None:
     converse(client, "Long", *(f"turn {number}" for number in range(20)))
     async with app.run_test() as pilot:
