@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
 from pathlib import Path
 
@@ -23,6 +22,16 @@ from tests.waiting import ended, first
 BACK_SECONDS = 3.0
 
 
+def hold_still(pid: int) -> None:
+    """Stop a process; each of its threads stops a moment after the signal, and could take a job until then."""
+    process = psutil.Process(pid)
+    process.suspend()
+    threads = [psutil.Process(thread.id) for thread in process.threads()]
+    end = time.monotonic() + BACK_SECONDS
+    while any(thread.status() != psutil.STATUS_STOPPED for thread in threads):
+        assert time.monotonic() < end
+
+
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [({}, "it was stopped"), ({"STOPPED_SECONDS": "0", "SILENCE_SECONDS": "2"}, "it gave no sign of life for ")],
@@ -38,7 +47,7 @@ def test_a_worker_that_is_stopped_is_replaced(
         events = serving(running, client)
         assert ended(client.jobs, client.warm(Role.EMBEDDING).id).state is JobState.DONE
         old = worker_pid(client)
-        os.kill(old, signal.SIGSTOP)
+        hold_still(old)
         began = time.monotonic()
         waiting = client.warm(Role.RERANKER)
         lost = first(events, lambda event: isinstance(event, WorkerLost))
