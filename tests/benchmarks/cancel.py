@@ -33,7 +33,7 @@ ROOM = 64
 """Tokens of completion that leave room for it in the default context of 4,096; replies may have many more."""
 READ = 0.2
 """The most of it that has been read by then: the rest would take minutes."""
-SAID = 20
+SAID = 10
 """The most pieces of a reply that have come when it is cancelled."""
 LIMIT = 50.0
 MEASURE = "cancel until the model is free"
