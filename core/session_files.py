@@ -29,12 +29,6 @@ def forget_journal(root: Path) -> None:
     _remove(root, JOURNAL)
 
 
-def forget_all(root: Path) -> None:
-    """Remove what is kept of everything, of any model."""
-    _remove(root, "")
-
-
 def _remove(root: Path, beginning: str) -> None:
     for path in root.glob(f"*/{beginning}*"):
-        if path.suffix:
-            unlink(path)
+        unlink(path)

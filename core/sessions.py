@@ -78,11 +78,13 @@ class Sessions:
         """
         try:
             self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            folder = self._root / _key(self._spec, _sha256(self._spec.path, self._root / "hashes.json"))
-            folder.mkdir(mode=0o700, exist_ok=True)
             for left in self._root.glob(f"*/*{PART}"):  # by a worker that was ended while it saved
                 left.unlink()
             self._make_room(0)
+            if self._limit == 0:
+                return
+            folder = self._root / _key(self._spec, _sha256(self._spec.path, self._root / "hashes.json"))
+            folder.mkdir(mode=0o700, exist_ok=True)
             self._saved = {path.stem: saved for path in folder.glob(f"*{RECORD}") if (saved := _read(path))}
             self._folder = folder
             last = max(self._saved.values(), key=lambda saved: saved.state.stat().st_mtime_ns, default=None)

@@ -21,7 +21,6 @@ from core.instruct import InstructModel
 from core.ledger import Ledger, Measured
 from core.library import Library
 from core.model_files import ModelSpec, resolve
-from core.session_files import forget_all
 from core.sessions import Sessions
 from core.settings import Role, Settings, SettingsFile
 from states.lifecycle import Phase, declared
@@ -306,11 +305,8 @@ class ModelManager:
         try:
             if cancelled():
                 raise CancelledError  # noqa: TRY301  # it ends the load like any other failure
-            limit = self.settings.sessions.limit
-            kept = spec.role is Role.INSTRUCT and limit > 0
+            limit, kept = self.settings.sessions.limit, spec.role is Role.INSTRUCT
             sessions = Sessions(self._paths.sessions, spec, limit, self._library.has_session) if kept else None
-            if limit == 0:
-                forget_all(self._paths.sessions)
             model = engine.load(spec, on_progress=self._progress(spec), cancelled=cancelled)
             if isinstance(model, InstructModel):
                 model.sessions = sessions

@@ -246,6 +246,16 @@ def test_the_limit_holds_from_the_next_load_on(file: Path, tmp_path: Path) -> No
         assert {path.stem for path in left.iterdir()} == {TWO}
 
 
+def test_with_a_limit_of_zero_nothing_is_kept_nor_written(file: Path, tmp_path: Path) -> None:
+    with loaded(file, tmp_path) as model:
+        say(model, generated(6)[:1])
+    assert list(tmp_path.glob("*/*.*"))
+    with loaded(file, tmp_path, 0) as model:
+        assert not list(tmp_path.glob("*/*.*"))
+        assert say(model, generated(6)[:1])[1].reused_tokens == 0
+    assert not list(tmp_path.glob("*/*.*"))
+
+
 def test_a_model_is_loaded_where_nothing_can_be_kept(file: Path, tmp_path: Path) -> None:
     root = tmp_path / "sessions"
     root.write_text("no folder")
