@@ -70,7 +70,8 @@ class JournalScreen(Screen[None]):
     def __init__(self) -> None:
         super().__init__()
         self.following: Following | None = None
-        self._stale: dict[str, JobState] = {}
+        self._stale: set[str] = set()
+        self._refreshing = False
         self._placing = self._places_asked = False
         self._changing = asyncio.Lock()
         """Held while another entry is opened, so that no two openings mix."""
@@ -147,7 +148,7 @@ class JournalScreen(Screen[None]):
             if not event.subject:  # it is of several entries, whichever they are
                 self.reload()
             if changed := event.subject or self.editor.entry_id:
-                self._stale[changed] = JobState(event.state)
+                self._stale.add(changed)
                 self.refresh_entries()
 
     @on(Following.Came)
@@ -206,20 +207,25 @@ class JournalScreen(Screen[None]):
         text = self.entry_list.sought
         return self.client.library.read_entries(start, count, text, lambda: reading != self._readings)
 
+    def refresh_entries(self) -> None:
+        """Show the stale entries as they are now; one reading after the other, or the older could be shown last."""
+        if not self._refreshing:
+            self._refreshing = True
+            self._refresh_entries()
+
     @work(group="entries")
-    async def refresh_entries(self) -> None:
-        """Show the entries whose ingestion went on as they are now."""
-        stale, self._stale = self._stale, {}
-        if not stale:
-            return
-        try:
-            entries = await to_thread(self.client.library.entries_of, list(stale))
-        except FAILURES as error:
-            self.notice.fail(error)
-            return
-        for entry in entries:
-            self.entry_list.put(entry)
-            self.editor.update_state(entry)
+    async def _refresh_entries(self) -> None:
+        while self._stale:
+            stale, self._stale = self._stale, set()
+            try:
+                entries = await to_thread(self.client.library.entries_of, list(stale))
+            except FAILURES as error:
+                self.notice.fail(error)
+                break
+            for entry in entries:
+                self.entry_list.put(entry)
+                self.editor.update_state(entry)
+        self._refreshing = False
 
     def refresh_places(self) -> None:
         """Tell each job that waits where it stands; events that come meanwhile are answered by one more reading."""
@@ -353,7 +359,7 @@ class JournalScreen(Screen[None]):
         except FAILURES as error:
             self.notice.fail(error)
             return
-        self._stale[entry.id] = JobState.INTERRUPTED
+        self._stale.add(entry.id)
         self.refresh_entries()
         self.notice.say("It stays saved, and is not searched; r reads it in after all")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,12 +12,14 @@ from textual import events
 from textual.pilot import Pilot
 from textual.widgets import Input, TextArea
 
+from app.bridge import Happened
 from app.client import Client
 from app.runtime import Runtime
 from app.screens.journal import JournalScreen
 from app.tui import CharlieApp
 from app.widgets.dialogs import ConfirmDialog
 from app.widgets.entry_editor import LONGEST_LINE, break_long_lines
+from core.events import JobChanged
 from core.library import Entry, EntryState
 from core.paths import find_paths
 from core.settings import load_settings
@@ -134,6 +136,34 @@ async def test_nothing_is_said_to_be_saved_when_the_database_is_lost(home: Path,
             runtime.tick()
             await until(pilot, lambda: "· saved" in str(screen.editor.head.content))
         assert [entry.text for entry in client.library.entries()] == ["Precious"]
+
+
+async def test_a_reading_that_comes_late_does_not_put_back_an_older_state(
+    app: CharlieApp, client: Client, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = keep(client, "Snow", state=EntryState.READING)
+    read, first, second = client.library.entries_of, threading.Event(), threading.Event()
+
+    def late(ids: Sequence[str]) -> list[Entry]:
+        entries = read(ids)
+        if first.is_set():
+            second.set()
+            return entries
+        first.set()
+        second.wait(0.5)  # until another reading overtakes this one, if any does
+        return entries
+
+    async with app.run_test() as pilot:
+        screen = await journal(pilot, until)
+        monkeypatch.setattr(client.library, "entries_of", late)
+        event = JobChanged("job", JobKind.INGEST, "running", subject=entry.id)
+        screen.post_message(Happened(event))
+        await until(pilot, first.is_set)
+        client.library.mark_entry(entry.id, 1, EntryState.FINDABLE)
+        screen.post_message(Happened(replace(event, state="done")))
+        await until(pilot, second.is_set)
+        await until(pilot, lambda: not [each for each in screen.workers if each.group == "entries"])
+        assert titles(screen) == ["● Snow"]
 
 
 async def test_the_state_of_an_entry_follows_its_ingestion(app: CharlieApp, client: Client, until: Until) -> None:
