@@ -18,6 +18,7 @@ from core.errors import CancelledError, CharlieError
 from core.events import JobProgress
 from core.instruct import InstructModel, Message
 from core.library import Entry, EntryState
+from core.prompts import ASK_PROMPT, journal_question
 from core.settings import Role
 from core.split import split
 from core.vectors import VectorStore
@@ -35,10 +36,6 @@ TOGETHER = 64
 CANDIDATES = 4
 """For each entry that is asked for, this many are reranked."""
 QUOTED_CHARACTERS = 1200
-ASK_PROMPT = (
-    "Answer the question from the journal entries, briefly. Put the number of the entry you took it from "
-    "in brackets, like [1]. If they do not tell, say: I don't find that in your entries."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +125,8 @@ def ask_journal(tools: Tools, job: Job) -> dict[str, Any]:
     sampling = tools.sampling(job)
     with tools.manager.lease(Role.INSTRUCT, tools.stop.is_set) as model:
         room = model.spec.context_length // 2 // len(given)
-        quoted = "\n\n".join(f"[{number}] {_quote(model, entry.text, room)}" for number, entry in given)
-        messages = [Message("system", ASK_PROMPT), Message("user", f"{quoted}\n\nQuestion: {question}")]
+        asked = journal_question([_quote(model, entry.text, room) for _, entry in given], question)
+        messages = [Message("system", ASK_PROMPT), Message("user", asked)]
         text, stats = tools.reply(job, model, messages, sampling, session)
     if cancelled(stats):
         raise CancelledError

@@ -1,0 +1,21 @@
+"""The prompts that Charlie writes itself, apart from the chat's, which is a setting."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+ASK_PROMPT = (
+    "Answer the question from the journal entries, briefly. Put the number of the entry you took it from "
+    "in brackets, like [1]. If they do not tell, say: I don't find that in your entries."
+)
+MOOD_PROMPT = "Name the mood of the journal entry in one word: joyful, calm, sad, anxious, angry or tired."
+TITLE_PROMPT = "Give the journal entry a title of a few words, taken from the entry itself."
+
+
+def journal_question(entries: Iterable[str], question: str) -> str:
+    """The message that asks a question of entries, which are numbered from 1."""
+    numbered = "\n\n".join(f"[{number}] {entry}" for number, entry in enumerate(entries, start=1))
+    return f"{numbered}\n\nQuestion: {question}"

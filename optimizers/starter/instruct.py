@@ -1,0 +1,150 @@
+"""Training of the instruct model: lessons packed into rows, the loss over the replies alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from optimizers.starter import lessons
+from optimizers.starter.nets import Llama, Shape
+from optimizers.starter.training import Report, Stepper, device, half
+from optimizers.starter.world import World
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+    from optimizers.starter.lessons import Lesson
+
+CONTEXT = 2048
+SEED = 1
+ROW = 448
+ROWS = 16
+STEPS = 3600
+RATE = 3e-3
+SPREAD = 0.4
+"""The share of lessons whose positions are drawn out over the whole context, so that long prompts are learned too;
+in the second half of training."""
+TRIES = 3
+"""Lessons that are drawn for the rest of a row before it is left empty."""
+BEGINNING = 0
+"""The branch number of a lesson's beginning, which all its branches see."""
+
+
+def shape(vocabulary: int) -> Shape:
+    return Shape(vocabulary, width=192, layers=6, heads=4, feed_forward=512, context=CONTEXT, epsilon=1e-5)
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """A lesson's tokens; all lists are as long as `ids`."""
+
+    ids: list[int]
+    positions: list[int]
+    branches: list[int]
+    learned: list[bool]
+
+
+def encode(lesson: Lesson, tokenizer: Tokenizer, room: int) -> Tokens | None:
+    """The tokens of a lesson and of as many of its branches as there is room for; None if there is room for none."""
+    ids: list[int] = tokenizer.encode(lesson.beginning).ids
+    tokens = Tokens(ids, list(range(len(ids))), [BEGINNING] * len(ids), [False] * len(ids))
+    beginning = len(ids)
+    for number, branch in enumerate(lesson.branches, start=1):
+        spans = [(tokenizer.encode(span.text).ids, span.learned) for span in branch]
+        length = sum(len(ids) for ids, _ in spans)
+        if len(tokens.ids) + length > room:
+            break
+        tokens.positions.extend(range(beginning, beginning + length))
+        tokens.branches.extend([number] * length)
+        for ids, learned in spans:
+            tokens.ids.extend(ids)
+            tokens.learned.extend([learned] * len(ids))
+    return tokens if any(tokens.learned) else None
+
+
+def spread(tokens: Tokens, world: World) -> None:
+    """Leave gaps in the positions, the same in every branch, up to the whole context."""
+    longest = max(tokens.positions) + 1
+    cuts = sorted(world.random.randrange(longest) for _ in range(3))
+    free = world.random.randrange(CONTEXT - longest)
+    gaps = [free * world.random.random() / 3 for _ in cuts]
+    for index, position in enumerate(tokens.positions):
+        tokens.positions[index] = position + sum(
+            int(gap) for cut, gap in zip(cuts, gaps, strict=True) if position > cut
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows of packed lessons; each tensor is [rows, ROW], of whole numbers."""
+
+    ids: Tensor
+    positions: Tensor
+    lessons: Tensor
+    branches: Tensor
+    learned: Tensor
+
+    def mask(self) -> Tensor:
+        """A token sees what is before it in its own lesson: the beginning, and its own branch."""
+        same_lesson = self.lessons[:, :, None] == self.lessons[:, None, :]
+        in_sight = (self.branches[:, None, :] == BEGINNING) | (self.branches[:, :, None] == self.branches[:, None, :])
+        before = torch.ones(ROW, ROW, dtype=torch.bool, device=self.ids.device).tril()
+        return (same_lesson & in_sight & before)[:, None]
+
+
+class Packer:
+    """Makes rows of lessons, the last of which loses the branches that do not fit."""
+
+    def __init__(self, tokenizer: Tokenizer, world: World) -> None:
+        self.tokenizer, self.world = tokenizer, world
+
+    def batch(self, progress: float, place: torch.device) -> Batch:
+        rows = [self._row(progress) for _ in range(ROWS)]
+        return Batch(*(torch.tensor(column, device=place) for column in zip(*rows, strict=True)))
+
+    def _row(self, progress: float) -> tuple[list[int], ...]:
+        columns: tuple[list[int], ...] = ([], [], [], [], [])
+        tries = 0
+        while tries < TRIES:
+            tokens = encode(lessons.lesson(self.world, progress), self.tokenizer, ROW - len(columns[0]))
+            if tokens is None:
+                tries += 1
+                continue
+            if progress > 0.5 and self.world.chance(SPREAD):
+                spread(tokens, self.world)
+            number = columns[2][-1] + 1 if columns[2] else 1
+            learned = [int(each) for each in tokens.learned]
+            of_lesson = (tokens.ids, tokens.positions, [number] * len(tokens.ids), tokens.branches, learned)
+            for column, part in zip(columns, of_lesson, strict=True):
+                column.extend(part)
+        for column in columns:
+            column.extend([0] * (ROW - len(column)))
+        return columns
+
+
+def loss_of(net: Llama, states: Tensor, batch: Batch) -> Tensor:
+    """The mean loss of the replies' tokens, each foretold from the one before."""
+    chosen = batch.learned[:, 1:].bool()
+    logits = net.logits(states[:, :-1][chosen])
+    return functional.cross_entropy(logits.float(), batch.ids[:, 1:][chosen])
+
+
+def train(tokenizer: Tokenizer, steps: int = STEPS) -> Llama:
+    torch.manual_seed(SEED)
+    place = device()
+    net = Llama(shape(tokenizer.get_vocab_size()))
+    net.to(place)
+    packer = Packer(tokenizer, World(SEED))
+    stepper, report = Stepper(net, steps, RATE), Report("instruct", steps)
+    forward = torch.compile(net)
+    for done in range(steps):
+        batch = packer.batch(done / steps, place)
+        with half(place):
+            loss = loss_of(net, forward(batch.ids, batch.positions, batch.mask()), batch)
+        stepper.step(loss)
+        report(done + 1, loss.item())
+    return net
