@@ -6,7 +6,7 @@ import asyncio
 from asyncio import to_thread
 from typing import TYPE_CHECKING, ClassVar, assert_never, cast
 
-from textual import events, on, work
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
@@ -23,6 +23,7 @@ from app.widgets.job_line import JobLine
 from app.widgets.notice import FAILURES, Notice
 from app.widgets.search_results import SearchResults
 from app.widgets.status_bar import StatusBar
+from app.widgets.typing_fields import TypingField
 from core.events import JobChanged, QueueChanged
 from core.library import PART, Entry, EntryState
 from core.text import one_line
@@ -36,17 +37,6 @@ FIELD = "Filter… · Enter searches by meaning · ? asks your journal"
 
 WIDTHS: list[tuple[int, str]] | None = [(0, "-narrow"), (60, "-usual"), (100, "-wide")]
 """Below 60 columns the list lies over the content; from 100 on it shows longer titles."""
-
-
-class Field(Input):
-    async def _on_key(self, event: events.Key) -> None:
-        """Take Enter in the order of the keys: as a binding it would be obeyed after those that came behind it."""
-        if event.key == "enter":
-            event.stop()
-            event.prevent_default()
-            await self.action_submit()
-            return
-        await super()._on_key(event)
 
 
 class JournalScreen(Screen[None]):
@@ -85,7 +75,7 @@ class JournalScreen(Screen[None]):
         """What the shown entry was opened from, results or answer, if from one of them."""
         self._asked = False
         """Whether what is found is an answer."""
-        self.field = Field(placeholder=FIELD, compact=True, id="journal-field")
+        self.field = TypingField(placeholder=FIELD, compact=True, id="journal-field")
         self.entry_list = EntryList(id="entries")
         self.switcher = ContentSwitcher(initial="editor")
         self.editor = EntryEditor(id="editor")

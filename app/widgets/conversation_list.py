@@ -15,6 +15,7 @@ from textual.message import Message
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
+from app.widgets.typing_fields import TypingField
 from core.library import Conversation
 from core.text import one_line
 
@@ -52,7 +53,7 @@ class ConversationList(Vertical):
         self._open: str | None = None
         self.options = OptionList(compact=True)
         self.none = Static(classes="none")
-        self.field = Input(placeholder="/ search", compact=True, id="conversation-search")
+        self.field = TypingField(placeholder="/ search", compact=True, id="conversation-search")
 
     def compose(self) -> ComposeResult:
         yield Static(Content("Conversations"), classes="heading")

@@ -12,6 +12,8 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Label
 
+from app.widgets.typing_fields import TypingField
+
 _CSS = """
 {name} {{ align: center middle; background: $background 60%; }}
 {name} > Vertical {{
@@ -65,7 +67,7 @@ class TextDialog(ModalScreen[str | None]):
     def compose(self) -> ComposeResult:
         with Vertical():
             yield Label(Content(self._question))
-            yield Input(self._text, compact=True)
+            yield TypingField(self._text, compact=True)
 
     @on(Input.Submitted)
     def answer(self, event: Input.Submitted) -> None:

@@ -21,7 +21,7 @@ from textual.widgets import Static, TextArea
 from app.widgets.entry_list import LOOKS
 from app.widgets.notice import FAILURES, Notice
 from app.widgets.turn import moment
-from app.widgets.typing_area import TypingArea
+from app.widgets.typing_fields import TypingArea
 from app.widgets.wrapped import Wrapped
 from core.errors import CharlieError, NotFoundError
 from core.library import Entry, EntryState

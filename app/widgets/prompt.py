@@ -10,7 +10,7 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from app.widgets.typing_area import TypingArea
+from app.widgets.typing_fields import TypingArea
 from core.text import printable
 
 LONGEST_SHOWN = 4_000

@@ -7,20 +7,21 @@ from textual import events
 from textual.app import App, ComposeResult
 
 from app.widgets.prompt import Prompt
-from app.widgets.typing_area import TypingArea
+from app.widgets.typing_fields import TypingArea, TypingField
 
 
 class Typing(App[None]):
     def compose(self) -> ComposeResult:
         yield TypingArea()
         yield Prompt()
+        yield TypingField()
 
 
-@pytest.mark.parametrize("kind", [TypingArea, Prompt])
-async def test_keys_take_effect_in_the_order_in_which_they_were_pressed(kind: type[TypingArea]) -> None:
+@pytest.mark.parametrize("kind", [TypingArea, Prompt, TypingField])
+async def test_keys_take_effect_in_the_order_in_which_they_were_pressed(kind: type[TypingArea | TypingField]) -> None:
     app = Typing()
     async with app.run_test() as pilot:
-        area = app.query_one(kind) if kind is Prompt else app.query(TypingArea).first()
+        area = app.query(kind).first()
         area.focus()
         await pilot.pause()
         for key in ["a", "b", "ctrl+u", "c", "backspace", "d", "left", "e"]:  # all are there before one is dealt with
@@ -28,4 +29,4 @@ async def test_keys_take_effect_in_the_order_in_which_they_were_pressed(kind: ty
         app.post_message(events.Paste("f"))
         await pilot.pause()
         await pilot.pause()
-        assert area.text == "efd"
+        assert (area.text if isinstance(area, TypingArea) else area.value) == "efd"
