@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: run test faults bench lint check fmt lock readme screenshot
+.PHONY: run test faults bench starter starter-figures lint check fmt lock readme screenshot
 
 run: $(VENV)/.run
 	@$(BIN)/charlie
@@ -19,6 +19,14 @@ faults: $(VENV)/.dev
 # Speed beside the raw engine and other programs, which are installed below .bench; a quarter of an hour.
 bench: $(VENV)/.dev
 	@$(BIN)/python -m tests.benchmarks --write
+
+# Trains the three starter models anew and says how good they are; on a CPU two hours, on a GPU minutes.
+starter: $(VENV)/.starter
+	@$(BIN)/python -m optimizers.starter
+
+# How good the starter models are that are there; two minutes.
+starter-figures: $(VENV)/.run
+	@$(BIN)/python -m optimizers.starter.evaluate
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -45,6 +53,8 @@ lock: $(VENV)/.dev
 	$(BIN)/uv pip compile -q pyproject.toml --universal --generate-hashes --no-annotate --no-header -o requirements.lock
 	$(BIN)/uv pip compile -q pyproject.toml --extra dev -c requirements.lock --universal --generate-hashes \
 		--no-annotate --no-header -o requirements-dev.lock
+	$(BIN)/uv pip compile -q pyproject.toml --extra starter -c requirements.lock --universal --generate-hashes \
+		--no-annotate --no-header -o requirements-starter.lock
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 15))' \
@@ -70,4 +80,9 @@ $(VENV)/.run: requirements.lock pyproject.toml | $(BIN)/python
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.run
 	@echo "Setting up the tools for development."
 	@$(PIP) install --quiet --require-hashes -r requirements-dev.lock
+	@touch $@
+
+$(VENV)/.starter: requirements-starter.lock $(VENV)/.run
+	@echo "Setting up PyTorch, which trains the starter models."
+	@$(PIP) install --require-hashes -r requirements-starter.lock
 	@touch $@

@@ -49,7 +49,7 @@ Facts = Known | Broken
 def read_facts(paths: Paths) -> tuple[Facts, ...]:
     """The facts of every role, from the settings as they are now: `charlie models use` counts at once.
 
-    Blocks for as long as the files take to read, and builds starter models that are missing.
+    Blocks for as long as the files take to read.
     """
     try:
         settings = load_settings()

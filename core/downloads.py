@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Recommended:
-    """A model that suits most machines. Bytes are rounded: the hub says the exact size."""
+    """A model that is worth its memory. Bytes are rounded: the hub says the exact size."""
 
     repo: str
     file: str
@@ -30,15 +30,33 @@ class Recommended:
     """With the default context, on the CPU."""
 
 
-RECOMMENDED: Final[dict[Role, Recommended]] = {
-    Role.INSTRUCT: Recommended("Qwen/Qwen3-4B-GGUF", "Qwen3-4B-Q4_K_M.gguf", 2_500_000_000, 3_600_000_000),
-    Role.EMBEDDING: Recommended(
-        "Qwen/Qwen3-Embedding-0.6B-GGUF", "Qwen3-Embedding-0.6B-Q8_0.gguf", 640_000_000, 900_000_000
+RECOMMENDED: Final[dict[Role, tuple[Recommended, ...]]] = {
+    Role.INSTRUCT: (
+        Recommended("Qwen/Qwen3-0.6B-GGUF", "Qwen3-0.6B-Q8_0.gguf", 640_000_000, 1_400_000_000),
+        Recommended("Qwen/Qwen3-1.7B-GGUF", "Qwen3-1.7B-Q8_0.gguf", 1_830_000_000, 2_700_000_000),
+        Recommended("Qwen/Qwen3-4B-GGUF", "Qwen3-4B-Q4_K_M.gguf", 2_500_000_000, 3_600_000_000),
+        Recommended("Qwen/Qwen3-8B-GGUF", "Qwen3-8B-Q4_K_M.gguf", 5_030_000_000, 6_200_000_000),
+        Recommended("Qwen/Qwen3-14B-GGUF", "Qwen3-14B-Q4_K_M.gguf", 9_000_000_000, 10_500_000_000),
     ),
-    Role.RERANKER: Recommended(
-        "gpustack/bge-reranker-v2-m3-GGUF", "bge-reranker-v2-m3-Q8_0.gguf", 640_000_000, 800_000_000
+    Role.EMBEDDING: (
+        Recommended("Qwen/Qwen3-Embedding-0.6B-GGUF", "Qwen3-Embedding-0.6B-Q8_0.gguf", 640_000_000, 900_000_000),
+    ),
+    Role.RERANKER: (
+        Recommended("gpustack/bge-reranker-v2-m3-GGUF", "bge-reranker-v2-m3-Q8_0.gguf", 640_000_000, 800_000_000),
     ),
 }
+"""By role, the smallest first."""
+RAM_SHARE, VRAM_SHARE = 1 / 3, 0.8
+"""What a model may take of the machine's memory, where others need it too and a processor has to read all of it for
+each token, and of an accelerator's."""
+
+
+def recommended(role: Role, ram: int, vram: int = 0) -> Recommended:
+    """The largest model of a role for a machine with so many bytes of RAM, and of VRAM in one accelerator."""
+    room = max(ram * RAM_SHARE, vram * VRAM_SHARE)
+    smallest, *larger = RECOMMENDED[role]
+    fitting = [each for each in larger if each.ram_bytes <= room]
+    return fitting[-1] if fitting else smallest
 
 
 def fetch(folder: Path, repo: str, file: str, on_progress: Callable[[int, int], None] | None = None) -> Path:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, assert_never
 
 from core import starter
-from core.downloads import RECOMMENDED, fetch
+from core.downloads import fetch, recommended
 from core.errors import CharlieError, ModelFileError, SettingsError
 from core.gguf import Header, read_header
+from core.memory import read_ram
 from core.settings import EmbeddingSettings, KvType, Role, RoleSettings, Settings
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_CONTEXT",
-    "RECOMMENDED",
     "ModelSpec",
     "available",
     "check_role",
@@ -70,7 +70,7 @@ class ModelSpec:
 
 
 def resolve(settings: Settings, paths: Paths, role: Role, file: Path | None = None) -> ModelSpec:
-    """What is configured for a role: its file, or the starter model, which is built if it is not there yet.
+    """What is configured for a role: its file, or the starter model.
 
     With `file`, what it would be with that file in its place.
 
@@ -79,7 +79,7 @@ def resolve(settings: Settings, paths: Paths, role: Role, file: Path | None = No
     """
     configured = settings.role(role)
     file = file or configured.file
-    path = locate(paths, file) if file else starter.ensure(paths.starter)[role]
+    path = locate(paths, file) if file else starter.path_of(role)
     header = read_header(path)
     check_role(header, role)
     return spec_for(configured, header, role)
@@ -212,11 +212,12 @@ def pull(
 ) -> Path:
     """Download a model into the models folder, going on where an earlier download ended, and configure it.
 
-    Without a repository the recommended model is taken. `on_progress(done, total)` counts bytes. Raises
-    CharlieError when the download fails, ModelFileError when the file cannot have the role.
+    Without a repository the model is taken that is recommended for this machine's memory. `on_progress(done, total)`
+    counts bytes. Raises CharlieError when the download fails, ModelFileError when the file cannot have the role.
     """
     if repo is None:
-        repo, file = RECOMMENDED[role].repo, RECOMMENDED[role].file
+        best = recommended(role, read_ram().total)
+        repo, file = best.repo, best.file
     if file is None:
         raise CharlieError(f"The file of {repo} is not named.", "Add `--file NAME.gguf`.")
     path = fetch(paths.models, repo, file, on_progress)

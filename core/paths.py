@@ -31,10 +31,6 @@ class Paths:
         return self.data / "database"
 
     @property
-    def starter(self) -> Path:
-        return self.models / "starter"
-
-    @property
     def programs(self) -> Path:
         return self.data / "programs"
 

@@ -14,6 +14,7 @@ from app.runtime import Runtime
 from core import starter
 from core.paths import Paths, find_paths
 from core.settings import Role, load_settings
+from tests.model_files import endless
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -22,29 +23,32 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 @pytest.fixture(scope="session")
-def starters(tmp_path_factory: pytest.TempPathFactory) -> dict[Role, Path]:
-    """The three starter files, built once. They are linked into each home: copy one before damaging it."""
-    return starter.ensure(tmp_path_factory.mktemp("starter"))
+def starters() -> dict[Role, Path]:
+    """The three starter files as they are shipped: copy one before damaging it."""
+    return {role: starter.path_of(role) for role in Role}
 
 
-def settle(home: Path, patch: pytest.MonkeyPatch, starters: dict[Role, Path]) -> Path:
-    """Make `home` the CHARLIE_HOME of this process, with the starter models in it and no other setting."""
+@pytest.fixture(scope="session")
+def talkative(starters: dict[Role, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Settings with which the starter model talks on until its context is full, so that one can come in between."""
+    file = endless(starters[Role.INSTRUCT], tmp_path_factory.mktemp("talkative") / "endless.gguf")
+    return {"CHARLIE_INSTRUCT__FILE": str(file), "CHARLIE_INSTRUCT__SAMPLING__MAX_TOKENS": "3000"}
+
+
+def settle(home: Path, patch: pytest.MonkeyPatch) -> Path:
+    """Make `home` the CHARLIE_HOME of this process, with no other setting."""
     for name in [name for name in os.environ if name.startswith("CHARLIE_")]:
         patch.delenv(name)
     patch.setenv("CHARLIE_HOME", str(home))
     patch.setenv("TZ", "UTC")
     time.tzset()
-    folder = find_paths().starter
-    folder.mkdir(parents=True)
-    for path in starters.values():
-        os.link(path, folder / path.name)
     return home
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, starters: dict[Role, Path]) -> Path:
-    """CHARLIE_HOME on a new folder that holds the starter models, no other setting, and times in UTC."""
-    return settle(tmp_path, monkeypatch, starters)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """CHARLIE_HOME on a new folder, no other setting, and times in UTC."""
+    return settle(tmp_path, monkeypatch)
 
 
 @pytest.fixture

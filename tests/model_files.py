@@ -1,7 +1,8 @@
-"""Model files that the starters do not stand for: one that is slow, one that llama.cpp refuses."""
+"""Model files that the starters do not stand for: one that is slow, one that never ends, one that llama.cpp refuses."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
@@ -215,3 +216,15 @@ def _layer(writer: Any, name: str, size: Size, matrix: Callable[[str, int, int],
         ("down", width, size.feed_forward),
     ):
         matrix(f"{name}.ffn_{part}.weight", rows, columns)
+
+
+def endless(file: Path, made: Path) -> Path:
+    """A copy of a model that never ends its turn by itself: the output row of its end is zero."""
+    shutil.copy(file, made)
+    reader = gguf.GGUFReader(made, "r+")
+    end = int(reader.fields["tokenizer.ggml.eos_token_id"].contents())
+    by_name = {tensor.name: tensor for tensor in reader.tensors}
+    output = by_name.get("output.weight") or by_name["token_embd.weight"]
+    output.data[end] = 0
+    reader.data.flush()
+    return made

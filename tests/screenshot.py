@@ -1,22 +1,37 @@
-"""Takes the README's picture from the running program: real database, worker, models. `python -m tests.screenshot`."""
+"""Takes the README's pictures from the running program: real database, worker, models. `python -m tests.screenshot`."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-PICTURE = Path(__file__).parent.parent / ".readme" / "chat.svg"
+from textual.pilot import Pilot
+
+if TYPE_CHECKING:
+    from app.client import Client
+    from app.tui import CharlieApp
+
+PICTURES = Path(__file__).parent.parent / ".readme"
 SIZE = (110, 30)
 DEADLINE_SECONDS = 60.0
+SAID = ("I baked bread with Mira in the garden and felt calm.", "Who was with me?")
+ENTRIES = (
+    "On Monday I mended the bike with Tomas. It took longer than I thought.",
+    "I baked bread with Mira in the garden on Saturday. I felt calm.",
+    "Leila called in the evening and we talked about the wedding.",
+    "I went to the coast by train last week. I am happy now.",
+)
+QUESTION = "Who did I bake bread with?"
 
 
 async def take() -> None:
     from app.client import Client
     from app.runtime import Runtime
     from app.tui import CharlieApp
-    from core.library import MessageState
     from core.paths import find_paths
     from core.settings import load_settings
 
@@ -26,20 +41,55 @@ async def take() -> None:
             client.library.new_conversation(title)
         app = CharlieApp(client, runtime.tick)
         async with app.run_test(size=SIZE) as pilot, asyncio.timeout(DEADLINE_SECONDS):
-            await pilot.press("ctrl+n", *"Today I went for a long walk by the river and feel calm.", "enter")
-            while not any(
-                message.role == "assistant" and message.state is MessageState.COMPLETE
-                for conversation in client.library.conversations()
-                for message in client.library.messages(conversation.id)
-            ):
-                await pilot.pause(0.1)
-            await pilot.pause(1)
-            PICTURE.parent.mkdir(exist_ok=True)
-            PICTURE.write_text(app.export_screenshot(title="Charlie"))
+            await chat(pilot, client)
+            save(app, "chat")
+            await ask(pilot, client)
+            save(app, "answer")
+
+
+async def until(pilot: Pilot[None], seen: Callable[[], bool]) -> None:
+    while not seen():
+        await pilot.pause(0.1)
+    await pilot.pause(1)
+
+
+async def chat(pilot: Pilot[None], client: Client) -> None:
+    from core.library import MessageState
+
+    def replies() -> int:
+        messages = (
+            message
+            for conversation in client.library.conversations()
+            for message in client.library.messages(conversation.id)
+        )
+        return sum(each.role == "assistant" and each.state is MessageState.COMPLETE for each in messages)
+
+    await pilot.press("ctrl+n")
+    for number, said in enumerate(SAID, start=1):
+        await pilot.press(*said, "enter")
+        await until(pilot, lambda number=number: replies() == number)  # type: ignore[misc]
+
+
+async def ask(pilot: Pilot[None], client: Client) -> None:
+    from app.screens.journal import JournalScreen
+    from core.library import EntryState
+
+    for text in ENTRIES:
+        client.ingest(client.library.new_entry(text))
+    await until(pilot, lambda: all(each.state is EntryState.FINDABLE for each in client.library.entries()))
+    await pilot.press("f3", "ctrl+f", *f"? {QUESTION}", "enter")
+    screen = pilot.app.screen
+    assert isinstance(screen, JournalScreen)
+    await until(pilot, lambda: " tokens" in str(screen.answer.foot.content))
+
+
+def save(app: CharlieApp, name: str) -> None:
+    PICTURES.mkdir(exist_ok=True)
+    (PICTURES / f"{name}.svg").write_text(app.export_screenshot(title="Charlie"))
 
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as home:
         os.environ["CHARLIE_HOME"] = home
-        os.environ["CHARLIE_INSTRUCT__SAMPLING__MAX_TOKENS"] = "48"
+        os.environ["CHARLIE_INSTRUCT__SAMPLING__TEMPERATURE"] = "0"
         asyncio.run(take())

@@ -260,7 +260,7 @@ def _models(settings: Settings, paths: Paths) -> Iterator[Finding]:
         elif each.spec.starter:
             yield Finding(
                 Level.WARN,
-                f"{name} is a starter model, a placeholder; it needs {size(each.needs.ram)}.",
+                f"{name} is the starter model, very small; it needs {size(each.needs.ram)}.",
                 f"`charlie models pull {each.role}` or `charlie models use {each.role} FILE` puts a real one there.",
             )
         else:

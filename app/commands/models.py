@@ -71,7 +71,7 @@ def _row(facts: Facts) -> tuple[str, ...]:
         return (facts.role, "cannot be used", "", "", str(facts.error))
     spec = facts.spec
     needs = f"needs {size(facts.needs.ram)}" + (f" + {size(facts.needs.vram)} VRAM" if facts.needs.vram else "")
-    name = f"{spec.name} (starter: a placeholder)" if spec.starter else spec.name
+    name = f"{spec.name} (starter)" if spec.starter else spec.name
     return (facts.role, name, f"{spec.context_length:,} tokens", needs, str(spec.path))
 
 
@@ -168,10 +168,11 @@ def pull(
     role: RoleArgument,
     repo: Annotated[str | None, typer.Option(help="A repository of the hub; without it, the recommended one.")] = None,
     file: Annotated[str | None, typer.Option(help="The file in it.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Download a model for a role, going on where an earlier download ended, and configure it."""
     from app.commands.session import end_in_order
-    from app.output import StatusLine, data, size, talk
+    from app.output import StatusLine, data, data_json, size, talk
     from core import model_files
     from core.paths import find_paths
     from core.settings import Role, load_settings
@@ -185,9 +186,15 @@ def pull(
     with StatusLine() as status:
 
         def show(done: int, total: int) -> None:
+            if as_json:
+                data_json({"done": done, "total": total})
+                return
             share = f" {done / total:.0%}" if total else ""
             status.show(f"downloading {size(done)} of {size(total)}{share}")
 
         got = model_files.pull(paths, Role(role), repo, file, show)
-    data(str(got))
+    if as_json:
+        data_json({"file": str(got)})
+    else:
+        data(str(got))
     talk(f"The role {role} has {got.name} now.")

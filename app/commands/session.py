@@ -215,7 +215,7 @@ def _unheeded(client: Client) -> list[str]:
 def tell_about(result: dict[str, Any]) -> None:
     """Say on stderr what a person should know of a result, beside the result itself."""
     if result.get("starter"):
-        talk("A starter model was used: random weights, a placeholder. `charlie models pull ROLE` fetches a real one.")
+        talk("The starter model was used, which is very small. `charlie models pull ROLE` fetches a real one.")
     if result.get("truncated"):
         talk("The message was longer than the context: only its end was read.")
     if left_out := result.get("left_out"):

@@ -22,6 +22,7 @@ from app.widgets.history import KEPT, History, Kept
 from app.widgets.memory_gauge import MemoryGauge
 from app.widgets.model_table import ModelTable
 from app.widgets.plan_panel import PlanPanel
+from app.widgets.recommendations import Recommendations
 from app.widgets.state_graph import StateGraph
 from app.widgets.status_bar import StatusBar
 from core.errors import CharlieError
@@ -37,11 +38,6 @@ if TYPE_CHECKING:
     from core.events import Memory
     from tasks.jobs import Job
 
-STARTER = Content.assemble(
-    ("starter model: random weights, a placeholder.", "$text-warning"),
-    ("\ncharlie models use ROLE FILE or charlie models pull ROLE sets a real one.", "$foreground-muted"),
-)
-
 
 class ModelsScreen(Screen[None]):
     """The roles, the memory, the state graph and its history."""
@@ -53,6 +49,12 @@ class ModelsScreen(Screen[None]):
             "p", "plan", "Plan", id="models.plan", tooltip="Show what loading the selected role's model would take"
         ),
         Binding("u", "unload", "Unload", id="models.unload", tooltip="Unload the model and give its memory back"),
+        Binding("f", "fetch", "Fetch", id="models.fetch", tooltip="Fetch the real model that is chosen for the role"),
+        Binding("left", "choose(-1)", "Smaller", id="models.smaller", show=False, tooltip="Choose a smaller model"),
+        Binding("right", "choose(1)", "Larger", id="models.larger", show=False, tooltip="Choose a larger model"),
+        Binding(
+            "escape", "stop_fetch", "Stop", id="models.stop", show=False, tooltip="Stop fetching; it goes on from there"
+        ),
         Binding("r", "refresh", "Refresh", id="models.refresh", show=False, tooltip="Read the model files again"),
     ]
 
@@ -64,9 +66,9 @@ class ModelsScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="models-body", can_focus=False):
             yield ModelTable(id="roles")
-            yield Static(STARTER, id="starter")
             yield Static(id="details")
             yield PlanPanel(id="plan")
+            yield Recommendations(id="recommended")
             yield Static(id="failure")
             yield MemoryGauge(id="gauge")
             with Container(id="machine"):
@@ -81,7 +83,6 @@ class ModelsScreen(Screen[None]):
         return cast("CharlieApp", self.app).client
 
     def on_mount(self) -> None:
-        self.query_one("#starter").display = False
         self.query_one("#failure").display = False
         self.query_one(ModelTable).focus()
         self.watch(self.app, "view", self._reckon, init=False)
@@ -97,8 +98,8 @@ class ModelsScreen(Screen[None]):
     async def _read_files(self) -> None:
         facts = await asyncio.to_thread(read_facts, self.client.paths)
         self.query_one(ModelTable).tell(facts)
-        self.query_one("#starter").display = any(isinstance(each, Known) and each.spec.starter for each in facts)
         self._show_details()
+        self._recommend()
 
     @work(exclusive=True, group="history")
     async def _read_history(self) -> None:
@@ -137,6 +138,14 @@ class ModelsScreen(Screen[None]):
     def _select(self) -> None:
         self.query_one(PlanPanel).drop()
         self._show_details()
+        self._recommend()
+
+    def _recommend(self) -> None:
+        """A real model, where the selected role has the starter."""
+        table = self.query_one(ModelTable)
+        facts = table.facts(table.selected)
+        starter = isinstance(facts, Known) and facts.spec.starter
+        self.query_one(Recommendations).offer(table.selected if starter else None)
 
     @on(PlanPanel.Changed)
     def _show_details(self) -> None:
@@ -144,6 +153,19 @@ class ModelsScreen(Screen[None]):
         table, shown = self.query_one(ModelTable), self.query_one("#details", Static)
         shown.update(details(table.facts(table.selected), cast("CharlieApp", self.app).view.memory))
         shown.display = not self.query_one(PlanPanel).display
+
+    def action_fetch(self) -> None:
+        self.query_one(Recommendations).begin()
+
+    def action_choose(self, step: int) -> None:
+        self.query_one(Recommendations).choose(step)
+
+    def action_stop_fetch(self) -> None:
+        self.query_one(Recommendations).stop()
+
+    @on(Recommendations.Fetched)
+    def _fetched(self) -> None:
+        self.action_refresh()
 
     @on(OptionList.OptionSelected)
     def action_warm(self) -> None:

@@ -22,9 +22,7 @@ MOUNTED = 50
 MORE = 20
 """Turns that are mounted each time the top is reached; no key is answered meanwhile."""
 INVITATION = "Say something, and Charlie answers.\nNothing of it leaves this machine."
-UNCONFIGURED = (
-    "No model is configured: a starter answers, a placeholder with random weights. F4 shows how to choose a real one."
-)
+UNCONFIGURED = "No model is configured: the starter model answers, which is very small. F4 shows the way to a real one."
 
 
 def turn_of(message: StoredMessage) -> Turn:

@@ -148,3 +148,17 @@ def train(tokenizer: Tokenizer, steps: int = STEPS) -> Llama:
         stepper.step(loss)
         report(done + 1, loss.item())
     return net
+
+
+def perplexity(net: Llama, tokenizer: Tokenizer) -> float:
+    """Of the replies' tokens in held-out lessons, one after the other as llama.cpp reads them."""
+    losses: list[Tensor] = []
+    for said, reply in lessons.held_out_replies():
+        before, after = (tokenizer.encode(text).ids for text in (said, reply))
+        ids = torch.tensor([before + after], device=net.token_embd.weight.device)
+        positions = torch.arange(ids.shape[1], device=ids.device)[None]
+        mask = torch.ones(1, 1, ids.shape[1], ids.shape[1], dtype=torch.bool, device=ids.device).tril()
+        with torch.no_grad():
+            logits = net.logits(net(ids, positions, mask))[0, len(before) - 1 : -1]
+        losses.append(functional.cross_entropy(logits, ids[0, len(before) :], reduction="none"))
+    return float(torch.cat(losses).mean().exp())

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from core.prompts import ASK_PROMPT, MOOD_PROMPT, TITLE_PROMPT, journal_question
 from core.settings import InstructSettings
 from optimizers.starter import phrases, words
-from optimizers.starter.world import Facts, World, yours
+from optimizers.starter.facts import Facts, yours
+from optimizers.starter.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +24,8 @@ QUESTIONS = 10
 """Asked about the same entries."""
 ENTRIES = ((0.1, 1, 2), (0.3, 2, 3), (0.5, 2, 5), (1.0, 1, 8))
 """Until which share of training, and from how many to how many entries are asked about."""
+LATE = 0.7
+"""From this share of training on more is asked that is not there, and more chats are held: both are learned last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,16 @@ def conversation(turns: list[Turn]) -> tuple[Span, ...]:
         said, reply = turn(each.said, each.reply)
         spans += [Span("\n" + said.text, learned=False) if number else said, reply]
     return tuple(spans)
+
+
+def held_out_replies(count: int = 60) -> list[tuple[str, str]]:
+    """Texts in ChatML and the replies to them, for the perplexity: of the kinds that are trained, in held-out words."""
+    world = World(5000, held_out=True)
+    found: list[tuple[str, str]] = []
+    while len(found) < count:
+        made = (from_entries(world, 3), tasks(world, count=1), chats(world, count=1))
+        found += [(each.beginning + each.branches[0][0].text, each.branches[0][1].text) for each in made]
+    return found
 
 
 def cited(answer: str | None, entry: int | None) -> str:
@@ -186,7 +199,9 @@ def about_the_day(world: World) -> tuple[Turn, Facts]:
         return Turn(greeted(world, said), f"{ack(world, mood)} {ask(world, mood)}"), Facts(mood=mood)
     facts = world.facts(world.name())
     parts = [world.statement(facts)]
-    if facts.feeling:
+    if facts.feeling and not world.held_out and world.chance(0.35):
+        parts = [world.joined(parts[0], facts.feeling)]
+    elif facts.feeling:
         parts.append(world.felt(facts.feeling))
     elif facts.mood is None and world.chance(0.2):
         facts = _with_mood(facts, mood := world.mood())
@@ -270,7 +285,8 @@ def lesson(world: World, progress: float) -> Lesson:
     if world.chance(0.3 * max(0.0, 1 - 3 * progress) + 0.02):
         return copying(world)
     draw = world.random.random()
-    if draw < 0.66:
+    before_tasks, before_chats = (0.56, 0.64) if progress > LATE else (0.66, 0.78)
+    if draw < before_tasks:
         least, most = next(span for until, *span in ENTRIES if progress <= until)
-        return from_entries(world, world.random.randint(least, most))
-    return tasks(world) if draw < 0.78 else chats(world)
+        return from_entries(world, world.random.randint(least, most), absent=0.4 if progress > LATE else 0.25)
+    return tasks(world) if draw < before_chats else chats(world)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from optimizers.starter.tellings import Phrasing
 from optimizers.starter.words import lines
-from optimizers.starter.world import Phrasing
 
 NOT_FOUND = "I don't find that in your entries."
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
+from optimizers.starter.facts import Activity, Entry, Facts
 from optimizers.starter.phrases import said
-from optimizers.starter.world import Activity, Entry, Facts, Phrasing, World
+from optimizers.starter.tellings import Phrasing
+from optimizers.starter.world import World
 
 WITH_WHO = said(
     """
@@ -78,6 +81,12 @@ TRIP = said(
 )
 
 
+LITTLE = re.compile(r"^((in|at|by|on|to|near|under|behind|through) )?((the|a|an|my|some|two) )?")
+"""What a person leaves out who types a word into a search field."""
+BRIEF = 0.25
+"""The share of training's queries that are a word or two."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pair:
     """A query or a sentence, the facts that it tells, and an entry that it means."""
@@ -93,7 +102,28 @@ def in_other_words(world: World, activity: Activity) -> Activity:
         return activity
     base, past = world.random.choice(activity.others)
     others = (*(each for each in activity.others if each[0] != base), (activity.base, activity.past))
-    return Activity(base, past, others)
+    return Activity(base, past, others, activity.things)
+
+
+def brief(world: World, facts: Facts) -> tuple[str, Facts] | None:
+    """One thing that an entry tells, as a word or two; None where it tells none."""
+    found: list[tuple[str, Facts]] = []
+    if facts.activity:
+        found.append((world.random.choice(facts.activity.things), Facts(thing=facts.activity.things[0])))
+        named = in_other_words(world, facts.activity)
+        found.append((named.base, Facts(named)))
+    if facts.who:
+        found.append((facts.who, Facts(who=facts.who)))
+    if facts.where:
+        found.append((facts.where, Facts(where=facts.where)))
+    if facts.topic:
+        found.append((facts.topic, Facts(topic=facts.topic)))
+    if facts.goal:
+        found.append((facts.goal, Facts(goal=facts.goal)))
+    if not found:
+        return None
+    text, told = world.random.choice(found)
+    return LITTLE.sub("", text), told
 
 
 def query(world: World, facts: Facts) -> tuple[str, Facts] | None:
@@ -131,9 +161,18 @@ def pair(world: World, facts: Facts | None = None) -> Pair:
     """A query and its entry; sometimes two ways to tell the same."""
     while True:
         told = facts or world.facts(world.name())
-        made = retold(world, told) if not world.held_out and world.chance(0.25) else query(world, told)
+        draw = 1.0 if world.held_out else world.random.random()
+        made = brief(world, told) if draw < BRIEF else retold(world, told) if draw < 2 * BRIEF else query(world, told)
         if made is not None:
             return Pair(*made, world.entry(told, fillers=0.5))
+
+
+def known_otherwise(world: World) -> Facts:
+    """Facts of something that has two names: few have, and what these mean is learned from nothing else."""
+    while True:
+        facts = world.facts(world.name())
+        if facts.activity and len(facts.activity.things) > 1:
+            return facts
 
 
 def near(world: World, facts: Facts) -> Facts:
@@ -148,8 +187,8 @@ def near(world: World, facts: Facts) -> Facts:
 
 def key(facts: Facts) -> tuple[str | None, ...]:
     """What facts are compared by: an activity is the same under each of its names."""
-    did = facts.activity.concept if facts.activity else None
-    return (did, facts.who, facts.where, facts.when, facts.topic, facts.goal, facts.vehicle)
+    did, thing = (facts.activity.concept, facts.activity.things[0]) if facts.activity else (None, facts.thing)
+    return (did, thing, facts.who, facts.where, facts.when, facts.topic, facts.goal, facts.vehicle)
 
 
 def means(told: Facts, facts: Facts) -> bool:

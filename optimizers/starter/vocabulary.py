@@ -42,7 +42,8 @@ def train_bpe(seed: int) -> Tokenizer:
 
 
 UNKNOWN = "[UNK]"
-SPECIAL = ("[PAD]", UNKNOWN, "[CLS]", "[SEP]", "[MASK]")
+MASK = "[MASK]"
+SPECIAL = ("[PAD]", UNKNOWN, "[CLS]", "[SEP]", MASK)
 WORD_PIECES = 4096
 CONTINUES = "##"
 
@@ -67,12 +68,12 @@ def train_word_pieces(seed: int) -> Tokenizer:
         show_progress=False,
     )
     tokenizer.train_from_iterator(search_texts(seed), trainer)
-    known = tokenizer.get_vocab()
     letters = [*range(0x30, 0x3A), *range(0x61, 0x7B), *range(0xA1, 0x700), *range(0x3041, 0x3100)]
-    pieces = [prefix + chr(code) for code in letters if _is_small_letter(chr(code)) for prefix in ("", CONTINUES)]
-    for piece in pieces:
-        known.setdefault(piece, len(known))
-    whole = Tokenizer(models.WordPiece(known, unk_token=UNKNOWN, max_input_chars_per_word=200))
+    pieces = {prefix + chr(code) for code in letters if _is_small_letter(chr(code)) for prefix in ("", CONTINUES)}
+    # In an order of our own: the trainer's is another each time.
+    ordered = [*SPECIAL, *sorted((pieces | set(tokenizer.get_vocab())) - set(SPECIAL))]
+    numbers = {piece: number for number, piece in enumerate(ordered)}
+    whole = Tokenizer(models.WordPiece(numbers, unk_token=UNKNOWN, max_input_chars_per_word=200))
     _as_bert(whole)
     return whole
 

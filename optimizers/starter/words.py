@@ -101,6 +101,14 @@ walk walked | the dog, along the river, through the park, to the mill, home
 run ran | a marathon, round the lake, five miles, up the hill
 sit sat | by the fire, on the balcony, in the sun, under the oak
 wait waited | for the bus, for hours, for the doctor, in the rain
+go went | for a walk, for a long walk, swimming, shopping, for a run, dancing, out for dinner, to a concert
+have had | lunch, a long talk, a picnic, an argument, a cup of tea, a day off, a good idea
+take took | a nap, a hot bath, some pictures, a long break, the stairs
+meet met | an old friend, my cousin, the new boss, the doctor, my neighbour
+call called | my mother, my father, the bank, the school
+work worked | late, on the report, in silence, all day, on my thesis
+sleep slept | late, badly, for ten hours, under the stars
+do did | the laundry, my homework, the taxes, yoga, the shopping
 talk talked | about the future, about school, about money, for an hour
 """)
 
@@ -333,7 +341,7 @@ the garden, the exam, his new job, her new flat, the wedding, the weather, money
 our parents, the old house, school, the election, a book, football, the baby, the trip, her brother, the accident
 """)
 HELD_OUT_TOPICS = _list("""
-the harvest, his violin, the eclipse, beekeeping, the inheritance, her thesis, the regatta, vaccines, the orchestra
+the harvest, his violin, the eclipse, beekeeping, the inheritance, her thesis, the regatta, falconry, the orchestra
 """)
 
 VEHICLES = _list("bus, train, car, bike, boat, ferry, taxi, tram, plane, ship")

@@ -11,15 +11,15 @@ import pytest
 
 from app.client import Client
 from core.paths import find_paths
-from core.settings import Role, load_settings
+from core.settings import load_settings
 from tests.app.charlie import charlie, read_until, refused, started
 from tests.conftest import settle
 
 
 @pytest.fixture
-def homes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, starters: dict[Role, Path]) -> tuple[Path, Path]:
-    """Two homes with the starter models in them."""
-    one, two = (settle(tmp_path / name, monkeypatch, starters) for name in ("one", "two"))
+def homes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """Two homes."""
+    one, two = (settle(tmp_path / name, monkeypatch) for name in ("one", "two"))
     return one, two
 
 

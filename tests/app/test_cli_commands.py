@@ -14,6 +14,7 @@ import pytest
 
 from app.client import Client
 from app.commands.runtime import RoleName
+from core import starter
 from core.library import EntryState
 from core.paths import find_paths
 from core.settings import Role, load_settings
@@ -63,7 +64,7 @@ def test_ask_streams_plain_text_that_a_seed_repeats(home: Path) -> None:
     arguments = ("ask", "-", "--seed", "7", "--max-tokens", "12", "--temperature", "1")
     first, second = charlie(home, *arguments, stdin="hello"), charlie(home, *arguments, stdin="hello")
     assert first.code == 0
-    assert first.err.startswith("A starter model was used: random weights, a placeholder.")
+    assert first.err.startswith("The starter model was used, which is very small.")
     assert first.out == second.out
     assert charlie(home, *arguments, "--json", stdin="hello").json["text"] == first.out.removesuffix("\n")
 
@@ -230,9 +231,7 @@ def test_refused_messages_are_counted_and_shown_as_plain_text(home: Path, client
 
 @pytest.mark.parametrize("broken", ["missing", "empty", "truncated", "foreign", "of the wrong kind"])
 def test_a_model_that_cannot_be_used_is_told_of_and_the_app_goes_on(home: Path, broken: str) -> None:
-    starters = home / "models" / "starter"
-    good = next(starters.glob("*instruct*.gguf")).read_bytes()
-    other = next(starters.glob("*reranker*.gguf")).read_bytes()
+    good, other = (starter.path_of(role).read_bytes() for role in (Role.INSTRUCT, Role.RERANKER))
     contents = {"empty": b"", "truncated": good[:9999], "foreign": b"MZ" * 999, "of the wrong kind": other}
     file = home / "broken.gguf"
     file.unlink(missing_ok=True)
@@ -250,7 +249,7 @@ def test_a_model_that_cannot_be_used_is_told_of_and_the_app_goes_on(home: Path, 
 
 def test_models_use_counts_from_the_next_job_on(home: Path) -> None:
     file = home / "models" / "mine.gguf"
-    file.write_bytes(next((home / "models" / "starter").glob("*instruct*.gguf")).read_bytes())
+    file.write_bytes(starter.path_of(Role.INSTRUCT).read_bytes())
     assert str(file) in charlie(home, "models", "list", "--json").json["others"]
     assert charlie(home, "models", "use", "instruct", "mine.gguf").code == 0
     try:
@@ -269,19 +268,19 @@ def test_a_plan_says_what_a_load_would_take_and_loads_nothing(home: Path) -> Non
     assert plan["fits"]
     assert plan["unload"] == ["embedding"]
     assert 0 < plan["needed"]["RAM"] < plan["available"]["RAM"]
-    assert plan["context"] == 4096
+    assert plan["context"] == 2048
     said = charlie(home, "models", "plan", "instruct")
     assert said.code == 0
     assert f"file     {plan['file']}" in said.out
     assert "before   unloads embedding first" in said.out
-    assert "reason   fits with 4,096 tokens" in said.out
+    assert "reason   fits with 2,048 tokens" in said.out
     after = charlie(home, "ps", "--json").json
     assert [after[name] for name in ("phase", "role", "since")] == [before[name] for name in ("phase", "role", "since")]
 
 
 def test_a_plan_of_another_file(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A relative path is looked for in the present folder, then in the models folder."""
-    good = next((home / "models" / "starter").glob("*instruct*.gguf")).read_bytes()
+    good = starter.path_of(Role.INSTRUCT).read_bytes()
     for folder in (tmp_path, home / "models"):
         (folder / "other.gguf").write_bytes(good)
     (home / "models" / "kept.gguf").write_bytes(good)
@@ -309,7 +308,7 @@ def test_a_plan_of_a_file_four_times_the_machines_memory(home: Path, tmp_path: P
 
 
 def test_models_inspect_shows_the_header(home: Path) -> None:
-    file = next((home / "models" / "starter").glob("*embedding*.gguf"))
+    file = starter.path_of(Role.EMBEDDING)
     header = charlie(home, "models", "inspect", str(file), "--json").json
     assert (header["architecture"], header["kind"], header["starter"]) == ("bert", "an embedding model", True)
     shown = charlie(home, "models", "inspect", str(file)).out

@@ -8,14 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from core import checksums, starter
+from core import checksums
 from core.settings import Role
 from tests.app.charlie import CHARLIE, PATIENCE, charlie, environment, refused
-
-
-@pytest.fixture(scope="module")
-def starters(tmp_path_factory: pytest.TempPathFactory) -> dict[Role, Path]:
-    return starter.ensure(tmp_path_factory.mktemp("starters"))
 
 
 def write(folder: Path, content: bytes) -> Path:
@@ -163,7 +158,7 @@ def test_doctor_tells_of_what_is_wrong_and_fails(tmp_path: Path) -> None:
 def test_doctor_is_content_with_an_empty_home(tmp_path: Path) -> None:
     ended = charlie(tmp_path, "doctor")
     assert ended.code == 0
-    assert "is a starter model, a placeholder" in ended.out
+    assert "is the starter model, very small" in ended.out
     assert not list((tmp_path / "run").iterdir())
 
 

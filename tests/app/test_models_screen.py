@@ -2,10 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,8 +18,10 @@ from app.widgets.history import History
 from app.widgets.memory_gauge import gauge
 from app.widgets.model_table import ModelTable, row
 from app.widgets.plan_panel import PlanPanel
+from app.widgets.recommendations import Recommendations
 from app.widgets.state_graph import StateGraph
 from core import starter
+from core.downloads import RECOMMENDED
 from core.errors import ModelFileError
 from core.events import (
     Device,
@@ -38,8 +38,9 @@ from core.events import (
     WorkerLost,
     WorkerUp,
 )
-from core.settings import Role
+from core.settings import Role, load_settings
 from tasks.jobs import Ended, Job, JobKind, JobState
+from tests.hub import Hub
 
 if TYPE_CHECKING:
     from tests.app.conftest import Until
@@ -75,16 +76,13 @@ PAST = [(170, 12), (120, 11), (90, 4), (60, 3), (20, 6)]
 PHASES = {"starting": 0, "loading": 2, "warm": 3, "unloading": 4, "empty": 6, "lost": 7}
 
 
-@pytest.fixture(scope="session")
-def starters(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("starters")
-    starter.ensure(folder)
-    return folder
+def offers(app: CharlieApp) -> str:
+    return str(app.screen.query_one(Recommendations).visual)
 
 
-@pytest.fixture(autouse=True)
-def models(client: Client, starters: Path) -> None:
-    shutil.copytree(starters, client.paths.starter)
+def real(role: Role) -> bytes:
+    """A model file that does not say that it is a starter."""
+    return starter.path_of(role).read_bytes().replace(b"charlie.starter", b"charlie.another")
 
 
 def table_text(app: CharlieApp) -> str:
@@ -146,12 +144,61 @@ async def test_the_machine_is_followed_live(app: CharlieApp, client: Client, unt
         assert len(lines) == 3
 
 
-async def test_starters_are_called_placeholders(app: CharlieApp, until: Until) -> None:
-    async with app.run_test(size=(80, 24)) as pilot:
+async def test_the_way_to_a_real_model_by_memory(app: CharlieApp, client: Client, until: Until) -> None:
+    async with app.run_test(size=(80, 36)) as pilot:
         await open_models(pilot, until)
-        note = app.screen.query_one("#starter", Static)
-        assert note.display
-        assert "starter model: random weights, a placeholder" in str(note.visual)
+        client.bus.publish(MemoryRead(MEMORY, AT))
+        await until(pilot, lambda: app.view.memory == MEMORY)
+        assert "This is the starter model." in offers(app)
+        assert [line.split()[0] for line in offers(app).splitlines() if "suits this machine" in line] == ["●"]
+        assert "● Qwen3-8B-Q4_K_M" in offers(app)  # the accelerator has 8 GB
+        await pilot.press("right")
+        assert "● Qwen3-14B-Q4_K_M" in offers(app)
+        await pilot.press("right", "right")
+        assert "● Qwen3-1.7B-Q8_0" in offers(app)
+        assert offers(app).count("○") == 4
+        await pilot.resize_terminal(80, 24)
+        await until(pilot, lambda: offers(app).count("○") == 0)
+        assert "● Qwen3-1.7B-Q8_0" in offers(app)
+        await pilot.press("down", "down")
+        await until(pilot, lambda: "● bge-reranker-v2-m3-Q8_0" in offers(app))
+        (client.paths.models / "mine.gguf").write_bytes(real(Role.RERANKER))
+        client.paths.config_file.write_text('[reranker]\nfile = "mine.gguf"\n')
+        await pilot.press("r")
+        await until(pilot, lambda: not app.screen.query_one(Recommendations).display)
+
+
+async def test_one_key_fetches_it_and_another_stops(
+    app: CharlieApp, client: Client, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = RECOMMENDED[Role.INSTRUCT][0]
+    hub = Hub(real(Role.INSTRUCT), wanted.repo, wanted.file)
+    hub.go.clear()
+    monkeypatch.setattr(Recommendations, "best", lambda *_: wanted)
+    with hub.served() as address:
+        monkeypatch.setenv("HF_ENDPOINT", address)
+        async with app.run_test(size=(100, 30)) as pilot:
+            await open_models(pilot, until)
+            await pilot.press("f")
+            await until(pilot, lambda: "%" in offers(app))
+            await pilot.press("escape")
+            await until(pilot, lambda: "Esc stops" not in offers(app))
+            assert not client.paths.config_file.exists()
+            hub.go.set()
+            await pilot.press("f")
+            await until(pilot, lambda: wanted.file in table_text(app))
+            assert load_settings().instruct.file == client.paths.models / wanted.file
+            assert not app.screen.query_one(Recommendations).display
+
+
+async def test_a_hub_that_is_not_there_is_one_sentence(
+    app: CharlieApp, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    async with app.run_test(size=(100, 30)) as pilot:
+        await open_models(pilot, until)
+        await pilot.press("f")
+        await until(pilot, lambda: "was cut off. Check the connection" in offers(app))
 
 
 async def test_keys_ask_for_the_work(app: CharlieApp, client: Client, until: Until) -> None:
@@ -177,9 +224,10 @@ async def test_a_failed_warming_is_told_in_its_row(app: CharlieApp, client: Clie
 
 
 async def test_a_damaged_file_is_told_in_its_row_and_mended(app: CharlieApp, client: Client, until: Until) -> None:
-    good = starter.path_of(client.paths.starter, Role.RERANKER)
-    whole = good.read_bytes()
+    whole = starter.path_of(Role.RERANKER).read_bytes()
+    good = client.paths.models / "mine.gguf"
     good.write_bytes(whole[:1000])
+    client.paths.config_file.write_text('[reranker]\nfile = "mine.gguf"\n')
     async with app.run_test() as pilot:
         await open_models(pilot, until)
         assert "✕ unusable" in table_text(app)

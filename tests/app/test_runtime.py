@@ -24,7 +24,7 @@ from core.paths import find_paths
 from core.settings import Role, load_settings
 from tasks.jobs import Ended, Job, JobState, Text
 from tests.app.charlie import CHARLIE, charlie, environment, read_until, refused, started
-from tests.e2e.processes import LONG, assert_all_gone, databases_on, kill_all, running_on, until, workers_on
+from tests.e2e.processes import assert_all_gone, databases_on, kill_all, running_on, until, workers_on
 
 
 @pytest.fixture
@@ -91,8 +91,10 @@ def worker_events(client: Client) -> list[WorkerUp | WorkerLost]:
     return found[::-1]
 
 
-def test_everything_starts_in_order_and_ends_in_the_other(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in LONG.items():
+def test_everything_starts_in_order_and_ends_in_the_other(
+    home: Path, monkeypatch: pytest.MonkeyPatch, talkative: dict[str, str]
+) -> None:
+    for name, value in talkative.items():
         monkeypatch.setenv(name, value)
     with runtime() as (client, running):
         (database,), (worker,) = databases_on(home), workers_on(home)
@@ -137,9 +139,9 @@ def test_what_a_person_tells_glibc_stays(own: str, used: str) -> None:
 
 
 def test_what_is_queued_when_the_worker_ends_is_done_at_the_next_start(
-    home: Path, monkeypatch: pytest.MonkeyPatch
+    home: Path, monkeypatch: pytest.MonkeyPatch, talkative: dict[str, str]
 ) -> None:
-    for name, value in LONG.items():
+    for name, value in talkative.items():
         monkeypatch.setenv(name, value)
     with runtime() as (client, running):
         decoding(client, running)
@@ -244,8 +246,10 @@ def test_a_worker_that_is_killed_is_started_again(home: Path) -> None:
         assert finish(client, running, client.warm(Role.INSTRUCT)) is JobState.DONE
 
 
-def test_a_worker_that_is_killed_in_the_midst_of_a_reply(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in LONG.items():
+def test_a_worker_that_is_killed_in_the_midst_of_a_reply(
+    home: Path, monkeypatch: pytest.MonkeyPatch, talkative: dict[str, str]
+) -> None:
+    for name, value in talkative.items():
         monkeypatch.setenv(name, value)
     with runtime() as (client, running):
         job = decoding(client, running)

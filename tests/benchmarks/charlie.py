@@ -12,6 +12,7 @@ from typing import Any
 
 from app.client import Client
 from app.runtime import Runtime
+from core.gguf import read_header
 from core.settings import Role
 from tasks.jobs import Ended, Text
 from tests.benchmarks.home import home
@@ -25,7 +26,12 @@ SYSTEM = "bab"
 
 
 CONTEXT = 4096
-"""Tokens; what Charlie loads a model with where nothing is configured."""
+"""Tokens; what Charlie loads a model with where nothing is configured and the model was made for as many."""
+
+
+def context_of(file: Path) -> int:
+    """Tokens that a model is loaded with, here and by those that Charlie is compared with."""
+    return min(CONTEXT, read_header(file).context_length)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +82,11 @@ class Asked:
 
 
 @contextmanager
-def serving(file: Path, context: int = CONTEXT) -> Iterator[Asked]:
+def serving(file: Path, context: int | None = None) -> Iterator[Asked]:
     """A worker with a file as the instruct model; it answers greedily, with every core where it is no starter."""
     with home({Role.INSTRUCT: file}) as client:
         client.paths.config_file.write_text(
-            f'[instruct]\nfile = "{file}"\ncontext_length = {context}\nsystem_prompt = "{SYSTEM}"\n'
+            f'[instruct]\nfile = "{file}"\ncontext_length = {context or context_of(file)}\nsystem_prompt = "{SYSTEM}"\n'
             "[instruct.sampling]\ntemperature = 0.0\n"
         )
         with Runtime(client):

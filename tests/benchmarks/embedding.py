@@ -15,7 +15,7 @@ from core.library import Entry
 from core.model_files import ModelSpec, resolve
 from core.native import log
 from core.settings import Role
-from core.starter.words import COMMON
+from optimizers.starter.words import COMMON
 from tasks.jobs import Ended, JobState
 from tests.benchmarks.home import home
 from tests.benchmarks.models import Models, built

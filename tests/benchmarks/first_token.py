@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 
 from core.gguf import read_header
-from tests.benchmarks.charlie import CONTEXT, prompt_of, serving, words
+from tests.benchmarks.charlie import context_of, prompt_of, serving, words
 from tests.benchmarks.models import Models, built, threads_of
 from tests.benchmarks.raw import raw
 from tests.benchmarks.table import Row, shown, table
@@ -20,7 +20,7 @@ def rows(models: Models) -> list[Row]:
         for name, file in models.instruct.items():
             template = read_header(file).chat_template or ""
             with serving(file) as asked:
-                engine.load(file, context=CONTEXT, threads=threads_of(name))
+                engine.load(file, context=context_of(file), threads=threads_of(name))
                 pairs = []
                 for seed in range(2 + (ROUNDS_SHORT if models.short else ROUNDS[name])):
                     # Other texts for each: a prompt that was read before is not read again.

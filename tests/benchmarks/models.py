@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,20 +51,9 @@ def built(*, short: bool) -> Iterator[Models]:
         write_random(tenth, 1, SHORT if short else TENTH)
         write_random(half, 2, SHORT if short else HALF)
         other = write_random(folder / "other.gguf", 3, SHORT)
-        yield Models(folder, starter.ensure(folder), tenth, half, other, short)
+        yield Models(folder, {role: starter.path_of(role) for role in Role}, tenth, half, other, short)
 
 
 def threads_of(name: str) -> int:
     """How many threads Charlie uses by itself, and so the others: one for a starter, else every core."""
     return 1 if name == "starter" else os.cpu_count() or 1
-
-
-def endless(file: Path, made: Path) -> Path:
-    """A copy of a model that never ends its turn by itself: the output row of its end is zero."""
-    shutil.copy(file, made)
-    reader = gguf.GGUFReader(made, "r+")
-    end = int(reader.fields["tokenizer.ggml.eos_token_id"].contents())
-    output = next(tensor for tensor in reader.tensors if tensor.name == "output.weight")
-    output.data[end] = 0
-    reader.data.flush()
-    return made

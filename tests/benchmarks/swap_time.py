@@ -12,7 +12,7 @@ from pathlib import Path
 
 from core.gguf import read_header
 from core.settings import Role
-from tests.benchmarks.charlie import CONTEXT, prompt_of, serving, words
+from tests.benchmarks.charlie import context_of, prompt_of, serving, words
 from tests.benchmarks.models import Models, built, threads_of
 from tests.benchmarks.peers import PEERS, installed
 from tests.benchmarks.raw import raw
@@ -32,14 +32,15 @@ def _of_one(name: str, file: Path, models: Models) -> list[Row]:
     took: dict[str, list[float]] = {"raw": [], "Charlie": []}
     with ExitStack() as stack:
         engine, asked = stack.enter_context(raw()), stack.enter_context(serving(file))
-        peers = [stack.enter_context(PEERS[each]([models.other, file], CONTEXT, threads)) for each in installed()]
+        files, context = [models.other, file], context_of(file)
+        peers = [stack.enter_context(PEERS[each](files, context, threads)) for each in installed()]
         for seed in range(1 + (ROUNDS_SHORT if models.short else ROUNDS[name])):
             prompt = prompt_of(template, words(16, seed))
             for peer in peers:
                 peer.complete(models.other, prompt, 1)
                 took.setdefault(peer.name, []).append(peer.complete(file, prompt, 1).first_s * 1000)
             engine.load(models.starters[Role.EMBEDDING], context=512, threads=1, embedding=True)
-            took["raw"].append(engine.swap(file, prompt, context=CONTEXT, threads=threads).first_s * 1000)
+            took["raw"].append(engine.swap(file, prompt, context=context, threads=threads).first_s * 1000)
             engine.close()
             asked.warm(Role.EMBEDDING)
             reply = asked.reply(words(16, seed + 2000), 8)

@@ -8,9 +8,10 @@ from pathlib import Path
 from core.gguf import read_header
 from core.settings import Role
 from tests.benchmarks.charlie import SYSTEM, Asked, Reply, prompt_of, serving, words
-from tests.benchmarks.models import Models, built, endless, threads_of
+from tests.benchmarks.models import Models, built, threads_of
 from tests.benchmarks.raw import MARKS, Raw, Timed, raw
 from tests.benchmarks.table import Row, at_least, at_most, table
+from tests.model_files import endless
 
 ROUNDS, ROUNDS_SHORT = 5, 1
 TOKENS = {"starter": 2000, "0.1 B": 400, "0.5 B": 120}

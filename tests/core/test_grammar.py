@@ -33,9 +33,8 @@ SCHEMAS: dict[str, dict[str, Any] | None] = {
 
 
 @pytest.fixture(scope="module")
-def llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[llama_cpp.Llama]:
-    file = starter.ensure(tmp_path_factory.mktemp("starter"))[Role.INSTRUCT]
-    llama = llama_cpp.Llama(str(file), vocab_only=True, verbose=False)
+def llama() -> Iterator[llama_cpp.Llama]:
+    llama = llama_cpp.Llama(str(starter.path_of(Role.INSTRUCT)), vocab_only=True, verbose=False)
     yield llama
     llama.close()
 
@@ -43,17 +42,12 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[llama_cpp.Llama]
 def walk(llama: llama_cpp.Llama, grammar: str, chance: random.Random) -> list[bytes]:
     """One text under the grammar, byte by byte: at each, all that the grammar allows is equally likely."""
     vocab = vocab_of(llama)
-    end = llama.token_eos()
-    tokens = [
-        token
-        for token in range(llama.n_vocab())
-        if token == end or llama_cpp.llama_vocab_get_attr(vocab, token) & llama_cpp.LLAMA_TOKEN_ATTR_BYTE
-    ]
+    end, piece = llama.token_eos(), pieces(llama)
+    tokens = [token for token in range(llama.n_vocab()) if token == end or len(piece(token)) == 1]
     assert len(tokens) == 257
     sampler = llama_cpp.llama_sampler_init_grammar(vocab, grammar.encode(), b"root")
     assert sampler, grammar
     written: list[bytes] = []
-    piece = pieces(llama)
     try:
         while True:
             candidates = (llama_cpp.llama_token_data * len(tokens))(

@@ -1,27 +1,24 @@
 from __future__ import annotations
 
-import hashlib
 import os
-import threading
 import tomllib
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 import pytest
 
-from core import checksums, model_files
+from core import checksums, model_files, starter
+from core.downloads import RECOMMENDED, recommended
 from core.errors import CharlieError, ModelFileError, SettingsError
 from core.paths import find_paths
 from core.settings import InstructSettings, Role, Settings, load_settings
+from tests.hub import HALF, Hub
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from core.paths import Paths
-
-HALF = 1_000_000
 
 
 @pytest.fixture
@@ -32,11 +29,11 @@ def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
     return paths
 
 
-def test_without_a_file_the_starter_is_built(paths: Paths) -> None:
-    for role, context in ((Role.INSTRUCT, 4096), (Role.EMBEDDING, 512), (Role.RERANKER, 512)):
+def test_without_a_file_it_is_the_starter(paths: Paths) -> None:
+    for role, context in ((Role.INSTRUCT, 2048), (Role.EMBEDDING, 512), (Role.RERANKER, 512)):
         spec = model_files.resolve(load_settings(), paths, role)
         assert spec.starter
-        assert spec.path.parent == paths.starter
+        assert spec.path == starter.path_of(role)
         assert (spec.role, spec.context_length, spec.name) == (role, context, f"starter-{role}")
 
 
@@ -51,7 +48,7 @@ def test_a_configured_file_is_taken(paths: Paths, starters: dict[Role, Path]) ->
 
 def test_a_context_that_the_model_does_not_have(paths: Paths) -> None:
     settings = Settings(instruct=InstructSettings(context_length=9000))
-    with pytest.raises(SettingsError, match=r"9,000 is more than the 4,096"):
+    with pytest.raises(SettingsError, match=r"9,000 is more than the 2,048"):
         model_files.resolve(settings, paths, Role.INSTRUCT)
 
 
@@ -100,76 +97,13 @@ def test_a_broken_configuration_is_kept(paths: Paths, starters: dict[Role, Path]
     assert paths.config_file.read_text() == "instruct = [\n"
 
 
-class Hub:
-    """Plays the hub on loopback: one repository with one file, whose first download is cut off in the middle."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-        self.etag = hashlib.sha256(data).hexdigest()
-        self.broken = True
-        self.ranges: list[str | None] = []
-
-
-def handler(hub: Hub) -> type[BaseHTTPRequestHandler]:  # noqa: C901  # one class of small methods
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            pass
-
-        def _head(self, status: int, length: int) -> None:
-            self.send_response(status)
-            self.send_header("ETag", f'"{hub.etag}"')
-            self.send_header("X-Repo-Commit", "0" * 40)
-            self.send_header("Content-Length", str(length))
-            self.send_header("Connection", "close")
-
-        def _missing(self) -> bool:
-            if self.path.endswith("/resolve/main/model.gguf") and "/owner/name/" in self.path:
-                return False
-            self.send_response(404)
-            self.send_header("X-Error-Code", "EntryNotFound" if "/owner/name/" in self.path else "RepoNotFound")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return True
-
-        def do_HEAD(self) -> None:
-            if not self._missing():
-                self._head(200, len(hub.data))
-                self.end_headers()
-
-        def do_GET(self) -> None:
-            if self._missing():
-                return
-            wanted = self.headers.get("Range")
-            hub.ranges.append(wanted)
-            if hub.broken and len(hub.ranges) > 1:
-                self.send_response(500)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-                return
-            start = int(wanted.removeprefix("bytes=").split("-")[0]) if wanted else 0
-            self._head(206 if start else 200, len(hub.data) - start)
-            if start:
-                self.send_header("Content-Range", f"bytes {start}-{len(hub.data) - 1}/{len(hub.data)}")
-            self.end_headers()
-            self.wfile.write(hub.data[start : start + HALF] if hub.broken else hub.data[start:])
-            self.wfile.flush()
-            self.close_connection = True
-
-    return Handler
-
-
 @pytest.fixture
 def hub(starters: dict[Role, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    played = Hub(starters[Role.INSTRUCT].read_bytes())
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler(played))
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    played = Hub(starters[Role.INSTRUCT].read_bytes(), broken=True)
     monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 100_000)
-    yield played
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with played.served() as address:
+        monkeypatch.setenv("HF_ENDPOINT", address)
+        yield played
 
 
 def test_a_download_that_was_cut_goes_on(paths: Paths, hub: Hub) -> None:
@@ -295,3 +229,24 @@ def test_no_hub(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(CharlieError, match="was cut off"):
         model_files.pull(paths, Role.INSTRUCT)
+
+
+@pytest.mark.parametrize(
+    ("ram", "vram", "file"),
+    [
+        (2, 0, "Qwen3-0.6B-Q8_0.gguf"),
+        (8, 0, "Qwen3-1.7B-Q8_0.gguf"),
+        (16, 0, "Qwen3-4B-Q4_K_M.gguf"),
+        (16, 8, "Qwen3-8B-Q4_K_M.gguf"),
+        (64, 0, "Qwen3-14B-Q4_K_M.gguf"),
+    ],
+)
+def test_what_is_recommended_follows_the_memory(ram: int, vram: int, file: str) -> None:
+    assert recommended(Role.INSTRUCT, ram * 1024**3, vram * 1024**3).file == file
+
+
+def test_recommendations_grow_with_their_memory() -> None:
+    for role in Role:
+        needs = [(each.file_bytes, each.ram_bytes) for each in RECOMMENDED[role]]
+        assert needs == sorted(needs)
+        assert all(file < ram for file, ram in needs)

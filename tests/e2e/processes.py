@@ -13,15 +13,6 @@ PATIENCE = 20.0
 """Seconds until a test that waits for something gives up."""
 ORPHAN_SECONDS = 2.0
 """What is left of an interface that ended, however it did, is gone after this."""
-LONG = {
-    "CHARLIE_INSTRUCT__SAMPLING__TOP_K": "0",
-    "CHARLIE_INSTRUCT__SAMPLING__TOP_P": "1",
-    "CHARLIE_INSTRUCT__SAMPLING__MIN_P": "0",
-    "CHARLIE_INSTRUCT__SAMPLING__TEMPERATURE": "5",
-    "CHARLIE_INSTRUCT__SAMPLING__SEED": "2",
-    "CHARLIE_INSTRUCT__SAMPLING__MAX_TOKENS": "3000",
-}
-"""With these the starter model babbles on for some hundred milliseconds, so that one can come in between."""
 PATIENT = {"CHARLIE_WATCHDOG__STOPPED_SECONDS": "0"}
 """With this a worker that a test has stopped is left alone."""
 

@@ -19,7 +19,7 @@ from core.settings import Role, load_settings
 from core.text import new_id
 from tasks.jobs import JobState, Text
 from tests.app.charlie import CHARLIE, environment, read_until, started
-from tests.e2e.processes import LONG, PATIENT, assert_all_gone, quiet_disk, until, workers_on
+from tests.e2e.processes import PATIENT, assert_all_gone, quiet_disk, until, workers_on
 from tests.e2e.terminal import ENTER, Terminal, ctrl, terminal
 
 
@@ -63,8 +63,8 @@ ENDS = {
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_nothing_is_left_of_an_interface(home: Path, end: str) -> None:
-    with terminal(home, variables=LONG) as shown:
+def test_nothing_is_left_of_an_interface(home: Path, end: str, talkative: dict[str, str]) -> None:
+    with terminal(home, variables=talkative) as shown:
         shown.until("Say something")
         shown.until("Empty   nothing loaded yet")
         client = Client(load_settings(), find_paths())
@@ -143,8 +143,8 @@ def test_kill_9_while_loading(home: Path) -> None:
         assert client.snapshot().phase == "empty"
 
 
-def test_kill_9_while_generating(home: Path) -> None:
-    with started(home, "up", **LONG) as up:
+def test_kill_9_while_generating(home: Path, talkative: dict[str, str]) -> None:
+    with started(home, "up", **talkative) as up:
         read_until(up.stderr, "worker")
         client = Client(load_settings(), find_paths())
         saved = save(client)

@@ -12,7 +12,7 @@ from core.paths import find_paths
 from core.settings import load_settings
 from tasks.jobs import Text
 from tests.app.charlie import charlie
-from tests.e2e.processes import LONG, PATIENT, assert_all_gone, until, workers_on
+from tests.e2e.processes import PATIENT, assert_all_gone, until, workers_on
 from tests.e2e.terminal import ENTER, ESCAPE, F1, F2, F3, F4, Terminal, ctrl, terminal
 
 SHORT = {"CHARLIE_INSTRUCT__SAMPLING__SEED": "1", "CHARLIE_INSTRUCT__SAMPLING__MAX_TOKENS": "60"}
@@ -78,8 +78,8 @@ def test_a_day_with_charlie(home: Path, columns: int, rows: int) -> None:
     assert charlie(home, "journal", "list", "--json").json[0]["title"] == "A quiet walk by the river"
 
 
-def test_tokens_are_seen_as_they_come_and_escape_stops_them(home: Path) -> None:
-    with terminal(home, variables=LONG | PATIENT) as shown:
+def test_tokens_are_seen_as_they_come_and_escape_stops_them(home: Path, talkative: dict[str, str]) -> None:
+    with terminal(home, variables=talkative | PATIENT) as shown:
         shown.until(lambda: "Empty" in shown.status)
         shown.until("Say something")
         (worker,) = workers_on(home)

@@ -38,7 +38,7 @@ def main() -> int:
     outcomes = []
     with tempfile.TemporaryDirectory(prefix="faults-") as name:
         folder = Path(name)
-        starters, slow = starter.ensure(folder / "starter"), write_slow(folder / "slow.gguf")
+        starters, slow = {role: starter.path_of(role) for role in Role}, write_slow(folder / "slow.gguf")
         for number, fault in enumerate(wanted):
             found = attempt(fault, folder / str(number), starters, slow)
             outcomes.append(found)

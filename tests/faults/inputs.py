@@ -14,7 +14,6 @@ from typing import Any
 from core import starter
 from core.errors import CharlieError
 from core.library import StoredMessage
-from core.paths import find_paths
 from core.programs import load_program, recall_program, save_program
 from core.settings import Role
 from tasks.jobs import JobState
@@ -100,7 +99,7 @@ def headers(home: Path) -> Outcome:
     A header that is whole ends in the sentence that tells which role it is not for.
     """
     began = time.monotonic()
-    starters = starter.ensure(find_paths().models / "starter")
+    starters = {role: starter.path_of(role) for role in Role}
     said = [
         each for kind in KINDS for each in damaged_headers(write_whole(home / f"{kind}.gguf", kind, starters), HEADERS)
     ]

@@ -53,7 +53,7 @@ def provoke(fault: Fault, folder: Path, starters: dict[Role, Path], slow: Path) 
         home.mkdir(parents=True)
         os.link(slow, home / SLOW)
         with pytest.MonkeyPatch.context() as patch:
-            settle(home, patch, starters)
+            settle(home, patch)
             try:
                 return fault.provoke(home)
             except TooLateError:

@@ -39,7 +39,7 @@ def _open_above(home: Path) -> Iterator[None]:
 
 
 def _ours(*more: Path) -> list[Path]:
-    """Every path of Charlie's, without the starter models, which the tests have put there."""
+    """Every path of Charlie's."""
     paths = find_paths()
     roots = [paths.config, paths.data, paths.models, paths.logs, paths.run, *more]
     if address := read_address(paths):
@@ -47,13 +47,13 @@ def _ours(*more: Path) -> list[Path]:
     found = set(roots)
     for root in roots:
         found |= {Path(folder, name) for folder, folders, files in os.walk(root) for name in (*folders, *files)}
-    return sorted(path for path in found if paths.starter not in path.parents)
+    return sorted(found)
 
 
 def _close_what_is_not_ours() -> None:
     """What the tests have made on their own is as private as Charlie would have made it."""
     paths = find_paths()
-    for path in (paths.models, paths.starter, paths.config_file):
+    for path in (paths.models, paths.config_file):
         path.chmod(0o700)
 
 

@@ -67,7 +67,7 @@ def test_the_plan_of_what_is_warm_unloads_nothing(manager: ModelManager) -> None
     with manager.lease(Role.INSTRUCT):
         pass
     plan = manager.plan(Role.INSTRUCT)
-    assert (plan.fits, plan.unload, plan.reason) == (True, (), "is warm with 4,096 tokens")
+    assert (plan.fits, plan.unload, plan.reason) == (True, (), "is warm with 2,048 tokens")
     assert manager.plan(Role.EMBEDDING).unload == ("instruct",)
 
 

@@ -8,7 +8,7 @@ import pytest
 from app.client import Client
 from app.runtime import Runtime
 from core.paths import find_paths
-from core.settings import Role, load_settings
+from core.settings import load_settings
 from tests.conftest import settle
 from tests.model_files import write_slow
 
@@ -20,10 +20,10 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory, starters: dict[Role, Path]) -> Iterator[Client]:
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """A worker on the starter models, for the tests of one module."""
     with pytest.MonkeyPatch.context() as patch:
-        settle(tmp_path_factory.mktemp("served"), patch, starters)
+        settle(tmp_path_factory.mktemp("served"), patch)
         client = Client(load_settings(), find_paths())
         with Runtime(client):
             yield client
@@ -36,10 +36,10 @@ def configure_slow(slow: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def slowly(tmp_path_factory: pytest.TempPathFactory, starters: dict[Role, Path], slow: Path) -> Iterator[Client]:
+def slowly(tmp_path_factory: pytest.TempPathFactory, slow: Path) -> Iterator[Client]:
     """A worker on the slow instruct model, for the tests of one module."""
     with pytest.MonkeyPatch.context() as patch:
-        settle(tmp_path_factory.mktemp("slowly"), patch, starters)
+        settle(tmp_path_factory.mktemp("slowly"), patch)
         configure_slow(slow)
         client = Client(load_settings(), find_paths())
         with Runtime(client):

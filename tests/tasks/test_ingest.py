@@ -27,7 +27,7 @@ from tests.core.conftest import spec_of
 from tests.waiting import ended, first, happening
 
 POISON = "poison"
-LONG = "\n\n".join(f"Paragraph {number}: a walk by the river. " * 12 for number in range(40))
+LONG = "\n\n".join(f"Paragraph {number}: a walk by the river. " * 12 for number in range(8))
 
 
 def written(client: Client, texts: Sequence[str]) -> list[Entry]:
@@ -149,7 +149,7 @@ class Manager:
 @pytest.fixture
 def tools(client: Client) -> Iterator[Tools]:
     """A worker's hands, in this process."""
-    spec = spec_of(path_of(client.paths.starter, Role.EMBEDDING), Role.EMBEDDING)
+    spec = spec_of(path_of(Role.EMBEDDING), Role.EMBEDDING)
     whole = load_embedding(spec)
     model = Failing(whole.llama, spec)
     yield Tools(cast("ModelManager", Manager(model)), client.bus, client.jobs, client.library, client._raw)

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import psutil
 
-from core.starter.words import COMMON
-from tests.benchmarks.models import built, endless
+from optimizers.starter.words import COMMON
+from tests.benchmarks.models import built
 from tests.benchmarks.peers import PEERS, Peer, install, installed
-from tests.model_files import syllables
+from tests.model_files import endless, syllables
 
 CONTEXT = 4096
 ROUNDS = 5
