@@ -97,3 +97,6 @@ def main() -> None:
 
         tell(error)
         sys.exit(1)
+    finally:
+        # It ends: at the last Python gives its own handler back, and one more Ctrl+C would kill instead.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
