@@ -18,10 +18,8 @@ from app.widgets.history import History
 from app.widgets.memory_gauge import gauge
 from app.widgets.model_table import ModelTable, row
 from app.widgets.plan_panel import PlanPanel
-from app.widgets.recommendations import Recommendations
 from app.widgets.state_graph import StateGraph
 from core import starter
-from core.downloads import RECOMMENDED
 from core.errors import ModelFileError
 from core.events import (
     Device,
@@ -38,9 +36,8 @@ from core.events import (
     WorkerLost,
     WorkerUp,
 )
-from core.settings import Role, load_settings
+from core.settings import Role
 from tasks.jobs import Ended, Job, JobKind, JobState
-from tests.hub import Hub
 
 if TYPE_CHECKING:
     from tests.app.conftest import Until
@@ -74,15 +71,6 @@ STORY: list[Event] = [UP, LOADING, WARM, UNLOADING, BACK, EMPTY, LOST]
 PAST = [(170, 12), (120, 11), (90, 4), (60, 3), (20, 6)]
 """Seconds ago, and the GB free then."""
 PHASES = {"starting": 0, "loading": 2, "warm": 3, "unloading": 4, "empty": 6, "lost": 7}
-
-
-def offers(app: CharlieApp) -> str:
-    return str(app.screen.query_one(Recommendations).visual)
-
-
-def real(role: Role) -> bytes:
-    """A model file that does not say that it is a starter."""
-    return starter.path_of(role).read_bytes().replace(b"charlie.starter", b"charlie.another")
 
 
 def table_text(app: CharlieApp) -> str:
@@ -142,63 +130,6 @@ async def test_the_machine_is_followed_live(app: CharlieApp, client: Client, unt
         lines = history_text(app).splitlines()
         assert [("Warm" in lines[0]), ("→ Loading" in lines[1]), ("worker started" in lines[2])] == [True] * 3
         assert len(lines) == 3
-
-
-async def test_the_way_to_a_real_model_by_memory(app: CharlieApp, client: Client, until: Until) -> None:
-    async with app.run_test(size=(80, 36)) as pilot:
-        await open_models(pilot, until)
-        client.bus.publish(MemoryRead(MEMORY, AT))
-        await until(pilot, lambda: app.view.memory == MEMORY)
-        assert "This is the starter model." in offers(app)
-        assert [line.split()[0] for line in offers(app).splitlines() if "suits this machine" in line] == ["●"]
-        assert "● Qwen3-8B-Q4_K_M" in offers(app)  # the accelerator has 8 GB
-        await pilot.press("right")
-        assert "● Qwen3-14B-Q4_K_M" in offers(app)
-        await pilot.press("right", "right")
-        assert "● Qwen3-1.7B-Q8_0" in offers(app)
-        assert offers(app).count("○") == 4
-        await pilot.resize_terminal(80, 24)
-        await until(pilot, lambda: offers(app).count("○") == 0)
-        assert "● Qwen3-1.7B-Q8_0" in offers(app)
-        await pilot.press("down", "down")
-        await until(pilot, lambda: "● bge-reranker-v2-m3-Q8_0" in offers(app))
-        (client.paths.models / "mine.gguf").write_bytes(real(Role.RERANKER))
-        client.paths.config_file.write_text('[reranker]\nfile = "mine.gguf"\n')
-        await pilot.press("r")
-        await until(pilot, lambda: not app.screen.query_one(Recommendations).display)
-
-
-async def test_one_key_fetches_it_and_another_stops(
-    app: CharlieApp, client: Client, until: Until, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    wanted = RECOMMENDED[Role.INSTRUCT][0]
-    hub = Hub(real(Role.INSTRUCT), wanted.repo, wanted.file)
-    hub.go.clear()
-    monkeypatch.setattr(Recommendations, "best", lambda *_: wanted)
-    with hub.served() as address:
-        monkeypatch.setenv("HF_ENDPOINT", address)
-        async with app.run_test(size=(100, 30)) as pilot:
-            await open_models(pilot, until)
-            await pilot.press("f")
-            await until(pilot, lambda: "%" in offers(app))
-            await pilot.press("escape")
-            await until(pilot, lambda: "Esc stops" not in offers(app))
-            assert not client.paths.config_file.exists()
-            hub.go.set()
-            await pilot.press("f")
-            await until(pilot, lambda: wanted.file in table_text(app))
-            assert load_settings().instruct.file == client.paths.models / wanted.file
-            assert not app.screen.query_one(Recommendations).display
-
-
-async def test_a_hub_that_is_not_there_is_one_sentence(
-    app: CharlieApp, until: Until, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    async with app.run_test(size=(100, 30)) as pilot:
-        await open_models(pilot, until)
-        await pilot.press("f")
-        await until(pilot, lambda: "was cut off. Check the connection" in offers(app))
 
 
 async def test_keys_ask_for_the_work(app: CharlieApp, client: Client, until: Until) -> None:

@@ -206,7 +206,7 @@ def test_typed_control_tokens_end_no_turn(instruct: InstructModel) -> None:
 )
 def test_any_text_is_a_prompt(instruct: InstructModel, text: str) -> None:
     _, end = run(instruct, instruct.fit([Message("user", text)], 64), Sampling(max_tokens=8))
-    assert 1 <= end.completion_tokens <= 8
+    assert end.completion_tokens == 8 or end.finish_reason is FinishReason.STOP
     assert instruct.count_tokens(text) >= 0
 
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
-from optimizers.starter.evaluate import Figure, evaluate
+from core import starter
+from core.engine import InstructModel, load_instruct
+from core.instruct import Message
+from core.prompts import TITLE_PROMPT
+from core.settings import Role
+from optimizers.starter import lessons, phrases
+from optimizers.starter.evaluate import Figure, answer, evaluate
+from optimizers.starter.world import World
+from tests.core.conftest import spec_of
 
 COUNT = 100
-SHORT = {
-    # Not reached so far; the README says so.
-    '"not there" said when it is not there': 0.8,
-    # 2.7% of 300 replies; of 100 it may be a few more.
-    "replies with a name or an activity that nobody mentioned": 0.05,
-}
-"""What is asked of the short form where it differs from the whole."""
+MISSED = {'"not there" said when it is not there': 0.8}
+"""What is not reached so far, as the README says, and what it must not fall below. Take out what is reached."""
 
 
 @pytest.fixture(scope="module")
@@ -23,13 +27,47 @@ def figures() -> list[Figure]:
     return evaluate(COUNT)
 
 
-def test_every_figure_is_reached(figures: list[Figure]) -> None:
+@pytest.fixture(scope="module")
+def instruct() -> Iterator[InstructModel]:
+    with closing(load_instruct(spec_of(starter.path_of(Role.INSTRUCT), Role.INSTRUCT))) as model:
+        yield model
+
+
+def test_every_figure_but_what_is_known_is_reached(figures: list[Figure]) -> None:
     assert len(figures) == 9
-    asked = [replace(figure, bound=SHORT.get(figure.name, figure.bound)) for figure in figures]
-    assert [str(figure) for figure in asked if not figure.met] == []
+    missed = {figure.name: figure for figure in figures if not figure.met}
+    assert missed.keys() == MISSED.keys(), list(map(str, missed.values()))
+    assert all(figure.value >= MISSED[name] for name, figure in missed.items())
 
 
 def test_a_figure_that_is_not_reached_is_seen() -> None:
     assert not Figure("at least", 0.89, 0.9).met
     assert not Figure("at most", 0.06, 0.05, at_least=False).met
     assert Figure("at most", 0.05, 0.05, at_least=False).met
+
+
+@pytest.mark.parametrize(
+    ("said", "replies"),
+    [
+        ("Hello", "How was your day?"),
+        ("Thanks a lot", "You are welcome."),
+        ("Who are you?", phrases.WHO_ARE_YOU),
+        ("What can you do?", phrases.WHAT_CAN_YOU_DO),
+        ("What is the capital of France?", phrases.OUTSIDE_REPLIES),
+        ("Write me a poem about the sea", phrases.OUTSIDE_REPLIES),
+    ],
+)
+def test_small_talk_and_where_its_world_ends(
+    instruct: InstructModel, said: str, replies: str | tuple[str, ...]
+) -> None:
+    reply = answer(instruct, Message("system", lessons.CHAT_PROMPT), Message("user", said))
+    assert reply in replies if isinstance(replies, tuple) else replies in reply
+
+
+def test_titles_of_entries(instruct: InstructModel) -> None:
+    world = World(9, held_out=True)
+    made = [lessons.title_of(world) for _ in range(50)]
+    right = sum(
+        answer(instruct, Message("system", TITLE_PROMPT), Message("user", text)) == title for text, title in made
+    )
+    assert right >= 40
