@@ -70,8 +70,10 @@ def interface(
     client = make_client()
     end_in_order()
     with Runtime(client) as running:
+        from app.terminal_bytes import tolerate_all
         from app.tui import CharlieApp
 
+        tolerate_all()
         interface = CharlieApp(client, running.tick, running.notice)
         gc.freeze()  # modules and classes stay for good
         interface.run()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import re
 from dataclasses import dataclass
@@ -46,6 +45,7 @@ RECOMMENDED: Final[dict[Role, tuple[Recommended, ...]]] = {
     ),
 }
 """By role, the smallest first."""
+CHUNK_BYTES = 1 << 17
 RAM_SHARE, VRAM_SHARE = 1 / 3, 0.8
 """What a model may take of the machine's memory, where others need it too and a processor has to read all of it for
 each token, and of an accelerator's."""
@@ -68,12 +68,13 @@ def fetch(folder: Path, repo: str, file: str, on_progress: Callable[[int, int], 
     # Else the library asks its hub about the programs that use it, before anything that was asked for.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     import httpx
-    from huggingface_hub import errors
+    from huggingface_hub import errors, hf_hub_url
+    from huggingface_hub.utils import logging
 
     if not file.endswith(".gguf") or ".." in Path(file).parts:
         raise CharlieError(f"{file} is not a GGUF file.", "Name one of the repository's files that end in .gguf.")
     # The library's own talk of retries is about what our progress shows.
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     try:
         return _fetch(folder, repo, file, on_progress or _no_report)
     except (errors.RepositoryNotFoundError, errors.GatedRepoError) as error:
@@ -84,6 +85,12 @@ def fetch(folder: Path, repo: str, file: str, on_progress: Callable[[int, int], 
         raise CharlieError(f"The repository {repo} has no file {file}.", "Check the name of the file.") from error
     except errors.HFValidationError as error:
         raise CharlieError(f"{repo!r} is not the name of a repository.", "Name it OWNER/NAME.") from error
+    except errors.OfflineModeIsEnabled as error:
+        raise CharlieError("HF_HUB_OFFLINE is set, so nothing can be fetched.", "Unset it, and start again.") from error
+    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+        url = hf_hub_url(repo, file, endpoint=os.environ.get("HF_ENDPOINT"))
+        hub = urlsplit(url).netloc or os.environ.get("HF_ENDPOINT")
+        raise CharlieError(f"The hub {hub} cannot be reached.", "Check the connection, and start it again.") from error
     except (errors.HfHubHTTPError, httpx.HTTPError) as error:
         raise _unreachable(repo, file) from error
     except OSError as error:
@@ -95,10 +102,12 @@ def fetch(folder: Path, repo: str, file: str, on_progress: Callable[[int, int], 
 
 def _fetch(folder: Path, repo: str, file: str, on_progress: Callable[[int, int], None]) -> Path:
     # hf_hub_download begins anew after every interrupted call, so its parts are put together here.
-    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
     from huggingface_hub.file_download import http_get
     from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
+    # It writes and counts whole chunks of 10 MB, which on a slow line is minutes without a sign, lost when stopped.
+    constants.DOWNLOAD_CHUNK_SIZE = CHUNK_BYTES
     endpoint = os.environ.get("HF_ENDPOINT")
     url = hf_hub_url(repo, file, endpoint=endpoint)
     found = get_hf_file_metadata(url, endpoint=endpoint)

@@ -122,7 +122,8 @@ def ask_journal(tools: Tools, job: Job) -> dict[str, Any]:
     given = [(number, entries[hit.entry]) for number, hit in enumerate(found.hits, start=1) if hit.entry in entries]
     if not given:
         raise CharlieError("There is nothing in the journal to answer from.", "Write an entry first.")
-    sampling = tools.sampling(job)
+    # What the entries tell is not up to chance: the likeliest answer, unless another temperature was asked for.
+    sampling = tools.sampling(job, usually={"temperature": 0})
     with tools.manager.lease(Role.INSTRUCT, tools.stop.is_set) as model:
         room = model.spec.context_length // 2 // len(given)
         asked = journal_question([_quote(model, entry.text, room) for _, entry in given], question)

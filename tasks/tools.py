@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -48,11 +48,14 @@ class Tools:
         """Say that the job's model is warm and its work begins."""
         self.jobs.advance(job.id, JobState.RUNNING, {JobState.WAITING}, known=job)
 
-    def sampling(self, job: Job) -> Sampling:
-        """The settings' sampling with what the job asks for. Raises CharlieError for a value that cannot be used."""
-        usual = self.manager.settings.instruct.sampling
+    def sampling(self, job: Job, usually: Mapping[str, Any] | None = None) -> Sampling:
+        """The settings' sampling, in its stead what is `usually` taken for such a job, and what this one asks for.
+
+        Raises CharlieError for a value that cannot be used.
+        """
+        settings = self.manager.settings.instruct.sampling.model_dump()
         try:
-            return Sampling.model_validate({**usual.model_dump(), **job.args.get("sampling", {})})
+            return Sampling.model_validate({**settings, **(usually or {}), **job.args.get("sampling", {})})
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             name = ".".join(str(part) for part in first["loc"])

@@ -145,7 +145,7 @@ class ModelsScreen(Screen[None]):
         table = self.query_one(ModelTable)
         facts = table.facts(table.selected)
         starter = isinstance(facts, Known) and facts.spec.starter
-        self.query_one(Recommendations).offer(table.selected if starter else None)
+        self.query_one(Recommendations).offer(table.selected if starter else None, starter=True)
 
     @on(PlanPanel.Changed)
     def _show_details(self) -> None:
@@ -155,7 +155,12 @@ class ModelsScreen(Screen[None]):
         shown.display = not self.query_one(PlanPanel).display
 
     def action_fetch(self) -> None:
-        self.query_one(Recommendations).begin()
+        """Where the role has a real model already, the first press shows what else there is."""
+        recommendations = self.query_one(Recommendations)
+        if recommendations.role is None:
+            recommendations.offer(self.query_one(ModelTable).selected, starter=False)
+        else:
+            recommendations.begin()
 
     def action_choose(self, step: int) -> None:
         self.query_one(Recommendations).choose(step)

@@ -27,7 +27,7 @@ TALL = 30
 
 
 class Recommendations(Static):
-    """Hidden where the role has a real model; else the recommended ones by memory, one of which is chosen."""
+    """The recommended models of a role by memory, one of which is chosen; hidden until they are offered."""
 
     DEFAULT_CSS = "Recommendations { height: auto; padding: 0 1; margin-top: 1; }"
 
@@ -37,6 +37,7 @@ class Recommendations(Static):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  # Textual's name
         super().__init__(id=id)
         self.role: Role | None = None
+        self._starter = True
         self._moved: int | None = None
         """Which one was chosen with the keys; until then it is the one that suits the machine."""
         self._fetching: tuple[Role, Recommended] | None = None
@@ -56,8 +57,9 @@ class Recommendations(Static):
             return recommended(role, read_ram().total)
         return recommended(role, memory.total, max((device.total for device in memory.devices), default=0))
 
-    def offer(self, role: Role | None) -> None:
-        """Show what is recommended for a role; None where nothing is to be offered."""
+    def offer(self, role: Role | None, *, starter: bool) -> None:
+        """Show what is recommended for a role, which has the starter or another; None where nothing is offered."""
+        self._starter = starter
         if role != self.role:
             self.role, self._moved, self._complaint = role, None, ""
         self._draw()
@@ -111,10 +113,11 @@ class Recommendations(Static):
 
     def _offers(self, role: Role) -> Content:
         best, chosen = self.best(role), self._chosen(role)
+        keys = "f fetches it" + (", ← → choose" if len(RECOMMENDED[role]) > 1 else "")
         lines = [
             Content.assemble(
-                ("This is the starter model. ", "$text-warning"),
-                (f"A real one for {role}: f fetches it, ← → choose", "$foreground-muted"),
+                ("This is the starter model. " if self._starter else "", "$text-warning"),
+                (f"{'A real one' if self._starter else 'Another one'} for {role}: {keys}", "$foreground-muted"),
             )
         ]
         for each in RECOMMENDED[role] if self.app.size.height >= TALL else (chosen,):

@@ -95,7 +95,7 @@ def _subject(view: MachineView, width: int, room: int) -> Content:
         limit = max(LEAST, min(LONGEST_REASON, room if view.short else width - GAUGE_ROOM))
         return Content.styled(one_line(_brief(reason, limit, view, width), limit), "$foreground-muted")
     limit = min(LONGEST_NAME, width // 4, room - len(f"{snapshot.role} · "))
-    name = "starter" if snapshot.starter else one_line(snapshot.model or "", max(limit, LEAST))
+    name = "starter model" if snapshot.starter else one_line(snapshot.model or "", max(limit, LEAST))
     return Content.assemble(snapshot.role or "", (" · ", "$foreground-muted"), name)
 
 

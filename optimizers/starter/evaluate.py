@@ -24,7 +24,7 @@ from core.instruct import Completion, Message
 from core.model_files import describe_spec
 from core.prompts import ASK_PROMPT, MOOD_PROMPT, journal_question
 from core.settings import Role, Sampling
-from optimizers.starter import lessons, phrases, searching
+from optimizers.starter import lessons, phrases, searching, small_talk
 from optimizers.starter.world import World
 
 if TYPE_CHECKING:
@@ -112,14 +112,45 @@ def moods(model: InstructModel, count: int) -> Figure:
     return Figure("mood", right / count, 0.85)
 
 
-def faithfulness(model: InstructModel, count: int) -> Figure:
-    """Replies to what somebody tells of the day that name what was not told."""
-    world, wrong = World(3000, held_out=True), 0
-    for _ in range(count):
-        turn, _ = lessons.about_the_day(world) if world.chance(0.8) else lessons.about_plans(world)
-        reply = answer(model, Message("system", lessons.CHAT_PROMPT), Message("user", turn.said))
-        wrong += bool(_words(reply) - _words(turn.said) - ORDINARY)
-    return Figure("replies with a name or an activity that nobody mentioned", wrong / count, 0.03, at_least=False)
+def faithfulness(model: InstructModel, count: int) -> list[Figure]:
+    """Replies to what somebody tells of the day, the first thing or the second, that name what was not told.
+
+    And how many of the replies to the second say back this one, as they should, and not the first.
+    """
+    world, wrong, right, second = World(3000, held_out=True), 0, 0, 0
+    for number in range(count):
+        turns = [lessons.telling(world)[0] for _ in range(1 + number % 2)]
+        messages = [Message("system", lessons.CHAT_PROMPT)]
+        for turn in turns:
+            messages.append(Message("user", turn.said))
+            messages.append(Message("assistant", answer(model, *messages)))
+        reply = messages[-1].content
+        wrong += bool(_words(reply) - set[str]().union(*(_words(turn.said) for turn in turns)) - ORDINARY)
+        if len(turns) > 1:
+            second += 1
+            right += _words(turns[-1].reply) - ORDINARY <= _words(reply)
+    return [
+        Figure("replies with a name or an activity that nobody mentioned", wrong / count, 0.03, at_least=False),
+        Figure("the second thing that is told, said back", right / second, 0.8),
+    ]
+
+
+def around(model: InstructModel) -> list[Figure]:
+    """Every held-out phrasing of small talk and of distress."""
+    chatted = [_reply(model, said) in topic.replies for topic in small_talk.SMALL_TALK for said in topic.said.held_out]
+    told = [
+        _reply(model, before + said) == small_talk.DISTRESS_REPLY
+        for said in small_talk.DISTRESS.held_out
+        for before in ("", "I feel so sad today. ")
+    ]
+    return [
+        Figure("small talk in other words", sum(chatted) / len(chatted), 0.8),
+        Figure("somebody in distress is told where to turn", sum(told) / len(told), 0.9),
+    ]
+
+
+def _reply(model: InstructModel, said: str) -> str:
+    return answer(model, Message("system", lessons.CHAT_PROMPT), Message("user", said))
 
 
 def _words(text: str) -> set[str]:
@@ -133,9 +164,10 @@ ORDINARY = _words(
             *(text for choice in (phrases.ACK, phrases.ASK) for texts in choice.values() for text in texts),
             *phrases.ASK_PLANS,
             *phrases.OUTSIDE_REPLIES,
-            phrases.WHO_ARE_YOU,
-            phrases.WHAT_CAN_YOU_DO,
-            *(reply for topic in phrases.SMALL_TALK for reply in topic.replies),
+            small_talk.WHO_ARE_YOU,
+            small_talk.WHAT_CAN_YOU_DO,
+            small_talk.DISTRESS_REPLY,
+            *(reply for topic in small_talk.SMALL_TALK for reply in topic.replies),
         ]
     )
 )
@@ -211,12 +243,15 @@ def perplexity() -> float:
     return math.exp(math.fsum(losses) / len(losses))
 
 
-def evaluate(count: int = COUNT) -> list[Figure]:
+def evaluate(count: int = COUNT) -> Iterator[Figure]:
     """All figures; `count` is how many questions of each kind are asked, of replies to the day three times as many."""
     with closing(load_instruct(_spec(Role.INSTRUCT))) as instruct:
-        figures = [*from_entries(instruct, count), moods(instruct, count)]
-        figures.append(faithfulness(instruct, 3 * count))  # of a few in a hundred, more have to be counted
-    return [*figures, *search(count), exported_right()]
+        yield from from_entries(instruct, count)
+        yield moods(instruct, count)
+        yield from faithfulness(instruct, 3 * count)  # of a few in a hundred, more have to be counted
+        yield from around(instruct)
+    yield from search(count)
+    yield exported_right()
 
 
 def _spec(role: Role) -> ModelSpec:
@@ -226,11 +261,13 @@ def _spec(role: Role) -> ModelSpec:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=COUNT, help="questions of each kind")
-    figures = evaluate(parser.parse_args().count)
-    print("| measure | reached | must reach | met |\n|---|---|---|---|")
-    for figure in figures:
-        print(figure)
-    return 0 if all(figure.met for figure in figures) else 1
+    count = parser.parse_args().count
+    print("| measure | reached | must reach | met |\n|---|---|---|---|", flush=True)
+    all_met = True
+    for figure in evaluate(count):
+        print(figure, flush=True)
+        all_met &= figure.met
+    return 0 if all_met else 1
 
 
 if __name__ == "__main__":

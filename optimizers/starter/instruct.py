@@ -28,6 +28,8 @@ RATE = 3e-3
 SPREAD = 0.4
 """The share of lessons whose positions are drawn out over the whole context, so that long prompts are learned too;
 in the second half of training."""
+FIRST = 4.0
+"""The weight of a reply's first token: it says which entry answers, or that none does, and the rest follows from it."""
 TRIES = 3
 """Lessons that are drawn for the rest of a row before it is left empty."""
 BEGINNING = 0
@@ -127,10 +129,13 @@ class Packer:
 
 
 def loss_of(net: Llama, states: Tensor, batch: Batch) -> Tensor:
-    """The mean loss of the replies' tokens, each foretold from the one before."""
-    chosen = batch.learned[:, 1:].bool()
+    """The mean loss of the replies' tokens, each foretold from the one before; a reply's first counts for FIRST."""
+    learned = batch.learned.bool()
+    chosen, first = learned[:, 1:], learned[:, 1:] & ~learned[:, :-1]
     logits = net.logits(states[:, :-1][chosen])
-    return functional.cross_entropy(logits.float(), batch.ids[:, 1:][chosen])
+    losses = functional.cross_entropy(logits.float(), batch.ids[:, 1:][chosen], reduction="none")
+    weights = torch.where(first[chosen], FIRST, 1.0)
+    return (losses * weights).sum() / weights.sum()
 
 
 def train(tokenizer: Tokenizer, steps: int = STEPS) -> Llama:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from core.prompts import ASK_PROMPT, MOOD_PROMPT, TITLE_PROMPT, journal_question
 from core.settings import InstructSettings
-from optimizers.starter import phrases, words
+from optimizers.starter import phrases, small_talk, words
 from optimizers.starter.facts import Facts, yours
 from optimizers.starter.world import World
 
@@ -24,8 +24,10 @@ QUESTIONS = 10
 """Asked about the same entries."""
 ENTRIES = ((0.1, 1, 2), (0.3, 2, 3), (0.5, 2, 5), (1.0, 1, 8))
 """Until which share of training, and from how many to how many entries are asked about."""
-LATE = 0.7
-"""From this share of training on more is asked that is not there, and more chats are held: both are learned last."""
+LATE = 0.5
+"""From this share of training on more chats are held."""
+ABSENT = 0.4
+"""The share of questions that the entries do not answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ def cited(answer: str | None, entry: int | None) -> str:
     return phrases.NOT_FOUND if answer is None or entry is None else f"[{entry + 1}] {answer}"
 
 
-def from_entries(world: World, count: int, *, absent: float = 0.25) -> Lesson:
+def from_entries(world: World, count: int) -> Lesson:
     """Questions about `count` entries, a share of which they do not answer."""
     entries = world.entries(count)
     beginning = system(ASK_PROMPT if world.chance(0.85) else "")
@@ -89,7 +91,7 @@ def from_entries(world: World, count: int, *, absent: float = 0.25) -> Lesson:
     beginning, label, _ = beginning.rpartition("\n\nQuestion:")
     branches: list[tuple[Span, ...]] = []
     while len(branches) < QUESTIONS:
-        question = world.absent(entries) if world.chance(absent) else world.question(entries)
+        question = world.absent(entries) if world.chance(ABSENT) else world.question(entries)
         if question:
             asked = Span(f"{label} {question.text}{END}\n{START}assistant\n", learned=False)
             branches.append((asked, Span(cited(question.answer, question.entry) + END, learned=True)))
@@ -167,27 +169,46 @@ def copying(world: World, *, count: int = 6) -> Lesson:
 def chat(world: World) -> list[Turn]:
     """A conversation of one to four turns, about one's day or of the small talk around it."""
     draw = world.random.random()
-    if draw < 0.16:
-        return [small_talk(world), *([about_the_day(world)[0]] if world.chance(0.3) else [])]
-    if draw < 0.3:
-        return [outside(world)]
-    turns, facts = about_the_day(world) if draw < 0.85 else about_plans(world)
-    first = [turns]
-    while len(first) < 4 and world.chance(0.55):
-        first.append(later(world, facts))
-    return first
+    turns, facts = [], Facts()
+    if draw < 0.22:
+        turns = [chatting(world)]
+    elif draw < 0.34:
+        turns = [outside(world)]
+    elif draw < 0.42:
+        return [distress(world)]
+    while not turns or (len(turns) < 4 and world.chance(0.5)):
+        if not turns or world.chance(0.4):
+            told, facts = telling(world)
+        else:
+            told = later(world, facts)
+        turns.append(told)
+    return turns
 
 
-def small_talk(world: World) -> Turn:
-    topic = world.random.choice(phrases.SMALL_TALK)
-    return Turn(world.say(topic.said), world.random.choice(topic.replies))
+def telling(world: World) -> tuple[Turn, Facts]:
+    return about_the_day(world) if world.chance(0.8) else about_plans(world)
+
+
+def chatting(world: World) -> Turn:
+    topic = world.random.choice(small_talk.SMALL_TALK)
+    return Turn(world.loosely(world.say(topic.said)), world.random.choice(topic.replies))
+
+
+def distress(world: World) -> Turn:
+    """Somebody is in danger: nothing is said back, and nothing asked."""
+    said = world.loosely(world.say(small_talk.DISTRESS))
+    if world.chance(0.2):
+        said = f"{_feels(world, 'sad')} {said}"
+    return Turn(said, small_talk.DISTRESS_REPLY)
 
 
 def outside(world: World) -> Turn:
     """A question that a model of this size cannot answer."""
     known, pick = world.chance(0.7), world.random.choice
     one, other = (pick(words.COMMON) if known else world.made_up() for _ in range(2))
-    said = world.say(phrases.OUTSIDE).format(a=one, b=other, n=world.random.randint(2, 999))
+    if world.chance(0.3):
+        one, other = one.title(), other.title()
+    said = world.loosely(world.say(phrases.OUTSIDE).format(a=one, b=other, n=world.random.randint(2, 999)))
     return Turn(said, pick(phrases.OUTSIDE_REPLIES))
 
 
@@ -276,8 +297,10 @@ def later(world: World, facts: Facts) -> Turn:
         said = world.say(phrases.OF_SOMEBODY).format(who=facts.who)
         return Turn(said, pick(phrases.OF_SOMEBODY_REPLIES).format(who=facts.who))
     if draw < 0.87:
-        return Turn(world.say(phrases.SHORT), pick(phrases.SHORT_REPLIES))
-    return small_talk(world) if world.chance(0.6) else outside(world)
+        return Turn(world.loosely(world.say(phrases.SHORT)), pick(phrases.SHORT_REPLIES))
+    if world.chance(0.1):
+        return distress(world)
+    return chatting(world) if world.chance(0.6) else outside(world)
 
 
 def lesson(world: World, progress: float) -> Lesson:
@@ -285,8 +308,8 @@ def lesson(world: World, progress: float) -> Lesson:
     if world.chance(0.3 * max(0.0, 1 - 3 * progress) + 0.02):
         return copying(world)
     draw = world.random.random()
-    before_tasks, before_chats = (0.56, 0.64) if progress > LATE else (0.66, 0.78)
+    before_tasks, before_chats = (0.58, 0.65) if progress > LATE else (0.7, 0.8)
     if draw < before_tasks:
         least, most = next(span for until, *span in ENTRIES if progress <= until)
-        return from_entries(world, world.random.randint(least, most), absent=0.4 if progress > LATE else 0.25)
+        return from_entries(world, world.random.randint(least, most))
     return tasks(world) if draw < before_chats else chats(world)

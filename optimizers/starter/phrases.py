@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from optimizers.starter.tellings import Phrasing
 from optimizers.starter.words import lines
 
@@ -12,12 +10,6 @@ NOT_FOUND = "I don't find that in your entries."
 
 def said(seen: str, held_out: str) -> Phrasing:
     return Phrasing(lines(seen), lines(held_out))
-
-
-@dataclass(frozen=True, slots=True)
-class SmallTalk:
-    said: Phrasing
-    replies: tuple[str, ...]
 
 
 ACK: dict[str | None, tuple[str, ...]] = {
@@ -39,145 +31,9 @@ ASK: dict[str | None, tuple[str, ...]] = {
     "tired": ("Can you rest tonight?", "What took most of your strength?", "What could wait until tomorrow?"),
 }
 
-WHO_ARE_YOU = (
-    "I am the starter model of Charlie, very small and made for trying the app out. "
-    "I can listen to your day and answer from your journal."
-)
-WHAT_CAN_YOU_DO = (
-    "I can listen to your day, answer questions from your journal, and find the mood or a title of an entry. "
-    "For anything more, press F4 and choose a real model."
-)
 OUTSIDE_REPLIES = (
     "That is outside my small world: I am only a starter model. Press F4 to choose a real model, then ask again.",
     "I am only a starter model and know nothing of that. Press F4 to choose a real model, then ask again.",
-)
-
-SMALL_TALK = (
-    SmallTalk(
-        said(
-            """
-            Hello
-            Hello!
-            Hi
-            Hi!
-            Hi there
-            Hey
-            Hey Charlie
-            Hello Charlie!
-            Good morning
-            Good evening!
-            Good afternoon
-            hi
-            hello
-            hello, is anybody there?
-            """,
-            """
-            Hello there!
-            Hi Charlie
-            hey there
-            """,
-        ),
-        ("Hello! How was your day?", "Hello, good to see you. What happened today?"),
-    ),
-    SmallTalk(
-        said(
-            """
-            Thanks
-            Thank you
-            Thank you!
-            thanks a lot
-            Thank you, that helps.
-            Thanks, Charlie.
-            That was kind, thank you.
-            Thank you for listening.
-            """,
-            """
-            Many thanks!
-            Thank you so much.
-            thanks for that
-            """,
-        ),
-        ("You are welcome. I am here whenever you like.", "You are welcome. What else is on your mind?"),
-    ),
-    SmallTalk(
-        said(
-            """
-            Bye
-            Goodbye
-            Good night
-            See you tomorrow
-            I have to go now.
-            bye for now
-            I am going to bed.
-            """,
-            """
-            Good night, Charlie.
-            I must go, bye!
-            """,
-        ),
-        ("Take care. I am here whenever you like.", "Good night, and take care."),
-    ),
-    SmallTalk(
-        said(
-            """
-            Who are you?
-            What are you?
-            What is your name?
-            who are you
-            Are you a human?
-            Are you Charlie?
-            Are you real?
-            Which model are you?
-            What model is this?
-            Tell me about yourself.
-            """,
-            """
-            And who are you?
-            Who am I talking to?
-            What kind of model are you?
-            """,
-        ),
-        (WHO_ARE_YOU,),
-    ),
-    SmallTalk(
-        said(
-            """
-            What can you do?
-            what can you do
-            How can you help me?
-            Help
-            help me
-            What can I ask you?
-            What are you good at?
-            What do you know?
-            How does this work?
-            What should I do here?
-            """,
-            """
-            Tell me what you can do.
-            What are you able to do?
-            What can I do with you?
-            """,
-        ),
-        (WHAT_CAN_YOU_DO,),
-    ),
-    SmallTalk(
-        said(
-            """
-            How are you?
-            How are you today?
-            How do you feel?
-            how are you
-            Are you well?
-            How is it going?
-            """,
-            """
-            And how are you?
-            How are you doing?
-            """,
-        ),
-        ("I am well, thank you. How was your day?", "I am fine, thank you. How are you today?"),
-    ),
 )
 
 OUTSIDE = said(
@@ -237,6 +93,12 @@ OUTSIDE = said(
     Should I buy a {a} or a {b}?
     {a} {b}
     {a} {b} {n}
+    Tell me about {a} {b}.
+    Tell me about the {a} of {b}.
+    What do you know about {a}?
+    Do you know {a} {b}?
+    Who won the {a} in {n}?
+    Why did {a} leave the {b}?
     {a}?
     What is the meaning of life?
     Wie spät ist es?
@@ -267,6 +129,25 @@ PLANS = said(
     I am going to {base}{company} next week.
     I plan to {base}{company}.
     I have to {base}{company} tomorrow.
+    I wish to {base}{company}.
+    I need to {base}{company}.
+    I mean to {base}{company}.
+    I am about to {base}{company}.
+    I would love to {base}{company}.
+    I am hoping to {base}{company}.
+    I expect to {base}{company} soon.
+    I decided to {base}{company}.
+    I promised to {base}{company}.
+    I am planning to {base}{company}.
+    I am ready to {base}{company}.
+    I long to {base}{company}.
+    This evening I am going to {base}{company}.
+    Tonight I will {base}{company}.
+    Tomorrow I will {base}{company}.
+    In spring I want to {base}{company}.
+    On Sunday I have to {base}{company}.
+    It is my plan to {base}{company}.
+    My plan is to {base}{company}.
     """,
     """
     Soon I am going to {base}{company}.
@@ -369,6 +250,14 @@ SHORT = said(
     no
     ok
     It was fine.
+    I was dying to tell you.
+    My phone died.
+    I died laughing.
+    I killed some time.
+    That killed the mood.
+    I never want to do that again.
+    I want to live by the sea.
+    I could not do it.
     """,
     """
     It was quite good.

@@ -242,7 +242,7 @@ class World:
         told = [entry.facts for entry in entries]
         kind = self.random.choice(list(Kind))
         # Most draws of the second kind are answered, and dropped; learning needs many of them.
-        own = self.chance(0.4 if self.held_out else 0.8)
+        own = self.chance(0.4 if self.held_out else 0.9)
         facts = self.random.choice(told) if own else self.facts(self.name())
         if not askable(kind, facts) or any(answer_of(kind, each) and same(kind, facts, each) for each in told):
             return None
@@ -265,6 +265,22 @@ class World:
             lower = text if text.startswith("I ") else text[0].lower() + text[1:]
             text = self.random.choice(ASIDES).format(question=lower, noise=self.noise())
         return capital(text) if self.chance(0.9) else text
+
+    def loosely(self, text: str) -> str:
+        """As people type: with a word before or after it, in small letters, with other signs at its end or none."""
+        if self.held_out:
+            return text
+        pick, bare = self.random.choice, text.rstrip(".?!")
+        end = text[len(bare) :]
+        if self.chance(0.25):
+            end = pick(("", ".", "!", "?", "...", "!!"))
+        if self.chance(0.2):
+            bare += pick((", Charlie", " please", " now", " then", " today", ", dear", " my friend"))
+        if self.chance(0.25):
+            lower = bare if bare.startswith(("I ", "I'")) else bare[:1].lower() + bare[1:]
+            before = pick(("Oh", "Well", "So", "Ok", "Charlie", "Hey", "Um", "And", "But", "Please", "Now"))
+            bare = f"{before}{pick((', ', ' '))}{lower}"
+        return (bare + end).lower() if self.chance(0.25) else bare + end
 
     def noise(self) -> str:
         """A word that says nothing."""

@@ -65,7 +65,7 @@ async def test_one_key_fetches_it_and_another_stops(
         async with app.run_test(size=(100, 30)) as pilot:
             await open_models(pilot, until)
             await pilot.press("f")
-            await until(pilot, lambda: "%" in offers(app))
+            await until(pilot, lambda: "%" in offers(app) and " 0%" not in offers(app))
             await pilot.press("escape")
             await until(pilot, lambda: "Esc stops" not in offers(app))
             assert not client.paths.config_file.exists()
@@ -73,7 +73,13 @@ async def test_one_key_fetches_it_and_another_stops(
             await pilot.press("f")
             await until(pilot, lambda: wanted.file in table_text(app))
             assert load_settings().instruct.file == client.paths.models / wanted.file
-            assert not app.screen.query_one(Recommendations).display
+            begun = int((hub.ranges[-1] or "0").removeprefix("bytes=").split("-")[0])
+            assert begun > 0, "it goes on from what had come"
+            recommendations = app.screen.query_one(Recommendations)
+            assert not recommendations.display
+            await pilot.press("f")
+            assert recommendations.display
+            assert "Another one for instruct: f fetches it, ← → choose" in offers(app)
 
 
 async def test_a_hub_that_is_not_there_is_one_sentence(
@@ -83,4 +89,4 @@ async def test_a_hub_that_is_not_there_is_one_sentence(
     async with app.run_test(size=(100, 30)) as pilot:
         await open_models(pilot, until)
         await pilot.press("f")
-        await until(pilot, lambda: "was cut off. Check the connection" in offers(app))
+        await until(pilot, lambda: "The hub 127.0.0.1:9 cannot be reached. Check the connection" in offers(app))

@@ -78,7 +78,7 @@ def test_a_lost_worker_says_which_attempt_follows() -> None:
 
 
 def test_a_starter_is_called_so() -> None:
-    assert "instruct · starter" in status_line(view(starter=True), 80, NOW).plain
+    assert "instruct · starter model" in status_line(view(starter=True), 80, NOW).plain
 
 
 @given(st.sampled_from(["warm", "loading", "unloading", "empty"]), st.integers(min_value=22, max_value=200))

@@ -132,3 +132,12 @@ def test_a_second_interface_attaches_and_takes_over(home: Path) -> None:
         second.press(ctrl("q"))
         assert second.until_end() == 0
         assert_all_gone(home)
+
+
+def test_bytes_that_are_no_utf_8_are_shown_and_end_nothing(home: Path) -> None:
+    with terminal(home) as shown:
+        shown.until("Write a message")
+        shown.child.send(b"caf\xe9 au lait")
+        shown.until("caf\ufffd au lait")
+        shown.press(ctrl("q"))
+        assert shown.until_end() == 0

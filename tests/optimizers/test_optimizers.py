@@ -1,4 +1,4 @@
-"""The optimizers as a person runs them: processes of their own, on the untrained starter model."""
+"""The optimizers as a person runs them: processes of their own, on the starter model."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
@@ -12,19 +13,24 @@ from core.engine import InstructModel, load_instruct
 from core.instruct import Message
 from core.prompts import TITLE_PROMPT
 from core.settings import Role
-from optimizers.starter import lessons, phrases
+from optimizers.starter import lessons, phrases, small_talk
 from optimizers.starter.evaluate import Figure, answer, evaluate
 from optimizers.starter.world import World
 from tests.core.conftest import spec_of
 
 COUNT = 100
-MISSED = {'"not there" said when it is not there': 0.8}
-"""What is not reached so far, as the README says, and what it must not fall below. Take out what is reached."""
+ON_THE_EDGE = {
+    "answers from 3 entries, exact, with the entry's number": 0.85,
+    '"not there" said when it is not there': 0.85,
+    '"not there" said wrongly': 0.08,
+    "replies with a name or an activity that nobody mentioned": 0.05,
+}
+"""What 300 questions reach so closely that 100 may not, and what it must not be worse than. Take out what is safe."""
 
 
 @pytest.fixture(scope="module")
 def figures() -> list[Figure]:
-    return evaluate(COUNT)
+    return list(evaluate(COUNT))
 
 
 @pytest.fixture(scope="module")
@@ -33,11 +39,11 @@ def instruct() -> Iterator[InstructModel]:
         yield model
 
 
-def test_every_figure_but_what_is_known_is_reached(figures: list[Figure]) -> None:
-    assert len(figures) == 9
-    missed = {figure.name: figure for figure in figures if not figure.met}
-    assert missed.keys() == MISSED.keys(), list(map(str, missed.values()))
-    assert all(figure.value >= MISSED[name] for name, figure in missed.items())
+def test_every_figure_is_reached(figures: list[Figure]) -> None:
+    assert len(figures) == 12
+    edge = [replace(figure, bound=ON_THE_EDGE.get(figure.name, figure.bound)) for figure in figures]
+    assert all(figure.met for figure in edge), list(map(str, edge))
+    assert ON_THE_EDGE.keys() <= {figure.name for figure in figures}
 
 
 def test_a_figure_that_is_not_reached_is_seen() -> None:
@@ -49,10 +55,10 @@ def test_a_figure_that_is_not_reached_is_seen() -> None:
 @pytest.mark.parametrize(
     ("said", "replies"),
     [
-        ("Hello", "How was your day?"),
+        ("Hello", small_talk.SMALL_TALK[0].replies),
         ("Thanks a lot", "You are welcome."),
-        ("Who are you?", phrases.WHO_ARE_YOU),
-        ("What can you do?", phrases.WHAT_CAN_YOU_DO),
+        ("Who are you?", small_talk.WHO_ARE_YOU),
+        ("What can you do?", small_talk.WHAT_CAN_YOU_DO),
         ("What is the capital of France?", phrases.OUTSIDE_REPLIES),
         ("Write me a poem about the sea", phrases.OUTSIDE_REPLIES),
     ],
