@@ -21,8 +21,9 @@ from weakref import WeakKeyDictionary
 
 from core.errors import CancelledError, CharlieError
 from core.grammar import GrammarError, bounded_grammar
+from core.grammar.schema import SECTIONS
 from core.lm_async import AsyncLlamaEngine
-from core.lm_output import CLOSE, OPEN, Probabilities, Text, Thoughts
+from core.lm_output import CLOSE, OPEN, Probabilities, Text, Thoughts, Titles
 from core.native import aborting, never, tokenize, vocab_of
 from core.prompt import ChatPrompt, Message
 from core.settings import Sampling
@@ -176,7 +177,8 @@ class LlamaEngine:
             plan = self._plan(request)
             used, finish_reason = 0, "length"
             text = Text(self._llama, request.config.stop)
-            deltas = _Deltas(Thoughts(plan.thinking), Probabilities(self._llama, request.config.logprobs))
+            probabilities = Probabilities(self._llama, request.config.logprobs)
+            deltas = _Deltas(Thoughts(plan.thinking), probabilities, Titles() if plan.sections else None)
             with closing(self._generate(request.config, plan, stop)) as generated:
                 for token in generated:
                     if llama_vocab_is_eog(vocab_of(self._llama), token):
@@ -217,7 +219,6 @@ class LlamaEngine:
         thinking = self._ends_with(tokens, OPEN)
         if thinking and response_format is not None:
             tokens += tokenize(self._llama, CLOSE + "\n\n", add_special=False, parse_special=True)
-            thinking = False
         room = self._llama.n_ctx() - len(tokens)
         if room < 1:
             raise lm15.ContextLengthError(
@@ -225,14 +226,15 @@ class LlamaEngine:
             )
         limit = min(asked, room)
         if response_format is None:
-            return _Plan(tokens, limit, None, thinking)
+            return _Plan(tokens, limit, None, thinking=thinking)
+        schema = response_format.get("schema")
         try:
             # One token is the end of the answer.
-            grammar = bounded_grammar(response_format.get("schema"), limit - 1)
+            grammar = bounded_grammar(schema, limit - 1)
         except GrammarError as error:
             kind = lm15.ContextLengthError if limit < asked else lm15.InvalidRequestError
             raise kind(str(error)) from error
-        return _Plan(tokens, limit, grammar, thinking)
+        return _Plan(tokens, limit, grammar, sections=bool(schema and schema.get(SECTIONS)))
 
     def _ends_with(self, tokens: list[int], text: str) -> bool:
         return (
@@ -297,12 +299,17 @@ class LlamaEngine:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """The prompt's tokens, the most tokens of the answer, the grammar's text, and whether it begins in a thought."""
+    """What is asked of the model."""
 
     tokens: list[int]
+    """The prompt."""
     limit: int
+    """The most tokens of the answer."""
     grammar: str | None
-    thinking: bool
+    sections: bool = False
+    """Whether the grammar is that of DSPy's ChatAdapter."""
+    thinking: bool = False
+    """Whether the prompt ends in the middle of a thought."""
 
 
 @dataclass(slots=True)
@@ -311,6 +318,7 @@ class _Deltas:
 
     thoughts: Thoughts
     probabilities: Probabilities
+    titles: Titles | None
     _part: int = 0
 
     def of(self, piece: str, token: int) -> Iterator[lm15.StreamEvent]:
@@ -327,6 +335,8 @@ class _Deltas:
     def _split(self, piece: str, *, last: bool = False) -> Iterator[lm15.StreamEvent]:
         from dspy import lm15
 
+        if self.titles:
+            piece = self.titles.whole(piece, last=last)
         for thought, text in self.thoughts.split(piece, last=last):
             if thought:
                 self._part = 1  # The answer's; thoughts are the part before it.

@@ -49,6 +49,22 @@ class Text:
 
 
 @dataclass(slots=True)
+class Titles:
+    """Keeps the title of a section in one piece: DSPy's stream listeners lose one of more than ten tokens."""
+
+    _pending: str = ""
+
+    def whole(self, text: str, *, last: bool = False) -> str:
+        """What is certain not to be a part of a title; in sections only a title's line begins with a bracket."""
+        self._pending += text
+        line = self._pending.rfind("\n") + 1
+        if last or not self._pending.startswith("[", line):
+            line = len(self._pending)
+        certain, self._pending = self._pending[:line], self._pending[line:]
+        return certain
+
+
+@dataclass(slots=True)
 class Thoughts:
     """Splits off what a reasoning model writes between `<think>` and `</think>` before it answers."""
 
