@@ -71,6 +71,8 @@ class Thoughts:
     thinking: bool
     """Whether the prompt has opened the thoughts already."""
     _begun: bool = field(init=False)
+    _leading: bool = False
+    """Whether nothing but blanks have come since the thoughts ended."""
     _pending: str = ""
 
     def __post_init__(self) -> None:
@@ -91,11 +93,15 @@ class Thoughts:
             held = 0 if found or last else _overlap(thought, CLOSE)
             if kept := thought[: len(thought) - held]:
                 yield True, kept
-            self._pending = answer.lstrip() if found else thought[len(thought) - held :]
-            self.thinking = not found
-        if not self.thinking and self._pending:
+            self._pending = answer if found else thought[len(thought) - held :]
+            self.thinking, self._leading = not found, bool(found)
+        if self.thinking:
+            return
+        if self._leading:
+            self._pending = self._pending.lstrip()
+        if self._pending:
             yield False, self._pending
-            self._pending = ""
+            self._pending, self._leading = "", False
 
 
 def _overlap(text: str, mark: str) -> int:

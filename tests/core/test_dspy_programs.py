@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -149,10 +148,8 @@ async def test_async_and_streamify_with_a_listener() -> None:
     parts = [part async for part in stream(question="What was it?")]
     assert isinstance(parts[-1], dspy.Prediction)
     chunks = [part.chunk for part in parts if isinstance(part, dspy.streaming.StreamResponse)]
-    streamed = "".join(chunks)
-    # From a JSON object DSPy streams the field with its quotes, and at times with what stands behind it.
-    found = json.JSONDecoder().raw_decode(streamed)[0] if streamed.startswith('"') else streamed.strip()
-    assert found == parts[-1].answer
+    # Of a JSON object DSPy streams the field as it stands there, with its quotes.
+    assert parts[-1].answer in ("".join(chunks).strip(), "".join(chunks).strip()[1:-1])
     assert len(chunks) > 1
 
 
