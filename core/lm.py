@@ -6,13 +6,13 @@ grammar and the lock. DSPy is imported inside the functions: only the worker and
 
 from __future__ import annotations
 
-import codecs
 import hashlib
 import json
 import random
 import re
 import threading
 from contextlib import closing
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
@@ -21,8 +21,10 @@ from weakref import WeakKeyDictionary
 
 from core.errors import CancelledError, CharlieError
 from core.grammar import GrammarError, bounded_grammar
+from core.grammar.schema import SECTIONS
 from core.lm_async import AsyncLlamaEngine
-from core.native import aborting, never, pieces, vocab_of
+from core.lm_output import CLOSE, OPEN, Probabilities, Text, Thoughts, Titles
+from core.native import aborting, never, tokenize, vocab_of
 from core.prompt import ChatPrompt, Message
 from core.settings import Sampling
 
@@ -46,6 +48,8 @@ PARAMETERS = frozenset(
         "frequency_penalty",
         "presence_penalty",
         "response_format",
+        "logprobs",
+        "top_logprobs",
         "stream",
     }
 )
@@ -132,30 +136,37 @@ class LlamaEngine:
         """
         from dspy import lm15
 
+        thoughts: list[str] = []
         text: list[str] = []
+        logprobs: list[lm15.TokenLogprob] = []
         end = None
         with closing(self.events(request, stop)) as events:
             for event in events:
                 match event:
-                    case lm15.StreamDeltaEvent():
-                        text.append(event.delta.text)
+                    case lm15.StreamDeltaEvent(delta=lm15.ThinkingDelta(text=thought)):
+                        thoughts.append(thought)
+                    case lm15.StreamDeltaEvent(delta=lm15.TextDelta() as delta):
+                        text.append(delta.text)
+                        logprobs.extend(delta.logprobs)
                     case lm15.StreamEndEvent():
                         end = event
         if end is None:
             raise AssertionError("a completion ends with an end event")
+        parts = [lm15.ThinkingPart("".join(thoughts))] if thoughts else []
         return lm15.Response(
             id=None,
             model=request.model,
-            message=lm15.Message.assistant([lm15.TextPart("".join(text))]),
+            message=lm15.Message.assistant([*parts, lm15.TextPart("".join(text))]),
             finish_reason=end.finish_reason,
             usage=end.usage,
+            logprobs=None if request.config.logprobs is None else tuple(logprobs),
         )
 
     def stream(self, request: lm15.Request) -> Iterator[lm15.StreamEvent]:
         return self.events(request, threading.Event())
 
     def events(self, request: lm15.Request, stop: threading.Event) -> Generator[lm15.StreamEvent]:
-        """Start, text as it is made, end. The model is locked until the generator is done or closed."""
+        """Start, thoughts and text as they are made, end. The model is locked until the generator is done or closed."""
         from dspy import lm15
         from dspy.clients.engines.base import validate_request
         from llama_cpp import llama_vocab_is_eog
@@ -163,26 +174,25 @@ class LlamaEngine:
         validate_request(request)
         yield lm15.StreamStartEvent(model=request.model)
         with self._lock:
-            tokens, limit, grammar = self._plan(request)
-            text = _Text(self._llama, request.config.stop)
-            finish_reason = "length"
-            used = 0
-            with closing(self._generate(request.config, tokens, grammar, stop)) as generated:
+            plan = self._plan(request)
+            used, finish_reason = 0, "length"
+            text = Text(self._llama, request.config.stop)
+            probabilities = Probabilities(self._llama, request.config.logprobs)
+            deltas = _Deltas(Thoughts(plan.thinking), probabilities, Titles() if plan.sections else None)
+            with closing(self._generate(request.config, plan, stop)) as generated:
                 for token in generated:
                     if llama_vocab_is_eog(vocab_of(self._llama), token):
                         finish_reason = "stop"
                         break
                     used += 1
-                    if piece := text.add(token):
-                        yield lm15.StreamDeltaEvent(lm15.TextDelta(piece))
+                    yield from deltas.of(text.add(token), token)
                     if text.stopped:
                         finish_reason = "stop"
                         break
-                    if used >= limit:
+                    if used >= plan.limit:
                         break
-        # The last delta may be empty: a stream without any text has no message.
-        yield lm15.StreamDeltaEvent(lm15.TextDelta(text.finish()))
-        usage = lm15.Usage(input_tokens=len(tokens), output_tokens=used)
+        yield from deltas.rest(text.finish())
+        usage = lm15.Usage(input_tokens=len(plan.tokens), output_tokens=used)
         yield lm15.StreamEndEvent(finish_reason=finish_reason, usage=usage)
 
     def close(self) -> None:
@@ -199,27 +209,37 @@ class LlamaEngine:
         """
         raise CharlieError("A saved program cannot bring a model with it.", "Load it without its LM.")
 
-    def _plan(self, request: lm15.Request) -> tuple[list[int], int, str | None]:
-        """The prompt's tokens, the most tokens of the answer, and the grammar's text."""
+    def _plan(self, request: lm15.Request) -> _Plan:
         from dspy import lm15
 
         tokens = self._tokens(request)
         asked = request.config.max_tokens or self._sampling.max_tokens
+        response_format = request.config.response_format
+        # Some templates open the thoughts of a reasoning model at the prompt's end. A grammar has no room for any.
+        thinking = self._ends_with(tokens, OPEN)
+        if thinking and response_format is not None:
+            tokens += tokenize(self._llama, CLOSE + "\n\n", add_special=False, parse_special=True)
         room = self._llama.n_ctx() - len(tokens)
         if room < 1:
             raise lm15.ContextLengthError(
                 f"The prompt has {len(tokens)} tokens and the context length is {self._llama.n_ctx()}"
             )
         limit = min(asked, room)
-        response_format = request.config.response_format
         if response_format is None:
-            return tokens, limit, None
+            return _Plan(tokens, limit, None, thinking=thinking)
+        schema = response_format.get("schema")
         try:
             # One token is the end of the answer.
-            return tokens, limit, bounded_grammar(response_format.get("schema"), limit - 1)
+            grammar = bounded_grammar(schema, limit - 1)
         except GrammarError as error:
             kind = lm15.ContextLengthError if limit < asked else lm15.InvalidRequestError
             raise kind(str(error)) from error
+        return _Plan(tokens, limit, grammar, sections=bool(schema and schema.get(SECTIONS)))
+
+    def _ends_with(self, tokens: list[int], text: str) -> bool:
+        return (
+            self._llama.detokenize(tokens[-len(text) :], special=True).decode(errors="replace").rstrip().endswith(text)
+        )
 
     def _tokens(self, request: lm15.Request) -> list[int]:
         from dspy import lm15
@@ -241,15 +261,13 @@ class LlamaEngine:
         # DSPy wants an error for what does not fit, and nothing left out.
         return self._prompt.fit(messages, EVERYTHING).tokens
 
-    def _generate(
-        self, config: lm15.Config, tokens: list[int], grammar: str | None, stop: threading.Event
-    ) -> Generator[int]:
+    def _generate(self, config: lm15.Config, plan: _Plan, stop: threading.Event) -> Generator[int]:
         from llama_cpp.llama_grammar import LlamaGrammar
 
         extras = self._sampling
         self._llama.set_seed(self._seeds.getrandbits(31) if config.seed is None else config.seed % 2**32)
         generated = self._llama.generate(
-            tokens,
+            plan.tokens,
             temp=extras.temperature if config.temperature is None else config.temperature,
             top_k=config.top_k or extras.top_k,
             top_p=extras.top_p if config.top_p is None else config.top_p,
@@ -257,7 +275,7 @@ class LlamaEngine:
             repeat_penalty=extras.repeat_penalty,
             frequency_penalty=config.frequency_penalty or 0.0,
             presence_penalty=config.presence_penalty or 0.0,
-            grammar=None if grammar is None else LlamaGrammar.from_string(grammar),
+            grammar=None if plan.grammar is None else LlamaGrammar.from_string(plan.grammar),
         )
         with closing(generated):
             try:
@@ -279,33 +297,53 @@ class LlamaEngine:
         return stop.is_set()
 
 
-class _Text:
-    """Tokens to text in linear time: an incremental decoder, and stop sequences over its end."""
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What is asked of the model."""
 
-    def __init__(self, llama: Llama, stops: tuple[str, ...]) -> None:
-        self._piece = pieces(llama)
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._stops = stops
-        self._held = max((len(stop) for stop in stops), default=1) - 1
-        self._pending = ""
-        self.stopped = False
+    tokens: list[int]
+    """The prompt."""
+    limit: int
+    """The most tokens of the answer."""
+    grammar: str | None
+    sections: bool = False
+    """Whether the grammar is that of DSPy's ChatAdapter."""
+    thinking: bool = False
+    """Whether the prompt ends in the middle of a thought."""
 
-    def add(self, token: int) -> str:
-        """The text that is certain after this token; it may be empty."""
-        self._pending += self._decoder.decode(self._piece(token))
-        found = [at for stop in self._stops if (at := self._pending.find(stop)) >= 0]
-        if found:
-            self.stopped = True
-            return self._pending[: min(found)]
-        keep = len(self._pending) - self._held
-        if keep <= 0:
-            return ""
-        text, self._pending = self._pending[:keep], self._pending[keep:]
-        return text
 
-    def finish(self) -> str:
-        """What was held back; nothing after a stop sequence."""
-        return "" if self.stopped else self._pending + self._decoder.decode(b"", final=True)
+@dataclass(slots=True)
+class _Deltas:
+    """The events of one completion's tokens."""
+
+    thoughts: Thoughts
+    probabilities: Probabilities
+    titles: Titles | None
+    _part: int = 0
+
+    def of(self, piece: str, token: int) -> Iterator[lm15.StreamEvent]:
+        self.probabilities.add(token)
+        return self._split(piece)
+
+    def rest(self, piece: str) -> Iterator[lm15.StreamEvent]:
+        from dspy import lm15
+
+        yield from self._split(piece, last=True)
+        # It may be empty: a stream without any text has no message.
+        yield lm15.StreamDeltaEvent(lm15.TextDelta("", self._part, self.probabilities.take()))
+
+    def _split(self, piece: str, *, last: bool = False) -> Iterator[lm15.StreamEvent]:
+        from dspy import lm15
+
+        if self.titles:
+            piece = self.titles.whole(piece, last=last)
+        for thought, text in self.thoughts.split(piece, last=last):
+            if thought:
+                self._part = 1  # The answer's; thoughts are the part before it.
+                self.probabilities.take()
+                yield lm15.StreamDeltaEvent(lm15.ThinkingDelta(text))
+            else:
+                yield lm15.StreamDeltaEvent(lm15.TextDelta(text, self._part, self.probabilities.take()))
 
 
 @lru_cache(maxsize=8)

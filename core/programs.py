@@ -1,48 +1,55 @@
-"""The DSPy signatures and programs that the app and the optimizers share, and how a program is kept in a file.
-
-A file holds instructions and demos per predictor and nothing that could build a model or set an attribute;
-it is bound to the model and the signature it was optimized for. DSPy is imported inside the functions.
-"""
+"""The DSPy signatures and programs that the app and the optimizers share. DSPy is imported inside the functions."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-from contextlib import suppress
-from datetime import UTC, datetime
-from importlib.metadata import version
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-
-from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationError
-
-from core.errors import CharlieError
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable
 
     import dspy
 
 MOODS = ("joyful", "calm", "sad", "anxious", "angry", "tired")
 MoodWord = Literal["joyful", "calm", "sad", "anxious", "angry", "tired"]
 
-PACKAGES = ("dspy", "llama-cpp-python")
+TITLE_CHARACTERS, SUMMARY_CHARACTERS = 60, 240
+THEMES, THEME_CHARACTERS, REFLECTION_CHARACTERS, QUESTION_CHARACTERS = 3, 40, 480, 160
 
 
 def mood_program() -> dspy.Module:
     """`text` -> `mood`, one of MOODS."""
     import dspy
 
-    signature = dspy.Signature(
-        {
-            "text": (str, dspy.InputField(desc="a diary entry")),
-            "mood": (MoodWord, dspy.OutputField(desc="the writer's mood")),
-        },
-        "Name the mood of the person who wrote this diary entry, in one word.",
+    return _json_program(
         "Mood",
+        "Name the mood of the person who wrote this diary entry, in one word.",
+        text=(str, dspy.InputField(desc="a diary entry")),
+        mood=(MoodWord, dspy.OutputField(desc="the writer's mood")),
     )
-    return _json_program(signature)
+
+
+def title_program() -> dspy.Module:
+    """`text` -> `title`."""
+    import dspy
+
+    return _json_program(
+        "Title",
+        "Give this diary entry a short title, in its own words.",
+        text=(str, dspy.InputField(desc="a diary entry")),
+        title=(str, dspy.OutputField(desc="a few words", min_length=1, max_length=TITLE_CHARACTERS)),
+    )
+
+
+def summary_program() -> dspy.Module:
+    """`text` -> `summary`."""
+    import dspy
+
+    return _json_program(
+        "Summary",
+        "Say in one sentence what this diary entry tells.",
+        text=(str, dspy.InputField(desc="a diary entry")),
+        summary=(str, dspy.OutputField(desc="one sentence", min_length=1, max_length=SUMMARY_CHARACTERS)),
+    )
 
 
 def recall_program() -> dspy.Module:
@@ -52,180 +59,62 @@ def recall_program() -> dspy.Module:
     """
     import dspy
 
-    signature = dspy.Signature(
-        {
-            "question": (str, dspy.InputField()),
-            "entries": (str, dspy.InputField(desc="journal entries, each after its number")),
-            "answer": (str, dspy.OutputField(desc="one or two short sentences")),
-            "citations": (list[int], dspy.OutputField(desc="the numbers of the entries that say so")),
-        },
-        "Answer the question about the writer's life from these journal entries alone, and cite them.",
+    return _json_program(
         "Recall",
+        "Answer the question about the writer's life from these journal entries alone, and cite them.",
+        question=(str, dspy.InputField()),
+        entries=(str, dspy.InputField(desc="journal entries, each after its number")),
+        answer=(str, dspy.OutputField(desc="one or two short sentences")),
+        citations=(list[int], dspy.OutputField(desc="the numbers of the entries that say so")),
     )
-    return _json_program(signature)
 
 
-def number_entries(entries: Sequence[str]) -> str:
-    """The entries as Recall reads them, numbered from 1."""
+def reflection_program() -> dspy.Module:
+    """`entries` of a week (see `number_entries`) -> `themes`, `reflection` and a `question` to go on with."""
+    import dspy
+    from pydantic import StringConstraints
+
+    theme = Annotated[str, StringConstraints(min_length=1, max_length=THEME_CHARACTERS)]
+    return _json_program(
+        "Reflection",
+        "Look back on the writer's week: name what it was about, say it back in a few sentences, and ask one question.",
+        entries=(str, dspy.InputField(desc="the week's journal entries, each after its number")),
+        themes=(list[theme], dspy.OutputField(desc="what the week was about", min_length=1, max_length=THEMES)),
+        reflection=(str, dspy.OutputField(desc="a few sentences", min_length=1, max_length=REFLECTION_CHARACTERS)),
+        question=(str, dspy.OutputField(desc="one question", min_length=1, max_length=QUESTION_CHARACTERS)),
+    )
+
+
+PROGRAMS: Final[dict[str, Callable[[], dspy.Module]]] = {
+    "mood": mood_program,
+    "title": title_program,
+    "summary": summary_program,
+    "recall": recall_program,
+    "reflection": reflection_program,
+}
+
+
+def number_entries(entries: Iterable[str]) -> str:
+    """The entries as Recall and Reflection read them, numbered from 1."""
     return "\n".join(f"[{number}] {entry}" for number, entry in enumerate(entries, 1))
 
 
-def _json_program(signature: Any) -> dspy.Module:
+def _json_program(name: str, instructions: str, **fields: Any) -> dspy.Module:
     import dspy
 
+    from core.lm_adapters import JSONAdapter
+
+    signature = dspy.Signature(fields, instructions, name)
+
     class JsonProgram(dspy.Module):  # type: ignore[misc]  # dspy is untyped
-        """One prediction as a JSON object, whatever adapter is configured: the grammar needs it."""
+        """One prediction as a JSON object, whatever adapter is configured: the grammar is made for it."""
 
         def __init__(self) -> None:
             super().__init__()
             self.predict = dspy.Predict(signature)
 
         def forward(self, **inputs: Any) -> Any:
-            with dspy.context(adapter=dspy.JSONAdapter()):
+            with dspy.context(adapter=JSONAdapter()):
                 return self.predict(**inputs)
 
     return JsonProgram()
-
-
-class SavedPredictor(BaseModel):
-    """All that a file may say of one predictor."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    instructions: str
-    demos: list[dict[str, JsonValue]]
-
-
-class SavedProgram(BaseModel):
-    """All that a program's file may hold; anything else in it is refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    format: Literal[1] = 1
-    program: str
-    signature: str
-    """Hash of the predictors' names and fields (not of their instructions)."""
-    model: str
-    """`core.lm.model_id` of the model it was optimized for."""
-    optimizer: str
-    score_before: float
-    score_after: float
-    """Percent on the test examples, which the optimizer has not seen."""
-    examples: int
-    created: str
-    versions: dict[str, str]
-    predictors: dict[str, SavedPredictor]
-
-
-def save_program(
-    path: Path,
-    program: dspy.Module,
-    *,
-    name: str,
-    model: str,
-    optimizer: str,
-    scores: tuple[float, float],
-    examples: int,
-) -> SavedProgram:
-    """Write `program`'s instructions and demos as JSON, all or nothing.
-
-    `scores` are percent before and after on `examples` test examples. Raises CharlieError when the file
-    cannot be written.
-    """
-    saved = SavedProgram(
-        program=name,
-        signature=signature_hash(program),
-        model=model,
-        optimizer=optimizer,
-        score_before=scores[0],
-        score_after=scores[1],
-        examples=examples,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        versions={package: version(package) for package in PACKAGES},
-        predictors={
-            key: SavedPredictor(
-                instructions=predictor.signature.instructions,
-                demos=[_demo_data(predictor.signature, demo) for demo in predictor.demos],
-            )
-            for key, predictor in program.named_predictors()
-        },
-    )
-    text = json.dumps(saved.model_dump(), ensure_ascii=False, indent=2) + "\n"
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        with suppress(OSError):  # There may be no folder to hold it.
-            part.unlink()
-        raise CharlieError(
-            f"The program cannot be written to {path}: {error.strerror}.", "Choose another file with --out."
-        ) from error
-    return saved
-
-
-def load_program(path: Path, program: dspy.Module, model: str) -> SavedProgram:
-    """Give `program`, fresh from its factory, the instructions and demos of the file.
-
-    Raises CharlieError, having changed nothing, when the file is not such a file, holds anything else, or was
-    made for another signature or another `model` (`core.lm.model_id`).
-    """
-    hint = "Run the optimizer again, or remove the file."
-    try:
-        saved = SavedProgram.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise CharlieError(f"The program {path} cannot be read: {error.strerror}.", hint) from error
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise CharlieError(f"The file {path} is not a program of Charlie: {place}: {first['msg']}.", hint) from error
-    if saved.signature != signature_hash(program):
-        raise CharlieError(f"The program {path} was made for other fields than this version has.", hint)
-    if saved.model != model:
-        raise CharlieError(f"The program {path} was made for the model {saved.model}, and this one is {model}.", hint)
-    predictors = dict(program.named_predictors())
-    if saved.predictors.keys() != predictors.keys():
-        raise CharlieError(f"The program {path} was made for other predictors than this version has.", hint)
-    demos = {
-        key: [_checked_demo(path, predictors[key].signature, demo) for demo in part.demos]
-        for key, part in saved.predictors.items()
-    }
-    for key, part in saved.predictors.items():
-        predictors[key].signature = predictors[key].signature.with_instructions(part.instructions)
-        predictors[key].demos = demos[key]
-    return saved
-
-
-def signature_hash(program: dspy.Module) -> str:
-    """Hash of what a demo must fit: each predictor's name, and its fields' names, kinds and types."""
-    fields = [
-        (key, name, name in predictor.signature.input_fields, str(info.annotation))
-        for key, predictor in program.named_predictors()
-        for name, info in predictor.signature.fields.items()
-    ]
-    return hashlib.sha256(json.dumps(fields).encode()).hexdigest()[:16]
-
-
-def _demo_data(signature: Any, demo: Any) -> dict[str, JsonValue]:
-    """The signature's fields alone: DSPy adds marks of its own, and examples may have more."""
-    return {
-        name: TypeAdapter(info.annotation).dump_python(demo[name], mode="json")
-        for name, info in signature.fields.items()
-        if name in demo
-    }
-
-
-def _checked_demo(path: Path, signature: Any, demo: dict[str, JsonValue]) -> Any:
-    import dspy
-
-    hint = "Run the optimizer again, or remove the file."
-    if unknown := demo.keys() - signature.fields.keys():
-        raise CharlieError(f"The program {path} has a demo with the unknown field {min(unknown)}.", hint)
-    try:
-        values = {
-            name: TypeAdapter(signature.fields[name].annotation).validate_python(value) for name, value in demo.items()
-        }
-    except ValidationError as error:
-        raise CharlieError(f"The program {path} has a demo whose values do not fit its fields.", hint) from error
-    return dspy.Example(**values)

@@ -145,7 +145,7 @@ def _optimize(task: Task, options: Options, file: Path | None) -> None:
 
     from core.engine import load_instruct
     from core.lm import model_id
-    from core.programs import save_program
+    from core.saved_programs import save_program
 
     examples = [task.example(row) for row in rows]
     split = Split(examples[2 * quarter :], examples[:quarter], examples[quarter : 2 * quarter])

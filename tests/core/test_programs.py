@@ -9,15 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from core.errors import CharlieError
-from core.programs import (
-    MOODS,
-    load_program,
-    mood_program,
-    number_entries,
-    recall_program,
-    save_program,
-    signature_hash,
-)
+from core.programs import MOODS, mood_program, number_entries, recall_program
+from core.saved_programs import load_program, save_program, signature_hash
 
 if TYPE_CHECKING:
     from collections.abc import Callable

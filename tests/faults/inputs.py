@@ -14,7 +14,8 @@ from typing import Any
 from core import starter
 from core.errors import CharlieError
 from core.library import StoredMessage
-from core.programs import load_program, recall_program, save_program
+from core.programs import recall_program
+from core.saved_programs import load_program, save_program
 from core.settings import Role
 from tasks.jobs import JobState
 from tests.app.charlie import charlie

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from core.programs import MOODS, load_program, mood_program, recall_program
+from core.programs import MOODS, mood_program, recall_program
+from core.saved_programs import load_program
 from optimizers.command import DATA
 from optimizers.optimize_recall import metric
 

@@ -1,0 +1,106 @@
+"""How often an untrained model's answer parses at the first try: `python -m tests.benchmarks.formats [--count 300]`.
+
+For signatures by chance (tests/core/signatures.py), in both of DSPy's formats, with the grammar and without it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import dspy
+from hypothesis import HealthCheck, Phase, given, settings
+from tqdm import tqdm
+
+from core.engine import load_instruct
+from core.gguf import read_header
+from core.instruct import InstructModel
+from core.lm import make_lm
+from core.lm_adapters import ChatAdapter, JSONAdapter
+from core.model_files import describe_spec
+from core.settings import Sampling
+from tests.core.signatures import signatures
+from tests.model_files import Size, write_random
+
+CONTEXT, TOKENS = 8192, 600
+
+
+class PlainJSONAdapter(dspy.JSONAdapter):  # type: ignore[misc]  # dspy is untyped
+    """DSPy's, which asks for no format: the prompt alone tells it."""
+
+    def _prepare_response_format(self, *_: Any) -> None:
+        return
+
+
+ADAPTERS: dict[str, Any] = {
+    "JSONAdapter, grammar from the signature": JSONAdapter(),
+    "JSONAdapter, without a grammar": PlainJSONAdapter(),
+    "ChatAdapter, grammar from the signature": ChatAdapter(use_json_adapter_fallback=False),
+    "ChatAdapter, without a grammar": dspy.ChatAdapter(use_json_adapter_fallback=False),
+}
+
+
+def drawn(count: int) -> list[Any]:
+    """The same signatures each time."""
+    found: list[Any] = []
+
+    @settings(
+        max_examples=count,
+        derandomize=True,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(signature=signatures)
+    def take(signature: Any) -> None:
+        found.append(signature)
+
+    take()
+    return found[:count]
+
+
+@contextmanager
+def untrained() -> Iterator[InstructModel]:
+    """A model of random numbers that speaks in bytes."""
+    with TemporaryDirectory() as folder:
+        file = write_random(Path(folder) / "untrained.gguf", size=Size(context=CONTEXT))
+        model = load_instruct(replace(describe_spec(read_header(file)), context_length=CONTEXT))
+        try:
+            yield model
+        finally:
+            model.close()
+
+
+def parsed(model: InstructModel, adapter: Any, asked: list[Any], name: str) -> int:
+    """How many of the signatures were answered, by one call each, in a form that DSPy reads."""
+    right = 0
+    for signature in tqdm(asked, desc=name, file=sys.stderr):
+        lm = make_lm(model, sampling=Sampling(temperature=1.5, max_tokens=TOKENS, seed=3), cache=False)
+        with dspy.context(lm=lm, adapter=adapter):
+            try:
+                dspy.Predict(signature)(question="What?")
+            except dspy.AdapterParseError:
+                continue
+        right += len(lm.history) == 1
+    return right
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=300, help="signatures")
+    asked = drawn(parser.parse_args().count)
+    print("| format | parsed at the first try |\n|---|---:|", flush=True)
+    with untrained() as model:
+        for name, adapter in ADAPTERS.items():
+            print(f"| {name} | {parsed(model, adapter, asked, name)} of {len(asked)} |", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
