@@ -17,6 +17,8 @@ from tests.e2e.terminal import ENTER, ESCAPE, F1, F2, F3, F4, Terminal, ctrl, te
 
 SHORT = {"CHARLIE_INSTRUCT__SAMPLING__SEED": "1", "CHARLIE_INSTRUCT__SAMPLING__MAX_TOKENS": "60"}
 SIZES = [(80, 24), (120, 36)]
+WHEEL_DOWN = "\x1b[<65;20;10M"
+"""Of a mouse, over the middle of the screen."""
 
 
 def chat(shown: Terminal, text: str) -> None:
@@ -57,7 +59,9 @@ def test_a_day_with_charlie(home: Path, columns: int, rows: int) -> None:
 
         shown.press(F4)
         shown.until("[ WARM instruct ]")
-        shown.until("This is the starter model.")  # and pushes the history below what is in sight
+        shown.until("This is the starter model.")
+        shown.press(*[WHEEL_DOWN] * 20)
+        shown.until("Loading → Warm")
         shown.press("\x1b[B", "w")
         shown.until(lambda: "Warm" in shown.status and "embedding" in shown.status)
         shown.until("[ WARM embedding ]")

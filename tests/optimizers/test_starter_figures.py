@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 
 import pytest
 
@@ -19,13 +18,11 @@ from optimizers.starter.world import World
 from tests.core.conftest import spec_of
 
 COUNT = 100
-ON_THE_EDGE = {
-    "answers from 3 entries, exact, with the entry's number": 0.85,
-    '"not there" said when it is not there': 0.85,
-    '"not there" said wrongly': 0.08,
-    "replies with a name or an activity that nobody mentioned": 0.05,
+MISSED = {
+    '"not there" said wrongly': 0.06,
+    "replies with a name or an activity that nobody mentioned": 0.04,
 }
-"""What 300 questions reach so closely that 100 may not, and what it must not be worse than. Take out what is safe."""
+"""What 300 questions just reach and these 100 do not, and what it must not be above. Take out what is reached."""
 
 
 @pytest.fixture(scope="module")
@@ -39,11 +36,11 @@ def instruct() -> Iterator[InstructModel]:
         yield model
 
 
-def test_every_figure_is_reached(figures: list[Figure]) -> None:
+def test_every_figure_but_what_is_known_is_reached(figures: list[Figure]) -> None:
     assert len(figures) == 12
-    edge = [replace(figure, bound=ON_THE_EDGE.get(figure.name, figure.bound)) for figure in figures]
-    assert all(figure.met for figure in edge), list(map(str, edge))
-    assert ON_THE_EDGE.keys() <= {figure.name for figure in figures}
+    missed = {figure.name: figure for figure in figures if not figure.met}
+    assert missed.keys() == MISSED.keys(), list(map(str, missed.values()))
+    assert all(figure.value <= MISSED[name] for name, figure in missed.items())
 
 
 def test_a_figure_that_is_not_reached_is_seen() -> None:
