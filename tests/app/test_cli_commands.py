@@ -78,7 +78,8 @@ def test_ask_goes_on_with_a_conversation(home: Path) -> None:
 
 
 def test_a_prompt_longer_than_the_context_is_no_error(home: Path) -> None:
-    reply = charlie(home, "ask", "--json", "--max-tokens", "4", stdin="word " * 200_000).json
+    told = "I walked by the river with Mira. " * 30_000
+    reply = charlie(home, "ask", "--json", "--max-tokens", "4", "--temperature", "0", stdin=told).json
     assert reply["truncated"]
     assert reply["completion_tokens"] == 4
 
