@@ -6,14 +6,11 @@ grammar and the lock. DSPy is imported inside the functions: only the worker and
 
 from __future__ import annotations
 
-import hashlib
 import json
 import random
-import re
 import threading
 from contextlib import closing
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,6 +21,7 @@ from core.grammar import GrammarError, bounded_grammar
 from core.grammar.schema import SECTIONS
 from core.lm_async import AsyncLlamaEngine
 from core.lm_output import CLOSE, OPEN, Probabilities, Text, Thoughts, Titles
+from core.model_hash import file_id, hash_file, hash_text
 from core.native import aborting, never, tokenize, vocab_of
 from core.prompt import ChatPrompt, Message
 from core.settings import Sampling
@@ -68,12 +66,10 @@ def lock_of(llama: Llama) -> threading.Lock:
 
 
 def model_id(model: InstructModel) -> str:
-    """What an optimized program is bound to: the file's and the chat template's hash, and the file's name."""
-    path = Path(model.spec.path)
-    stat = path.stat()
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem)
-    template = model.llama.metadata.get("tokenizer.chat_template", "")
-    return f"{_hash_file(path, stat.st_size, stat.st_mtime_ns)[:16]}-{_hash(template)[:8]}-{name}"
+    """What an optimized program is bound to: the file and its chat template, and a LoRA that is put on it."""
+    base = file_id(model.spec.path, model.llama.metadata.get("tokenizer.chat_template"))
+    lora = model.llama.lora_path
+    return f"{base}-lora-{hash_file(Path(lora))}-{model.llama.lora_scale:g}" if lora else base
 
 
 def make_lm(
@@ -85,14 +81,14 @@ def make_lm(
 ) -> dspy.LM:
     """A `dspy.LM` over a loaded model; it borrows the model and never closes it.
 
-    Its name carries all that changes an answer (file, template, context length, sampling), so that DSPy's
+    Its name carries all that changes an answer (file, template, LoRA, context length, sampling), so that DSPy's
     caches never mix two models. `cancelled` is asked at every token; once true, calls raise CancelledError
     (inside the LMUnexpectedError that DSPy makes of an engine's own errors).
     """
     import dspy
 
     sampling = sampling or Sampling()
-    extras = _hash(json.dumps(sampling.model_dump(), sort_keys=True))[:8]
+    extras = hash_text(json.dumps(sampling.model_dump(), sort_keys=True))[:8]
     engine = LlamaEngine(model.llama, sampling, cancelled)
     return dspy.LM(
         f"llama_cpp/{model_id(model)}-{model.llama.n_ctx()}-{extras}",
@@ -344,13 +340,3 @@ class _Deltas:
                 yield lm15.StreamDeltaEvent(lm15.ThinkingDelta(text))
             else:
                 yield lm15.StreamDeltaEvent(lm15.TextDelta(text, self._part, self.probabilities.take()))
-
-
-@lru_cache(maxsize=8)
-def _hash_file(path: Path, size: int, modified: int) -> str:  # noqa: ARG001  # they make the cache's key
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

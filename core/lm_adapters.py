@@ -9,6 +9,7 @@ Only DSPy's callers import this module: it imports DSPy.
 
 from __future__ import annotations
 
+import json
 from enum import Enum
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -81,7 +82,12 @@ def _named(member: Enum) -> str:
 
 
 class JSONAdapter(dspy.JSONAdapter):  # type: ignore[misc]  # dspy is untyped
-    """DSPy's, with a grammar that knows bounds, patterns and the types of a `dict`."""
+    """DSPy's, with a grammar that knows bounds, patterns and the types of a `dict`; its examples look as answers do."""
+
+    def format_field_with_value(self, fields_with_values: dict[Any, Any], role: str = "user") -> str:
+        text: str = super().format_field_with_value(fields_with_values, role)
+        # DSPy breaks lines in an example's object, and the grammar has none.
+        return text if role == "user" else json.dumps(json.loads(text), ensure_ascii=False)
 
     def _call_preprocess(self, lm: Any, lm_kwargs: dict[str, Any], signature: Any, inputs: dict[str, Any]) -> Any:
         asked = super()._call_preprocess(lm, lm_kwargs, signature, inputs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     import dspy
 
@@ -53,7 +53,7 @@ def summary_program() -> dspy.Module:
 
 
 def recall_program() -> dspy.Module:
-    """`question`, `entries` (see `number_entries`) -> `answer`, `citations` (numbers of entries, from 1).
+    """`entries` (see `prompts.number_entries`) and `question` -> `citations` (numbers of entries, from 1), `answer`.
 
     Citations may name entries that do not exist: whoever shows them drops those.
     """
@@ -62,15 +62,16 @@ def recall_program() -> dspy.Module:
     return _json_program(
         "Recall",
         "Answer the question about the writer's life from these journal entries alone, and cite them.",
-        question=(str, dspy.InputField()),
         entries=(str, dspy.InputField(desc="journal entries, each after its number")),
-        answer=(str, dspy.OutputField(desc="one or two short sentences")),
+        question=(str, dspy.InputField()),
+        # First, as a small model has to choose the entry before it copies from it.
         citations=(list[int], dspy.OutputField(desc="the numbers of the entries that say so")),
+        answer=(str, dspy.OutputField(desc="one or two short sentences")),
     )
 
 
 def reflection_program() -> dspy.Module:
-    """`entries` of a week (see `number_entries`) -> `themes`, `reflection` and a `question` to go on with."""
+    """`entries` of a week (see `prompts.number_entries`) -> `themes`, `reflection` and a `question` to go on with."""
     import dspy
     from pydantic import StringConstraints
 
@@ -92,11 +93,6 @@ PROGRAMS: Final[dict[str, Callable[[], dspy.Module]]] = {
     "recall": recall_program,
     "reflection": reflection_program,
 }
-
-
-def number_entries(entries: Iterable[str]) -> str:
-    """The entries as Recall and Reflection read them, numbered from 1."""
-    return "\n".join(f"[{number}] {entry}" for number, entry in enumerate(entries, 1))
 
 
 def _json_program(name: str, instructions: str, **fields: Any) -> dspy.Module:

@@ -17,5 +17,9 @@ TITLE_PROMPT = "Give the journal entry a title of a few words, taken from the en
 
 def journal_question(entries: Iterable[str], question: str) -> str:
     """The message that asks a question of entries, which are numbered from 1."""
-    numbered = "\n\n".join(f"[{number}] {entry}" for number, entry in enumerate(entries, start=1))
-    return f"{numbered}\n\nQuestion: {question}"
+    return f"{number_entries(entries)}\n\nQuestion: {question}"
+
+
+def number_entries(entries: Iterable[str]) -> str:
+    """The entries as prompts show them, each behind its number, from 1."""
+    return "\n\n".join(f"[{number}] {entry}" for number, entry in enumerate(entries, start=1))

@@ -12,7 +12,6 @@ import os
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationError
@@ -20,74 +19,93 @@ from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationEr
 from core.errors import CharlieError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import dspy
 
 PACKAGES = ("dspy", "llama-cpp-python")
+HINT = "Run the optimizer again, or remove the file."
 
 
-class SavedPredictor(BaseModel):
-    """All that a file may say of one predictor."""
+class Inert(BaseModel):
+    """Data of a file; anything that is not declared is refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class SavedPredictor(Inert):
+    """All that a file may say of one predictor."""
 
     instructions: str
     demos: list[dict[str, JsonValue]]
 
 
-class SavedProgram(BaseModel):
-    """All that a program's file may hold; anything else in it is refused."""
+class Score(Inert):
+    """A mean over the test examples and its 95% confidence interval, in percent."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    mean: float
+    low: float
+    high: float
 
-    format: Literal[1] = 1
+
+class Sets(Inert):
+    """How many examples there were; no two sets share one."""
+
+    train: int
+    validation: int
+    test: int
+
+
+class Run(Inert):
+    """How a program was found. Scores are on the test set, which the optimizer has not seen."""
+
     program: str
-    signature: str
-    """Hash of the predictors' names and fields (not of their instructions)."""
     model: str
     """`core.lm.model_id` of the model it was optimized for."""
     optimizer: str
-    score_before: float
-    score_after: float
-    """Percent on the test examples, which the optimizer has not seen."""
-    examples: int
+    budget: int
+    seed: int
+    before: Score
+    after: Score
+    gain: Score
+    """After less before, example by example."""
+    sets: Sets
+    candidates: int
+    answers: int
+    """Of the model, in the whole run."""
+    seconds: float
+
+
+class SavedProgram(Inert):
+    """All that a program's file may hold."""
+
+    format: Literal[2] = 2
+    run: Run
+    signature: str
+    """Hash of the predictors' names and fields (not of their instructions)."""
     created: str
     versions: dict[str, str]
     predictors: dict[str, SavedPredictor]
 
 
-def save_program(
-    path: Path,
-    program: dspy.Module,
-    *,
-    name: str,
-    model: str,
-    optimizer: str,
-    scores: tuple[float, float],
-    examples: int,
-) -> SavedProgram:
+def save_program(path: Path, program: dspy.Module, run: Run) -> SavedProgram:
     """Write `program`'s instructions and demos as JSON, all or nothing.
 
-    `scores` are percent before and after on `examples` test examples. Raises CharlieError when the file
-    cannot be written.
+    Raises CharlieError when the file cannot be written.
     """
     saved = SavedProgram(
-        program=name,
+        run=run,
         signature=signature_hash(program),
-        model=model,
-        optimizer=optimizer,
-        score_before=scores[0],
-        score_after=scores[1],
-        examples=examples,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         versions={package: version(package) for package in PACKAGES},
-        predictors={
-            key: SavedPredictor(
-                instructions=predictor.signature.instructions,
-                demos=[_demo_data(predictor.signature, demo) for demo in predictor.demos],
-            )
-            for key, predictor in program.named_predictors()
-        },
+        predictors=predictors_of(program),
     )
+    write_program(path, saved)
+    return saved
+
+
+def write_program(path: Path, saved: SavedProgram) -> None:
+    """All or nothing. Raises CharlieError when the file cannot be written."""
     text = json.dumps(saved.model_dump(), ensure_ascii=False, indent=2) + "\n"
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -98,9 +116,20 @@ def save_program(
         with suppress(OSError):  # There may be no folder to hold it.
             part.unlink()
         raise CharlieError(
-            f"The program cannot be written to {path}: {error.strerror}.", "Choose another file with --out."
+            f"The program cannot be written to {path}: {error.strerror}.", "Make it writable."
         ) from error
-    return saved
+
+
+def read_program(path: Path) -> SavedProgram:
+    """What a file holds, without DSPy. Raises CharlieError when it is not such a file, or holds anything else."""
+    try:
+        return SavedProgram.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise CharlieError(f"The program {path} cannot be read: {error.strerror}.", HINT) from error
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise CharlieError(f"The file {path} is not a program of Charlie: {place}: {first['msg']}.", HINT) from error
 
 
 def load_program(path: Path, program: dspy.Module, model: str) -> SavedProgram:
@@ -109,30 +138,44 @@ def load_program(path: Path, program: dspy.Module, model: str) -> SavedProgram:
     Raises CharlieError, having changed nothing, when the file is not such a file, holds anything else, or was
     made for another signature or another `model` (`core.lm.model_id`).
     """
-    hint = "Run the optimizer again, or remove the file."
-    try:
-        saved = SavedProgram.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise CharlieError(f"The program {path} cannot be read: {error.strerror}.", hint) from error
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise CharlieError(f"The file {path} is not a program of Charlie: {place}: {first['msg']}.", hint) from error
+    saved = read_program(path)
     if saved.signature != signature_hash(program):
-        raise CharlieError(f"The program {path} was made for other fields than this version has.", hint)
-    if saved.model != model:
-        raise CharlieError(f"The program {path} was made for the model {saved.model}, and this one is {model}.", hint)
+        raise CharlieError(f"The program {path} was made for other fields than this version has.", HINT)
+    if saved.run.model != model:
+        raise CharlieError(
+            f"The program {path} was made for the model {saved.run.model}, and this one is {model}.", HINT
+        )
     predictors = dict(program.named_predictors())
     if saved.predictors.keys() != predictors.keys():
-        raise CharlieError(f"The program {path} was made for other predictors than this version has.", hint)
-    demos = {
-        key: [_checked_demo(path, predictors[key].signature, demo) for demo in part.demos]
-        for key, part in saved.predictors.items()
+        raise CharlieError(f"The program {path} was made for other predictors than this version has.", HINT)
+    try:
+        fill(program, saved.predictors)
+    except ValueError as error:
+        raise CharlieError(f"The program {path} has a demo that does not fit its fields: {error}.", HINT) from error
+    return saved
+
+
+def predictors_of(program: dspy.Module) -> dict[str, SavedPredictor]:
+    """What an optimizer may change of a program."""
+    return {
+        key: SavedPredictor(
+            instructions=predictor.signature.instructions,
+            demos=[_demo_data(predictor.signature, demo) for demo in predictor.demos],
+        )
+        for key, predictor in program.named_predictors()
     }
-    for key, part in saved.predictors.items():
+
+
+def fill(program: dspy.Module, saved: dict[str, SavedPredictor]) -> None:
+    """Give a program's predictors, which are the same, their instructions and demos.
+
+    Raises ValueError, having changed nothing, for a demo that does not fit.
+    """
+    predictors = dict(program.named_predictors())
+    demos = {key: [_demo(predictors[key].signature, demo) for demo in part.demos] for key, part in saved.items()}
+    for key, part in saved.items():
         predictors[key].signature = predictors[key].signature.with_instructions(part.instructions)
         predictors[key].demos = demos[key]
-    return saved
 
 
 def signature_hash(program: dspy.Module) -> str:
@@ -154,16 +197,15 @@ def _demo_data(signature: Any, demo: Any) -> dict[str, JsonValue]:
     }
 
 
-def _checked_demo(path: Path, signature: Any, demo: dict[str, JsonValue]) -> Any:
+def _demo(signature: Any, demo: dict[str, JsonValue]) -> Any:
     import dspy
 
-    hint = "Run the optimizer again, or remove the file."
     if unknown := demo.keys() - signature.fields.keys():
-        raise CharlieError(f"The program {path} has a demo with the unknown field {min(unknown)}.", hint)
-    try:
-        values = {
-            name: TypeAdapter(signature.fields[name].annotation).validate_python(value) for name, value in demo.items()
-        }
-    except ValidationError as error:
-        raise CharlieError(f"The program {path} has a demo whose values do not fit its fields.", hint) from error
+        raise ValueError(f"there is no field {min(unknown)}")
+    values = {}
+    for name, value in demo.items():
+        try:
+            values[name] = TypeAdapter(signature.fields[name].annotation).validate_python(value)
+        except ValidationError as error:
+            raise ValueError(f"{name}: {error.errors(include_url=False)[0]['msg']}") from error
     return dspy.Example(**values)

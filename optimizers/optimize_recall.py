@@ -2,84 +2,33 @@
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from core.programs import number_entries, recall_program
-from optimizers.command import Options, Split, Task, main, room_for_proposals
-
-if TYPE_CHECKING:
-    import dspy
-
-    from core.engine import InstructModel
-
-CANDIDATES = 3
-"""Instructions, and sets of demonstrations, that MIPROv2 chooses from."""
+from core.programs import recall_program
+from core.prompts import number_entries
+from optimizers.command import main
+from optimizers.scoring import words
+from optimizers.task import Task, rows_of
 
 
-def example(row: dict[str, Any]) -> Any:
-    import dspy
-
-    return dspy.Example(
-        question=row["question"],
-        entries=number_entries(row["entries"]),
-        answer=row["answer"],
-        citations=row["citations"],
-    ).with_inputs("question", "entries")
+def by_hand() -> list[dict[str, Any]]:
+    return [row | {"entries": number_entries(row["entries"])} for row in rows_of("recall")]
 
 
-def metric(expected: Any, predicted: Any, trace: Any = None) -> float:
-    """Half for the right citations, half for the part of the expected words that the answer has.
+def in_its_world(world: Any) -> tuple[Any, ...] | None:
+    from optimizers.starter import by_example
 
-    While examples are bootstrapped (`trace` is set) only an answer that is wholly right counts.
-    """
-    wanted = _words(expected.answer)
-    found = len(wanted & _words(predicted.answer)) / len(wanted)
-    score = 0.5 * (set(predicted.citations) == set(expected.citations)) + 0.5 * found
-    return score if trace is None else float(score == 1)
+    return by_example.recall(world)
 
 
-def _words(text: str) -> set[str]:
-    return set(re.findall(r"\w+", text.casefold()))
+def score(expected: Any, predicted: Any) -> float:
+    """Half for the right citations, half for the part of the expected words that the answer has."""
+    wanted = set(words(expected.answer))
+    found = len(wanted & set(words(predicted.answer))) / len(wanted)
+    return 0.5 * (set(predicted.citations) == set(expected.citations)) + 0.5 * found
 
 
-def optimize(program: dspy.Module, split: Split, options: Options, model: InstructModel) -> dspy.Module:
-    import dspy
-
-    roomy = room_for_proposals(model)
-    optimizer = dspy.MIPROv2(
-        metric,
-        auto=None,
-        num_candidates=CANDIDATES,
-        num_threads=1,
-        max_bootstrapped_demos=2,
-        max_labeled_demos=2,
-        seed=options.seed,
-    )
-    return optimizer.compile(
-        program,
-        trainset=split.train,
-        valset=split.validation,
-        num_trials=options.budget,
-        minibatch=False,
-        program_aware_proposer=roomy,
-        data_aware_proposer=roomy,
-        fewshot_aware_proposer=roomy,
-    )
-
-
-TASK = Task(
-    name="recall",
-    optimizer="MIPROv2",
-    program=recall_program,
-    example=example,
-    metric=metric,
-    compile=optimize,
-    # The training examples are tried for each set of demonstrations but two.
-    answers=lambda split, budget: len(split.train) + (budget + 1) * len(split.validation) + CANDIDATES,
-    budget=4,
-    budget_help="trials: candidate programs to score on the validation examples",
-)
+TASK = Task("recall", recall_program, by_hand, in_its_world, score, good=1.0, demos=3, test=150)
 
 if __name__ == "__main__":
     raise SystemExit(main(TASK))

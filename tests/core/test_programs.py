@@ -9,14 +9,29 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from core.errors import CharlieError
-from core.programs import MOODS, mood_program, number_entries, recall_program
-from core.saved_programs import load_program, save_program, signature_hash
+from core.programs import MOODS, mood_program, recall_program
+from core.prompts import number_entries
+from core.saved_programs import Run, Score, Sets, load_program, save_program, signature_hash
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
 MODEL = "0123456789abcdef-01234567-starter"
+RUN = Run(
+    program="recall",
+    model=MODEL,
+    optimizer="mipro",
+    budget=100,
+    seed=0,
+    before=Score(mean=12.5, low=0, high=30),
+    after=Score(mean=50, low=20, high=80),
+    gain=Score(mean=37.5, low=10, high=60),
+    sets=Sets(train=8, validation=8, test=8),
+    candidates=4,
+    answers=99,
+    seconds=7.5,
+)
 
 
 @pytest.fixture
@@ -41,7 +56,7 @@ def optimized() -> Any:
 @pytest.fixture
 def saved(tmp_path: Path, optimized: Any) -> Path:
     path = tmp_path / "programs" / "recall.json"
-    save_program(path, optimized, name="recall", model=MODEL, optimizer="MIPROv2", scores=(12.5, 50.0), examples=8)
+    save_program(path, optimized, RUN)
     return path
 
 
@@ -52,11 +67,11 @@ def test_a_program_comes_back_as_it_was_saved(saved: Path) -> None:
     (demo,) = program.predict.demos
     assert demo.toDict() == {
         "question": "Où?",
-        "entries": "[1] À Lyon.\n[2] Rain.",
+        "entries": "[1] À Lyon.\n\n[2] Rain.",
         "answer": "in Lyon",
         "citations": [1],
     }
-    assert (meta.score_before, meta.score_after, meta.examples) == (12.5, 50.0, 8)
+    assert meta.run == RUN
     assert meta.versions.keys() == {"dspy", "llama-cpp-python"}
     assert program.predict.lm is None
 
@@ -70,15 +85,7 @@ def test_the_file_is_whole_and_alone(saved: Path) -> None:
 def test_saving_where_nothing_can_be_written_says_so(tmp_path: Path, optimized: Any) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(CharlieError, match="cannot be written"):
-        save_program(
-            tmp_path / "file" / "x.json",
-            optimized,
-            name="recall",
-            model=MODEL,
-            optimizer="MIPROv2",
-            scores=(0, 0),
-            examples=1,
-        )
+        save_program(tmp_path / "file" / "x.json", optimized, RUN)
 
 
 def _set(*keys: str, value: Any) -> Callable[[Any], None]:
@@ -96,13 +103,13 @@ TAMPERED: dict[str, Callable[[Any], None]] = {
     "an lm": _set(*PREDICT, "lm", value={"model": "openai/some-cloud-model"}),
     "an attribute": _set(*PREDICT, "forward", value="x"),
     "another key": _set("metadata", value={}),
-    "another format": _set("format", value=2),
+    "another format": _set("format", value=1),
     "no demos": _set(*PREDICT, "demos", value=None),
     "instructions that are not text": _set(*PREDICT, "instructions", value=["x"]),
     "a demo with another field": _set(*PREDICT, "demos", "0", "lm", value="x"),
     "a demo of another type": _set(*PREDICT, "demos", "0", "citations", value="all"),
     "another signature": _set("signature", value="0" * 16),
-    "another model": _set("model", value=MODEL + "-other"),
+    "another model": _set("run", "model", value=MODEL + "-other"),
     "another predictor": _set("predictors", "second", value={"instructions": "", "demos": []}),
 }
 

