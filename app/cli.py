@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from app.commands import aside, ask, backup, doctor, graph, journal, models, repair, runtime, status
+from app.commands import aside, ask, backup, doctor, graph, journal, models, programs, repair, runtime, status
 
 app = typer.Typer(
     help="Chat and journal in the terminal, with an AI that runs on your own machine.",
@@ -28,6 +28,7 @@ app.command()(aside.drop)
 app.command()(status.ps)
 app.command()(status.events)
 app.add_typer(models.models, name="models")
+app.add_typer(programs.programs, name="programs")
 app.command()(graph.graph)
 app.command()(backup.export)
 app.command("import")(backup.import_)

@@ -133,6 +133,10 @@ class Client:
         _check(question, "question")
         return self.submit(JobKind.ASK, {"query": clean(question), "limit": limit, "sampling": sampling})
 
+    def reflect(self) -> Job:
+        """A look back on the entries of the last seven days."""
+        return self.submit(JobKind.REFLECT, {})
+
     def warm(self, role: Role) -> Job:
         return self.submit(JobKind.WARM, {"role": role.value}, role.value)
 

@@ -75,6 +75,11 @@ class InstructModel:
         if self.sessions is not None and self._session:
             self.sessions.save(self.llama, self._session, spare)
 
+    def lend(self) -> None:
+        """Keep the conversation that was answered last: from now on somebody else uses `llama`, and its KV cache."""
+        self.keep()
+        self._session = ""
+
     def count_tokens(self, text: str) -> int:
         return self._prompt.count(text)
 

@@ -22,6 +22,10 @@ CHANGES = "charlie:entries:changes"
 """The entries that came or went, one after the other, so that nobody has to read all ids again to learn which."""
 KEPT_CHANGES = 1_000
 """About; who has missed more reads all ids."""
+UNDESCRIBED = "charlie:entries:undescribed"
+"""The entries that can be found and have no mood and title yet, by the time they were written."""
+KEPT_UNDESCRIBED = 100
+"""The newest; whoever brings a whole journal along does not wait hours for its moods."""
 INDEXES = "charlie:indexes"
 """The names of the hashes, by entry, that embedding models have made of the journal."""
 TITLE_WIDTH = 60
@@ -79,6 +83,10 @@ class Entry:
     ingested: int = 0
     state: EntryState = EntryState.SAVED
     error: str = ""
+    mood: str = ""
+    """One word of a model's, of the text as it is; empty where none has named it."""
+    suggested_title: str = ""
+    """Likewise."""
 
     @property
     def title(self) -> str:
@@ -322,6 +330,8 @@ class Library:
                 revision=entry.revision + 1,
                 state=EntryState.SAVED,
                 error="",
+                mood="",
+                suggested_title="",
             )
             pipe.set(_entry_key(entry.id), json.dumps(asdict(entry)))
             return entry
@@ -352,14 +362,43 @@ class Library:
                     continue
                 ingested = revision if state is EntryState.FINDABLE else entry.ingested
                 pipe.set(key, json.dumps(asdict(replace(entry, state=state, error=error, ingested=ingested))))
+                if state is EntryState.FINDABLE and not entry.mood and entry.text.strip():
+                    pipe.zadd(UNDESCRIBED, {entry.id: entry.created})
+                    pipe.zremrangebyrank(UNDESCRIBED, 0, -KEPT_UNDESCRIBED - 1)
 
         self.redis.transaction(mark, *keys)
+
+    def has_undescribed(self) -> bool:
+        return bool(self.redis.exists(UNDESCRIBED))
+
+    def take_undescribed(self) -> str | None:
+        """The newest entry that has no mood and title yet. It is not given out again: it might end the worker."""
+        taken = self.redis.zpopmax(UNDESCRIBED)
+        return taken[0][0] if taken else None
+
+    def put_back_undescribed(self, entry: Entry) -> None:
+        """Give it out again after all."""
+        self.redis.zadd(UNDESCRIBED, {entry.id: entry.created})
+
+    def describe_entry(self, id_: str, revision: int, mood: str, title: str) -> None:
+        """Keep what a model calls one revision; of no effect when the text has changed since."""
+
+        def describe(pipe: Any) -> None:
+            found = pipe.get(_entry_key(id_))
+            pipe.multi()
+            if found and (entry := _entry(found)).revision == revision:
+                described = replace(entry, mood=clean(mood), suggested_title=clean(title))
+                pipe.set(_entry_key(id_), json.dumps(asdict(described)))
+
+        # Begun anew when the entry is written meanwhile.
+        self.redis.transaction(describe, _entry_key(id_))
 
     def delete_entry(self, id_: str) -> None:
         """Its text is gone at once, from what models have read of it too."""
         indexes = self.redis.smembers(INDEXES)
         with self.redis.pipeline(transaction=True) as pipe:
             pipe.zrem(ENTRIES, id_)
+            pipe.zrem(UNDESCRIBED, id_)
             pipe.delete(_entry_key(id_))
             for index in indexes:
                 pipe.hdel(index, id_)

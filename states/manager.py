@@ -121,6 +121,10 @@ class ModelManager:
         wanted = self._wanted(role)
         return (loaded.wanted, loaded.stamp) == (wanted, self._known[role].stamp)
 
+    def can_warm_without_unloading(self, role: Role) -> bool:
+        """Whether a lease of this role would unload nothing: it is warm, or nothing is. Raises as `is_warm` does."""
+        return not self._registry or self.is_warm(role)
+
     @overload
     def lease(
         self, role: Literal[Role.INSTRUCT], cancelled: Callable[[], bool] = never
@@ -155,6 +159,17 @@ class ModelManager:
         finally:
             self._leases -= 1
             self.last_used = time.monotonic()
+
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """What this process takes within the block is not the model's, and is not waited for when that is unloaded."""
+        before = read_memory()
+        yield
+        after = read_memory()
+        for role, loaded in self._registry.items():
+            rss = loaded.before.process_rss + after.process_rss - before.process_rss
+            file = loaded.before.process_file + after.process_file - before.process_file
+            self._registry[role] = replace(loaded, before=replace(loaded.before, process_rss=rss, process_file=file))
 
     def plan(self, role: Role, file: Path | None = None) -> Plan:
         """What loading a role's model, or another file in its place, would need and do now. Loads nothing."""

@@ -50,6 +50,8 @@ class JobKind(StrEnum):
     INGEST = "ingest_entry"
     SEARCH = "search_journal"
     ASK = "ask_journal"
+    REFLECT = "reflect"
+    DESCRIBE = "describe_entries"
     WARM = "warm"
     UNLOAD = "unload"
     PLAN = "plan"

@@ -23,6 +23,7 @@ from core.settings import Role
 from core.split import split
 from core.vectors import VectorStore
 from tasks.jobs import Hit, Hits, Job
+from tasks.recall import recall
 from tasks.tools import Tools, cancelled
 
 log = logging.getLogger(__name__)
@@ -126,16 +127,17 @@ def ask_journal(tools: Tools, job: Job) -> dict[str, Any]:
     sampling = tools.sampling(job, usually={"temperature": 0})
     with tools.manager.lease(Role.INSTRUCT, tools.stop.is_set) as model:
         room = model.spec.context_length // 2 // len(given)
-        asked = journal_question([_quote(model, entry.text, room) for _, entry in given], question)
-        messages = [Message("system", ASK_PROMPT), Message("user", asked)]
-        text, stats = tools.reply(job, model, messages, sampling, session)
-    if cancelled(stats):
+        quotes, notes = [quote(model, entry.text, room) for _, entry in given], [found.note]
+        answered = recall(tools, job, model, quotes, question, sampling, notes)
+        messages = [Message("system", ASK_PROMPT), Message("user", journal_question(quotes, question))]
+        text, stats = answered or tools.reply(job, model, messages, sampling, session)
+    if answered is None and cancelled(stats):
         raise CancelledError
     cited = {int(number) for number in re.findall(r"\[(\d+)\]", text)}
     citations = [
         {"number": number, "entry": entry.id, "title": entry.title, "cited": number in cited} for number, entry in given
     ]
-    return {**stats, "question": question, "citations": citations, "note": found.note}
+    return {**stats, "question": question, "citations": citations, "note": " ".join(filter(None, notes))}
 
 
 def _find(tools: Tools, job: Job, query: str, limit: int) -> Found:
@@ -243,7 +245,7 @@ def _store(tools: Tools, model: EmbeddingModel) -> VectorStore:
     return tools.stores[model.id]
 
 
-def _quote(model: InstructModel, text: str, room: int) -> str:
+def quote(model: InstructModel, text: str, room: int) -> str:
     """The beginning of an entry, of about `room` tokens at most."""
     quoted = text[:QUOTED_CHARACTERS]
     tokens = model.count_tokens(quoted)

@@ -19,9 +19,10 @@ from core.events import QueueChanged
 from core.library import EntryState, MessageState, StoredMessage
 from core.settings import Role
 from states.room import read_memory
-from tasks import chat, journal, models
+from tasks import chat, describe, journal, models
 from tasks.jobs import TAKEN, UNENDED, Ended, Job, JobKind, JobState
-from tasks.queue import Queue, job_ids, make_queue, put_back, put_in_place, schedule_eviction
+from tasks.queue import Queue, enqueue, job_ids, make_queue, put_back, put_in_place, schedule_eviction
+from tasks.reflect import reflect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +39,8 @@ SPLIT = "The worker ended while it worked on this; what was left of it is done e
 SET_ASIDE_HINT = "`charlie retry {0}` tries it again, `charlie drop {0}` leaves it; or r and x in the journal."
 SLACK_SECONDS = 0.5
 """Huey looks at its schedule once a second; an eviction that comes this early counts as due."""
+REST_SECONDS = 2.0
+"""Nobody must have used a model for this long before entries are described: a person may go on at once."""
 CLOCK_SECONDS = 5.0
 """By more than this the machine's clock was set, and an eviction is scheduled anew."""
 
@@ -48,6 +51,8 @@ class Runner:
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
         self._current: str | None = None
+        self._describes = False
+        """Whether entries may be described: a person has used a model since that last came to nothing."""
         self._lock = threading.RLock()  # a signal's handler may take it while the same thread holds it
         self.queue: Queue = make_queue(tools.raw.connection_pool, self.run, self.evict)
 
@@ -91,6 +96,7 @@ class Runner:
         log.info("%s %s is %s %s", job.kind, job.id, ended.state, ended.error)
         if ended.state is JobState.DONE:
             tools.jobs.measure(job.kind, time.monotonic() - began)
+        self._note_use(job, ended)
         tools.bus.publish(QueueChanged(self.queue.storage.queue_size(), None))
         self._plan_eviction()
 
@@ -142,6 +148,10 @@ class Runner:
                 return journal.search_journal(self._tools, job)
             case JobKind.ASK:
                 return journal.ask_journal(self._tools, job)
+            case JobKind.REFLECT:
+                return reflect(self._tools, job)
+            case JobKind.DESCRIBE:
+                return describe.describe_entries(self._tools, job, self._somebody_waits)
             case JobKind.WARM:
                 return models.warm(self._tools, job)
             case JobKind.UNLOAD:
@@ -149,6 +159,47 @@ class Runner:
             case JobKind.PLAN:
                 return models.plan(self._tools, job)
         assert_never(job.kind)
+
+    # Mood and title of entries, while there is nothing else to do.
+
+    def describe_at_rest(self) -> None:
+        """Queue a job that describes entries when nobody waits and it unloads nothing. Any thread may call it."""
+        manager = self._tools.manager
+        at = manager.snapshot
+        free = at.phase == "empty" or (at.phase, at.role) == ("warm", Role.INSTRUCT)
+        rested = time.monotonic() - manager.last_used >= REST_SECONDS
+        if not (self._describes and free and rested) or self.busy:
+            return
+        try:
+            if self._somebody_waits() or not self._tools.library.has_undescribed():
+                return
+            self._describes = False
+            self._submit(JobKind.DESCRIBE)
+        except redis.RedisError as error:
+            log.warning("Entries are not described now. %s", error)
+
+    def _note_use(self, job: Job, ended: Ended) -> None:
+        match job.kind:
+            case JobKind.PLAN:
+                pass
+            case JobKind.UNLOAD:  # whoever wants the memory back does not want it filled again
+                self._describes = False
+            case JobKind.DESCRIBE:
+                self._describes = bool((ended.result or {}).get("entries"))
+            case _:
+                self._describes = True
+
+    def _submit(self, kind: JobKind) -> None:
+        tools = self._tools
+        job = tools.jobs.new(kind, {})
+        with tools.jobs.redis.pipeline(transaction=True) as pipe:
+            tools.jobs.add(pipe, job)
+            enqueue(self.queue, kind, job.id, pipe)
+            pipe.execute()
+
+    def _somebody_waits(self) -> bool:
+        """For the worker to do something else, or to end."""
+        return self.queue.closing or self.queue.storage.queue_size() > 0
 
     # Stopping a job. These four may be called from other threads: they only set flags.
 
@@ -200,6 +251,7 @@ class Runner:
             if keep_alive >= 0 and idle >= keep_alive - SLACK_SECONDS:
                 manager.unload_model(f"idle for {idle:.0f} s")
             elif reason := manager.short_of_memory(read_memory()):
+                self._describes = False
                 manager.unload_model(reason)
             else:
                 self._plan_eviction()

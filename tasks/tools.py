@@ -16,6 +16,7 @@ from core.errors import CharlieError
 from core.events import JobProgress
 from core.instruct import Completion, FinishReason, InstructModel, Message
 from core.library import Library
+from core.paths import Paths, find_paths
 from core.settings import Sampling
 from tasks.jobs import Job, Jobs, JobState, TextWriter
 
@@ -41,6 +42,7 @@ class Tools:
     library: Library
     raw: RedisClient
     stores: dict[str, VectorStore] = field(default_factory=dict)
+    paths: Paths = field(default_factory=find_paths)
     stop: threading.Event = field(default_factory=threading.Event)
     leaving: threading.Event = field(default_factory=threading.Event)
 
@@ -90,9 +92,9 @@ class Tools:
             "reused_tokens": completion.reused_tokens,
             "completion_tokens": completion.completion_tokens,
             "finish_reason": completion.finish_reason.value,
-            "queue_ms": _milliseconds(job.started - job.enqueued),
-            "load_ms": _milliseconds(self.manager.load_seconds),
-            "ttft_ms": _milliseconds(completion.ttft_s),
+            "queue_ms": milliseconds(job.started - job.enqueued),
+            "load_ms": milliseconds(self.manager.load_seconds),
+            "ttft_ms": milliseconds(completion.ttft_s),
             "tokens_per_second": round(completion.tokens_per_second, 1),
             "left_out": prompt.left_out,
             "truncated": prompt.truncated,
@@ -133,5 +135,5 @@ def cancelled(stats: dict[str, Any]) -> bool:
     return bool(stats["finish_reason"] == FinishReason.CANCELLED)
 
 
-def _milliseconds(seconds: float) -> float:
+def milliseconds(seconds: float) -> float:
     return round(seconds * 1000, 3)

@@ -165,6 +165,7 @@ def _watch_memory(_: RedisClient, runner: Runner, bus: Bus) -> None:
             except redis.RedisError:
                 log.warning("A reading of the memory could not be published.")
         runner.relieve(now)
+        runner.describe_at_rest()
         time.sleep(READ_SECONDS)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -132,8 +132,30 @@ def ask_journal(
         return
     printer.end()
     for citation in result.get("citations", ()):
-        data(f"[{citation['number']}] {citation['title']}  ({citation['entry']})")
+        data(_citation(citation))
     tell_about(result)
+
+
+@journal.command()
+def reflect(as_json: AsJson = False) -> None:
+    """Look back on the entries of the last seven days: themes, a reflection and a question."""
+    from app.commands.session import session, tell_about
+    from app.output import data, data_json
+
+    printer = Printer(silent=as_json)
+    with session(worker=True) as running:
+        result = running.follow(running.client.reflect, printer.take)
+    if as_json:
+        data_json(result)
+        return
+    printer.end()
+    for citation in result.get("citations", ()):
+        data(_citation(citation))
+    tell_about(result)
+
+
+def _citation(citation: dict[str, Any]) -> str:
+    return f"[{citation['number']}] {citation['title']}  ({citation['entry']})"
 
 
 def _hit(hit: Hit) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import to_thread
-from typing import TYPE_CHECKING, ClassVar, assert_never, cast
+from typing import TYPE_CHECKING, Any, ClassVar, assert_never, cast
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from app.client import Client
     from app.tui import CharlieApp
 
+WEEK = "The last seven days"
+ASKS_AGAIN, REFLECTS_AGAIN = "Enter in the field asks again.", "^R looks back again."
 FIELD = "Filter… · Enter searches by meaning · ? asks your journal"
 
 WIDTHS: list[tuple[int, str]] | None = [(0, "-narrow"), (60, "-usual"), (100, "-wide")]
@@ -53,6 +55,14 @@ class JournalScreen(Screen[None]):
             id="journal.search",
             priority=True,
             tooltip="Go to the field that searches and asks",
+        ),
+        Binding(
+            "ctrl+r",
+            "reflect",
+            "Reflect",
+            id="journal.reflect",
+            tooltip="Look back on the last seven days",
+            show=False,
         ),
         Binding("ctrl+b", "list", "Entries", id="journal.list", priority=True, tooltip="Go to the list", show=False),
     ]
@@ -134,12 +144,32 @@ class JournalScreen(Screen[None]):
             line.happened(event)
         if isinstance(event, JobChanged | QueueChanged) and any(line.state is JobState.QUEUED for line in lines):
             self.refresh_places()
+        if isinstance(event, JobChanged) and event.job == JobKind.DESCRIBE and event.state == "done":
+            self.described(event.id)
         if isinstance(event, JobChanged) and event.job == JobKind.INGEST:
             if not event.subject:  # it is of several entries, whichever they are
                 self.reload()
             if changed := event.subject or self.editor.entry_id:
                 self._stale.add(changed)
                 self.refresh_entries()
+
+    @work(group="described")
+    async def described(self, job_id: str) -> None:
+        """Show the moods and titles that a job has found, and why it found none."""
+        try:
+            result = await to_thread(self._result, job_id)
+        except FAILURES as error:
+            self.notice.fail(error)
+            return
+        self._stale.update(result.get("entries", ()))
+        self.refresh_entries()
+        if notes := result.get("notes"):
+            self.notice.say(" ".join(dict.fromkeys(notes)))
+
+    def _result(self, job_id: str) -> dict[str, Any]:
+        """Of a job that has ended."""
+        ended = [output for output in self.client.follow(job_id) if isinstance(output, Ended)]
+        return ended[-1].result or {}
 
     @on(Following.Came)
     async def came(self, message: Following.Came) -> None:
@@ -382,22 +412,40 @@ class JournalScreen(Screen[None]):
         except FAILURES as error:
             self.notice.fail(error)
             return
-        self.notice.clear()
-        await self._wait_for(job, text, question)
-        self.refresh_places()
-
-    async def _wait_for(self, job: Job, text: str, question: str | None) -> None:
-        self._from = ""
-        self._asked = question is not None
+        self._begin(asked=question is not None)
         if question is None:
-            self._show("results")
             await self.results.begin(text, job)
         else:
-            self._show("answer")
-            await self.answer.begin(question, job)
+            await self.answer.begin(question, job, ASKS_AGAIN)
         if self.field.has_focus and self.field.value.strip() == text:  # else the person types on
             self._focus_found()
+        self._follow(job)
+
+    @work(group="find", exclusive=True)
+    async def reflect(self) -> None:
+        """Look back on the week that was."""
+        await self.editor.leave()
+        try:
+            await self._give_up()
+            job = await to_thread(self.client.reflect)
+        except FAILURES as error:
+            self.notice.fail(error)
+            return
+        self._begin(asked=True)
+        await self.answer.begin(WEEK, job, REFLECTS_AGAIN)
+        self._focus_found()
+        self._follow(job)
+
+    def _begin(self, *, asked: bool) -> None:
+        self.notice.clear()
+        self.remove_class("-list")
+        self._from = ""
+        self._asked = asked
+        self._show("answer" if asked else "results")
+
+    def _follow(self, job: Job) -> None:
         self.following = Following(self.client, job.id, self)
+        self.refresh_places()
 
     def _focus_found(self) -> None:
         match self.shown:
@@ -412,6 +460,9 @@ class JournalScreen(Screen[None]):
         if following is not None:
             following.stop()
             await to_thread(self.client.cancel, following.job_id)
+
+    def action_reflect(self) -> None:
+        self.reflect()
 
     def action_field(self) -> None:
         self.remove_class("-list")

@@ -53,6 +53,7 @@ class Answer(VerticalScroll, can_focus=True):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  # Textual's name
         super().__init__(id=id)
         self.text = ""
+        self._again = ""
         self._entries: dict[int, str] = {}
         self.paper = Vertical(classes="paper")
         self.heading = Static(classes="heading")
@@ -71,9 +72,10 @@ class Answer(VerticalScroll, can_focus=True):
     def on_mount(self) -> None:
         self.anchor()
 
-    async def begin(self, question: str, job: Job) -> None:
-        """Wait for the answer of `job`."""
+    async def begin(self, question: str, job: Job, again: str) -> None:
+        """Wait for the answer of `job`; `again` says how a failed one is asked for once more."""
         self.text = ""
+        self._again = again
         self._entries = {}
         self.heading.update(Content(one_line(question, 200)))
         self.foot.display = False
@@ -117,12 +119,13 @@ class Answer(VerticalScroll, can_focus=True):
         match ended.state:
             case JobState.DONE:
                 starter = "starter model" if result.get("starter") else ""
-                parts = [starter, numbers(result), printable(str(result.get("note") or ""))]
+                optimizer = f"program by {result['optimizer']}" if result.get("optimizer") else ""
+                parts = [starter, optimizer, numbers(result), printable(str(result.get("note") or ""))]
                 said = " · ".join(part for part in parts if part)
             case JobState.CANCELLED:
                 said = "stopped"
             case _:
-                said = f"{printable(ended.error)} {printable(ended.hint)} Enter in the field asks again.".strip()
+                said = f"{printable(ended.error)} {printable(ended.hint)} {self._again}".strip()
         foot.set_class(ended.state in {JobState.FAILED, JobState.INTERRUPTED}, "-failed")
         foot.display = bool(said)
         foot.update(Content(said))

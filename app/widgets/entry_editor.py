@@ -24,8 +24,8 @@ from app.widgets.turn import moment
 from app.widgets.typing_fields import TypingArea
 from app.widgets.wrapped import Wrapped
 from core.errors import CharlieError, NotFoundError
-from core.library import Entry, EntryState
-from core.text import new_id, printable
+from core.library import TITLE_WIDTH, Entry, EntryState
+from core.text import new_id, one_line, printable
 
 if TYPE_CHECKING:
     from textual.timer import Timer
@@ -51,6 +51,13 @@ def break_long_lines(text: str) -> str:
         pieces = [first or second for first, second in _LONG.findall(line)] if len(line) > LONGEST_LINE else [line]
         lines += pieces
     return "\n".join(lines)
+
+
+def _described(entry: Entry) -> list[tuple[str, str]]:
+    """Mood and title as a model has them, as far as it has."""
+    title = one_line(entry.suggested_title, TITLE_WIDTH)
+    parts = [one_line(entry.mood, TITLE_WIDTH), f"“{title}”" if title else ""]
+    return [(f" · {part}", "dim") for part in parts if part]
 
 
 class Editor(TypingArea):
@@ -285,6 +292,6 @@ class EntryEditor(Vertical):
             return
         symbol, style, words = LOOKS[entry.state]
         state = Content("not saved yet") if self.draft.dirty else Content.assemble((symbol, style), f" {words}")
-        self.head.update(Content.assemble((moment(entry.created), "bold"), "  ", state))
+        self.head.update(Content.assemble((moment(entry.created), "bold"), "  ", state, *_described(entry)))
         if entry.state is EntryState.FAILED and not self.draft.dirty:
             self.notice.fail(CharlieError(entry.error, "In the list, r reads it in again, x leaves it."))

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
@@ -20,6 +20,11 @@ from core.library import Entry, EntryState
 from core.text import one_line, printable
 
 WIDTH = 60
+MOOD_WIDTH = 12
+LEAST_TITLE = 20
+"""Characters of a title that a mood leaves to it."""
+BESIDE = 5
+"""Cells beside title and mood: the padding, the symbol and its space, the scrollbar."""
 NOT_FOUND = "No entry has that in it.\nEnter searches by meaning."
 DAY = 24 * 3600
 AHEAD = 50
@@ -80,6 +85,7 @@ class EntryList(Vertical):
         super().__init__(id=id)
         self._entries: dict[str, Entry] = {}
         self._more = False
+        self._width = 0
         self.sought = ""
         """What the entries that are shown have in them."""
         self._open: str | None = None
@@ -95,6 +101,11 @@ class EntryList(Vertical):
     def on_mount(self) -> None:
         self._fill()
         self.watch(self.options, "scroll_y", self._scrolled, init=False)
+
+    def on_resize(self, event: events.Resize) -> None:
+        if event.size.width != self._width:
+            self._width = event.size.width
+            self._fill()
 
     def _scrolled(self, at: float) -> None:
         if self._more and at >= self.options.max_scroll_y - AHEAD:
@@ -191,10 +202,19 @@ class EntryList(Vertical):
         self.none.display = not shown
         self.none.update(Content(NOT_FOUND if self.sought else INVITATION))
 
+    def _fitting(self, title: str, mood: str) -> tuple[str, str]:
+        """Both where there is room for both, the title cut a little; else the title alone."""
+        room = self._width - BESIDE - len(mood) - 1
+        if not mood or room < min(LEAST_TITLE, len(title)):
+            return title, ""
+        return one_line(title, room), mood
+
     def _label(self, entry: Entry) -> Content:
         symbol, style, _ = LOOKS[entry.state]
-        title = one_line(entry.title, WIDTH)
+        title, mood = self._fitting(one_line(entry.title, WIDTH), one_line(entry.mood, MOOD_WIDTH))
         label = Content.assemble((symbol, style), "\u00a0", (title, "bold") if entry.id == self._open else title)
+        if mood:
+            label = Content.assemble(label, " ", (mood, "dim"))
         if entry.state is not EntryState.FAILED:
             return label
         why = one_line(printable(entry.error), WIDTH) or "It could not be read in."

@@ -95,6 +95,8 @@ class JobLine(Static):
     def _progress(self, progress: JobProgress) -> None:
         self.state = JobState.RUNNING
         match progress.stage:
+            case "prefill" if not progress.total:  # of a program's prompt only what was read is known
+                self._show(f"reading · {counted(progress.done, 'token')}")
             case "prefill":
                 self._show(f"reading {progress.done:,} of {progress.total:,} tokens")
             case "decode":

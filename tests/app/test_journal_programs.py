@@ -1,0 +1,181 @@
+"""The journal with what programs answer: moods and titles, the week's reflection, and which program it was."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app.client import Client
+from app.runtime import Runtime
+from app.screens.journal import JournalScreen
+from app.tui import CharlieApp
+from app.widgets.job_line import JobLine
+from core.compiled import use
+from core.events import JobChanged, JobProgress
+from core.library import EntryState
+from core.paths import find_paths
+from core.settings import load_settings
+from tasks.jobs import Ended, JobKind, JobState, Text
+from tests.app.charlie import charlie, refused
+from tests.app.test_journal import AT, SIZES, SnapCompare, jobs, journal, keep, still, titles
+from tests.compiled import write_compiled
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from textual.pilot import Pilot
+
+    from tests.app.conftest import Until
+
+RESULT = {
+    "text": "walks · bread\n\nYou walked and baked.\n\nWith whom will you walk?",
+    "completion_tokens": 12,
+    "optimizer": "mipro",
+    "note": "1 earlier entry of the week did not fit.",
+}
+
+
+def describe(client: Client, id_: str, mood: str, title: str) -> None:
+    client.library.describe_entry(id_, 1, mood, title)
+
+
+async def test_moods_and_titles_appear_while_one_reads(app: CharlieApp, client: Client, until: Until) -> None:
+    river, bread = keep(client, "River"), keep(client, "Bread rose all day, and I am glad of it", AT - 1)
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = await journal(pilot, until)
+        await until(pilot, lambda: titles(screen) == ["● River", "● Bread rose all day, and I am glad of it"])
+        screen.open_entry(river.id)
+        await until(pilot, lambda: screen.editor.entry_id == river.id)
+        describe(client, river.id, "calm[b]\x1b[31m", "A walk\x07 [link=x]by the river")
+        describe(client, bread.id, "joyful", "Bread")
+        job = client.submit(JobKind.DESCRIBE, {})
+        client.jobs.advance(job.id, JobState.RUNNING, {JobState.QUEUED})
+        note = "The program was made for another model."
+        result = {"entries": [river.id, bread.id], "notes": [note, note]}
+        client.jobs.end(job.id, Ended(JobState.DONE, result))
+        await until(pilot, lambda: titles(screen)[0] == "● River calm[b][31m")
+        assert titles(screen)[1] == "● Bread rose all day, and I am glad of it"  # no room for both
+        head = str(screen.editor.head.content)
+        assert head.endswith("can be found · calm[b][31m · “A walk [link=x]by the river”")
+        assert str(screen.notice.content) == note
+        await pilot.resize_terminal(120, 36)
+        await until(pilot, lambda: titles(screen)[1] == "● Bread rose all day, and I am… joyful")
+
+
+async def test_a_key_looks_back_on_the_week(app: CharlieApp, client: Client, until: Until) -> None:
+    river = keep(client, "River")
+    async with app.run_test() as pilot:
+        screen = await journal(pilot, until)
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: screen.following is not None)
+        (job,) = jobs(client, JobKind.REFLECT)
+        assert screen.shown == "answer"
+        assert str(screen.answer.heading.content) == "The last seven days"
+        client.jobs.advance(job, JobState.RUNNING, {JobState.QUEUED})
+        client.bus.publish(JobProgress(job, "prefill", 1200))
+        await until(pilot, lambda: "reading · 1,200 tokens" in str(screen.query_one(JobLine).content))
+        client.jobs.write(job, Text(str(RESULT["text"])))
+        citation = {"number": 1, "entry": river.id, "title": river.title, "cited": True}
+        client.jobs.end(job, Ended(JobState.DONE, {**RESULT, "citations": [citation]}))
+        await until(pilot, lambda: screen.following is None)
+        assert screen.answer.words.source == RESULT["text"]
+        foot = str(screen.answer.foot.content)
+        assert foot == "program by mipro · 12 tokens · 1 earlier entry of the week did not fit."
+        await pilot.press("1")
+        await until(pilot, lambda: screen.editor.entry_id == river.id and screen.shown == "editor")
+        await pilot.press("escape")
+        assert screen.shown == "answer"
+
+
+async def test_escape_stops_it_and_a_failure_says_how_to_go_on(app: CharlieApp, client: Client, until: Until) -> None:
+    async with app.run_test() as pilot:
+        screen = await journal(pilot, until)
+        for ending in ("escape", "failure"):
+            await pilot.press("ctrl+r")
+            await until(pilot, lambda: screen.following is not None)
+            (job,) = jobs(client, JobKind.REFLECT)
+            if ending == "escape":
+                await pilot.press("escape")
+            else:
+                client.jobs.advance(job, JobState.RUNNING, {JobState.QUEUED})
+                client.jobs.end(job, Ended(JobState.FAILED, None, "There is no entry.", "Write one first."))
+            await until(pilot, lambda: screen.following is None)
+            said = "stopped" if ending == "escape" else "There is no entry. Write one first. ^R looks back again."
+            assert str(screen.answer.foot.content) == said
+
+
+async def ask(pilot: Pilot[None], until: Until, question: str) -> str:
+    """The question and its answer as the screen shows it."""
+    await pilot.press("f3")
+    await until(pilot, lambda: isinstance(pilot.app.screen, JournalScreen) and pilot.app.screen.editor.is_mounted)
+    screen = pilot.app.screen
+    assert isinstance(screen, JournalScreen)
+    screen.field.focus()
+    screen.field.value = f"? {question}"
+    before = answered(screen.client)
+    await pilot.press("enter")
+    await until(pilot, lambda: len(answered(screen.client)) > len(before))
+    *_, last = screen.client.follow(answered(screen.client)[-1])
+    assert isinstance(last, Ended)
+    assert last.result is not None
+    text = str(last.result["text"])
+    await until(pilot, lambda: screen.answer.text == text and screen.following is None)
+    return text
+
+
+def answered(client: Client) -> list[str]:
+    events = [event for event in client.bus.history() if isinstance(event, JobChanged)]
+    return [event.id for event in events if (event.job, event.state) == (JobKind.ASK, "done")]
+
+
+async def test_the_same_question_before_and_after_use(home: Path, until: Until) -> None:
+    """With the real worker, which goes on; what changes is said by the command beside the app."""
+    client = Client(load_settings(), find_paths())
+    with Runtime(client):
+        client.library.new_entry("I walked by the river with Mira.")
+        write_compiled(client.paths, "recall", "recall-bootstrap")
+        async with CharlieApp(client).run_test() as pilot:
+            before = await ask(pilot, until, "With whom did I walk?")
+            assert charlie(home, "programs", "use", "recall-bootstrap").code == 0
+            after = await ask(pilot, until, "With whom did I walk?")
+            assert charlie(home, "programs", "reset", "recall").code == 0
+            assert before != after
+            assert await ask(pilot, until, "With whom did I walk?") == before
+
+
+def test_the_week_from_the_shell(home: Path) -> None:
+    assert refused(charlie(home, "journal", "reflect")) == "There is no entry of the last seven days to look back on."
+    charlie(home, "journal", "add", "I walked by the river with Mira.")
+    use(find_paths(), write_compiled(find_paths(), "reflection", "reflection", model="another"))
+    said = charlie(home, "journal", "reflect")
+    assert said.code == 0
+    assert "[1] I walked by the river with Mira.  (" in said.out
+    assert "was made for the model another" in said.err
+    told = charlie(home, "journal", "reflect", "--json").json
+    assert said.out.startswith(told["text"])
+    assert {"themes", "reflection", "question", "citations", "note", "model"} <= told.keys()
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_picture_of_moods_and_titles(
+    app: CharlieApp, client: Client, until: Until, snap_compare: SnapCompare, size: tuple[int, int]
+) -> None:
+    entries = [
+        ("A walk by the river", "calm", "The cold river"),
+        ("Could not sleep.", "tired", "A night awake"),
+        ("The exam went badly and I do not know what to do next.", "anxious", "The exam that went badly"),
+        ("Bread", "", ""),
+    ]
+    for number, (text, mood, title) in enumerate(entries):
+        entry = keep(client, text, AT - number, EntryState.FINDABLE)
+        client.library._put_entry(replace(entry, mood=mood, suggested_title=title), client.redis)
+
+    async def before(pilot: Pilot[None]) -> None:
+        screen = await journal(pilot, until)
+        screen.open_entry(client.library.entry_ids()[0])
+        await until(pilot, lambda: screen.editor.entry_id is not None)
+        await still(pilot)
+
+    assert snap_compare(app, terminal_size=size, run_before=before)
