@@ -66,7 +66,10 @@ print(sorted({name.partition(".")[0] for name in sys.modules}))
 """
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["ask", "--help"], ["journal", "--help"], ["paths"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["--version"], ["ask", "--help"], ["journal", "--help"], ["programs", "use", "--help"], ["paths"]],
+)
 def test_the_command_line_loads_what_it_needs(home: Path, arguments: list[str]) -> None:
     loaded = run(sys.executable, "-c", HELP, *arguments).splitlines()[-1]
     assert "'typer'" in loaded
