@@ -7,7 +7,11 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from core.errors import CancelledError, CharlieError, NotFoundError
+from core.instruct import Completion, FinishReason, Message
+from core.programs import MOODS, TITLE_CHARACTERS
+from core.prompts import MOOD_PROMPT, TITLE_PROMPT
 from core.settings import Role
+from core.text import one_line
 from tasks.journal import quote
 from tasks.programs import prepare
 
@@ -88,7 +92,10 @@ def _describe(
     said = {"mood": "", "title": ""}
     for program in programs:
         try:
-            said[program.name] = getattr(program.run(wanted, text=text).fields, program.name)
+            if model.spec.starter and not program.optimizer:
+                said[program.name] = _as_trained(model, program, text, wanted)
+            else:
+                said[program.name] = getattr(program.run(wanted, text=text).fields, program.name)
         except CancelledError:
             tools.library.put_back_undescribed(entry)
             raise
@@ -96,3 +103,17 @@ def _describe(
             log.warning("The entry %s has no %s: %s", entry.id, program.name, error)
             notes.append(f"“{entry.title}” has no {program.name}: {error.message}")
     tools.library.describe_entry(entry.id, entry.revision, **said)
+
+
+def _as_trained(model: InstructModel, program: Program, text: str, wanted: Callable[[], bool]) -> str:
+    """A starter's mood or title, asked for in the words that it has learned: it knows no program without examples."""
+    prompt = {"mood": MOOD_PROMPT, "title": TITLE_PROMPT}[program.name]
+    fitted = model.fit([Message("system", prompt), Message("user", text)], program.sampling.max_tokens)
+    pieces: list[str] = []
+    for piece in model.stream(fitted, program.sampling, cancelled=wanted):
+        if not isinstance(piece, Completion):
+            pieces.append(piece)
+        elif piece.finish_reason is FinishReason.CANCELLED:
+            raise CancelledError
+    said = one_line("".join(pieces), TITLE_CHARACTERS)
+    return said if program.name == "title" or said in MOODS else ""

@@ -242,6 +242,21 @@ def test_one_that_cannot_be_described_is_not_tried_again_until_its_text_changes(
     described(client, entry)
 
 
+def test_a_starter_is_asked_in_the_words_that_it_has_learned(client: Client, work: Runner) -> None:
+    """It knows no program without examples: its titles would be noise, and all its moods the same."""
+    glad, worn = read_in(
+        client, work, "I fed the ducks with Mira. I felt happy.", "I painted the fence. I felt worn out."
+    )
+    client.warm(Role.INSTRUCT)
+    do_all(client, work)
+    work.describe_at_rest()
+    do_all(client, work)
+    assert described(client, glad).mood == "joyful"
+    assert described(client, glad).suggested_title == "The day I fed the ducks with Mira"
+    assert described(client, worn).mood == "tired"
+    assert described(client, worn).suggested_title == "The day I painted the fence"
+
+
 def test_another_program_gives_another_title_from_the_next_job_on(client: Client, work: Runner) -> None:
     entries = read_in(client, work, TEXT, TEXT)
     client.warm(Role.INSTRUCT)
