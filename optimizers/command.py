@@ -30,7 +30,7 @@ def main(task: Task, arguments: Sequence[str] | None = None) -> int:
     try:
         return _optimize(task, parsed)
     except KeyboardInterrupt:
-        print("Stopped before anything was found; --resume goes on from here.", file=sys.stderr)
+        print("Stopped, and nothing was written; --resume goes on from here.", file=sys.stderr)
         return INTERRUPTED
     except CharlieError as error:
         print(error, file=sys.stderr)

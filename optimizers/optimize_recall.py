@@ -16,9 +16,9 @@ def by_hand() -> list[dict[str, Any]]:
 
 
 def in_its_world(world: Any) -> tuple[Any, ...] | None:
-    from optimizers.starter import by_example
+    from optimizers.starter import program_examples
 
-    return by_example.recall(world)
+    return program_examples.recall(world)
 
 
 def score(expected: Any, predicted: Any) -> float:

@@ -15,9 +15,9 @@ def by_hand() -> list[dict[str, Any]]:
 
 
 def in_its_world(world: Any) -> tuple[Any, ...] | None:
-    from optimizers.starter import by_example
+    from optimizers.starter import lessons
 
-    return by_example.title(world)
+    return lessons.title_of(world)
 
 
 def score(expected: Any, predicted: Any) -> float:

@@ -83,24 +83,7 @@ def optimize(task: Task, options: Options, split: Split, model: InstructModel) -
     began = time.monotonic()
     sets = Sets(train=len(split.train), validation=len(split.validation), test=len(split.test))
     program = task.program()
-    candidates = Candidates(options.folder / "candidates.jsonl")
-    begun = {
-        "program": task.name, "optimizer": options.method.value, "budget": options.budget, "seed": options.seed,
-        "max_tokens": options.max_tokens, "model": model_id(model), "signature": signature_hash(program),
-        "examples": sets.model_dump(),
-    }  # fmt: skip
-    if options.resume:
-        candidates.resume(begun)
-    else:
-        shutil.rmtree(options.folder, ignore_errors=True)
-        candidates.begin(begun)
-    # The same search asks for the same answers again: with those of before at hand it is soon where it was.
-    dspy.configure_cache(
-        enable_disk_cache=True,
-        enable_memory_cache=True,
-        disk_cache_dir=str(options.folder / "answers"),
-        restrict_pickle=True,
-    )
+    candidates = _begin(task, options, program, sets, model_id(model))
     total = answers(options.method, options.budget, sets.train, sets.validation) + sets.validation + 2 * sets.test
     with _watching(options.folder / "dspy.log", total, candidates) as watch:
         sampling = Sampling(temperature=0, max_tokens=options.max_tokens, seed=options.seed)
@@ -160,6 +143,33 @@ def optimize(task: Task, options: Options, split: Split, model: InstructModel) -
     if not cut_off:
         shutil.rmtree(options.folder / "answers", ignore_errors=True)
     return run, cut_off
+
+
+def _begin(task: Task, options: Options, program: dspy.Module, sets: Sets, model: str) -> Candidates:
+    """The log of the run, begun or gone on with, and the model's answers beside it.
+
+    The same search asks for the same answers again: with those of before at hand it is soon where it was.
+    """
+    import dspy
+
+    candidates = Candidates(options.folder / "candidates.jsonl")
+    begun = {
+        "program": task.name, "optimizer": options.method.value, "budget": options.budget, "seed": options.seed,
+        "max_tokens": options.max_tokens, "model": model, "signature": signature_hash(program),
+        "examples": sets.model_dump(),
+    }  # fmt: skip
+    if options.resume:
+        candidates.resume(begun)
+    else:
+        shutil.rmtree(options.folder, ignore_errors=True)
+        candidates.begin(begun)
+    dspy.configure_cache(
+        enable_disk_cache=True,
+        enable_memory_cache=True,
+        disk_cache_dir=str(options.folder / "answers"),
+        restrict_pickle=True,
+    )
+    return candidates
 
 
 def _scores(task: Task, program: dspy.Module, examples: list[Any]) -> list[float]:

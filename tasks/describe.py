@@ -13,19 +13,22 @@ from core.prompts import MOOD_PROMPT, TITLE_PROMPT
 from core.settings import Role
 from core.text import one_line
 from tasks.journal import quote
-from tasks.programs import prepare
+from tasks.programs import is_compiled, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from core.instruct import InstructModel
     from core.library import Entry
+    from core.settings import Sampling
     from tasks.jobs import Job
     from tasks.programs import Program
     from tasks.tools import Tools
 
 log = logging.getLogger(__name__)
 
+PROMPTS = {"mood": MOOD_PROMPT, "title": TITLE_PROMPT}
+"""The programs that describe an entry, and what a starter is asked instead."""
 TOGETHER = 4
 """Entries of one job, so that the list of jobs goes on and the model can be evicted in between."""
 LOOK_SECONDS = 0.05
@@ -65,14 +68,18 @@ def describe_entries(tools: Tools, job: Job, waits: Callable[[], bool]) -> dict[
         with tools.manager.lease(Role.INSTRUCT, wanted) as model:
             tools.begin(job)
             sampling = tools.sampling(job, usually={"temperature": 0})
-            programs = [prepare(tools, job, model, name, sampling) for name in ("mood", "title")]
-            notes += [program.note for program in programs if program.note]
+            programs = {
+                name: prepare(tools, job, model, name, sampling)
+                for name in PROMPTS
+                if not model.spec.starter or is_compiled(tools, name)
+            }
+            notes += [program.note for program in programs.values() if program.note]
             while len(described) < TOGETHER and not wanted() and (id_ := tools.library.take_undescribed()):
                 try:
                     entry = tools.library.entry(id_)
                 except NotFoundError:
                     continue
-                _describe(tools, model, programs, entry, wanted, notes)
+                _describe(tools, model, programs, sampling, entry, wanted, notes)
                 described.append(entry.id)
     except CancelledError:
         if tools.stop.is_set():
@@ -83,37 +90,38 @@ def describe_entries(tools: Tools, job: Job, waits: Callable[[], bool]) -> dict[
 def _describe(
     tools: Tools,
     model: InstructModel,
-    programs: list[Program],
+    programs: dict[str, Program],
+    sampling: Sampling,
     entry: Entry,
     wanted: Callable[[], bool],
     notes: list[str],
 ) -> None:
     text = quote(model, entry.text, model.spec.context_length // 4)
-    said = {"mood": "", "title": ""}
-    for program in programs:
+    said = dict.fromkeys(PROMPTS, "")
+    for name in PROMPTS:
+        program = programs.get(name)
         try:
-            if model.spec.starter and not program.optimizer:
-                said[program.name] = _as_trained(model, program, text, wanted)
+            if program is None or (model.spec.starter and not program.optimizer):
+                said[name] = _as_trained(model, name, sampling, text, wanted)
             else:
-                said[program.name] = getattr(program.run(wanted, text=text).fields, program.name)
+                said[name] = getattr(program.run(wanted, text=text).fields, name)
         except CancelledError:
             tools.library.put_back_undescribed(entry)
             raise
         except CharlieError as error:
-            log.warning("The entry %s has no %s: %s", entry.id, program.name, error)
-            notes.append(f"“{entry.title}” has no {program.name}: {error.message}")
+            log.warning("The entry %s has no %s: %s", entry.id, name, error)
+            notes.append(f"“{entry.title}” has no {name}: {error.message}")
     tools.library.describe_entry(entry.id, entry.revision, **said)
 
 
-def _as_trained(model: InstructModel, program: Program, text: str, wanted: Callable[[], bool]) -> str:
+def _as_trained(model: InstructModel, name: str, sampling: Sampling, text: str, wanted: Callable[[], bool]) -> str:
     """A starter's mood or title, asked for in the words that it has learned: it knows no program without examples."""
-    prompt = {"mood": MOOD_PROMPT, "title": TITLE_PROMPT}[program.name]
-    fitted = model.fit([Message("system", prompt), Message("user", text)], program.sampling.max_tokens)
+    fitted = model.fit([Message("system", PROMPTS[name]), Message("user", text)], sampling.max_tokens)
     pieces: list[str] = []
-    for piece in model.stream(fitted, program.sampling, cancelled=wanted):
+    for piece in model.stream(fitted, sampling, cancelled=wanted):
         if not isinstance(piece, Completion):
             pieces.append(piece)
         elif piece.finish_reason is FinishReason.CANCELLED:
             raise CancelledError
     said = one_line("".join(pieces), TITLE_CHARACTERS)
-    return said if program.name == "title" or said in MOODS else ""
+    return said if name == "title" or said in MOODS else ""

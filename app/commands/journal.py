@@ -119,43 +119,39 @@ def ask_journal(
     seed: Seed = None,
 ) -> None:
     """Ask a question; the answer cites the entries that it comes from."""
-    from app.commands.session import read_text, session, tell_about
-    from app.output import data, data_json
+    from app.commands.session import read_text, session
 
     question = read_text(question, "question")
     options = given(max_tokens, temperature, seed)
     printer = Printer(silent=as_json)
     with session(worker=True) as running:
         result = running.follow(lambda: running.client.ask(question, limit, **options), printer.take)
-    if as_json:
-        data_json(result)
-        return
-    printer.end()
-    for citation in result.get("citations", ()):
-        data(_citation(citation))
-    tell_about(result)
+    _show(result, printer, as_json=as_json)
 
 
 @journal.command()
 def reflect(as_json: AsJson = False) -> None:
     """Look back on the entries of the last seven days: themes, a reflection and a question."""
-    from app.commands.session import session, tell_about
-    from app.output import data, data_json
+    from app.commands.session import session
 
     printer = Printer(silent=as_json)
     with session(worker=True) as running:
         result = running.follow(running.client.reflect, printer.take)
+    _show(result, printer, as_json=as_json)
+
+
+def _show(result: dict[str, Any], printer: Printer, *, as_json: bool) -> None:
+    """What is to be known of an answer that the printer has put out: the entries it is from, and the notes."""
+    from app.commands.session import tell_about
+    from app.output import data, data_json
+
     if as_json:
         data_json(result)
         return
     printer.end()
     for citation in result.get("citations", ()):
-        data(_citation(citation))
+        data(f"[{citation['number']}] {citation['title']}  ({citation['entry']})")
     tell_about(result)
-
-
-def _citation(citation: dict[str, Any]) -> str:
-    return f"[{citation['number']}] {citation['title']}  ({citation['entry']})"
 
 
 def _hit(hit: Hit) -> str:

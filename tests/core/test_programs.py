@@ -11,27 +11,15 @@ import pytest
 from core.errors import CharlieError
 from core.programs import MOODS, mood_program, recall_program
 from core.prompts import number_entries
-from core.saved_programs import Run, Score, Sets, load_program, save_program, signature_hash
+from core.saved_programs import load_program, save_program, signature_hash
+from tests.compiled import run_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
 MODEL = "0123456789abcdef-01234567-starter"
-RUN = Run(
-    program="recall",
-    model=MODEL,
-    optimizer="mipro",
-    budget=100,
-    seed=0,
-    before=Score(mean=12.5, low=0, high=30),
-    after=Score(mean=50, low=20, high=80),
-    gain=Score(mean=37.5, low=10, high=60),
-    sets=Sets(train=8, validation=8, test=8),
-    candidates=4,
-    answers=99,
-    seconds=7.5,
-)
+RUN = run_of("recall", MODEL)
 
 
 @pytest.fixture

@@ -15,10 +15,11 @@ from core import starter
 from core.errors import CharlieError
 from core.library import StoredMessage
 from core.programs import recall_program
-from core.saved_programs import Run, Score, Sets, load_program, save_program
+from core.saved_programs import load_program, save_program
 from core.settings import Role
 from tasks.jobs import JobState
 from tests.app.charlie import charlie
+from tests.compiled import run_of
 from tests.damaged import KINDS, damaged_headers, write_whole
 from tests.e2e.processes import until
 from tests.e2e.terminal import ENTER, F3
@@ -31,11 +32,6 @@ HEADERS = 350
 """Of each kind of model file; there are six."""
 PROGRAMS = 600
 MODEL = "0123456789abcdef-01234567-starter"
-NONE = Score(mean=0, low=0, high=0)
-RUN = Run(
-    program="recall", model=MODEL, optimizer="bootstrap", budget=1, seed=0, before=NONE, after=NONE, gain=NONE,
-    sets=Sets(train=1, validation=1, test=1), candidates=1, answers=1, seconds=1,
-)  # fmt: skip
 OBEYED = (
     "\x1b]0;gotcha\x07", "\x1b]52;c;Z290Y2hh\x07", "\x1b[2J\x1b[31mred", "\x9b31mgotcha", "\x1b]8;;http://a.invalid\x1b\\",
     "\x1bPgotcha\x1b\\", "\x1b[?1049lgotcha", "\x1b[6n", "\u202egotcha", "\x00\x07\x08gotcha",
@@ -118,7 +114,7 @@ def programs(home: Path) -> Outcome:
     """Each is refused in a sentence and changes nothing, or has set instructions and demos and nothing else."""
     path, dice, missed, refused = home / "recall.json", random.Random(2), list[str](), 0
     saved = recall_program()
-    save_program(path, saved, RUN)
+    save_program(path, saved, run_of("recall", MODEL))
     data = path.read_bytes()
     program, last = recall_program(), ""
     fresh = vars(program.predict).copy()

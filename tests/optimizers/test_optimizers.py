@@ -213,7 +213,7 @@ def test_a_killed_search_goes_on(environment: dict[str, str], tmp_path: Path) ->
 def test_an_interrupt_before_anything_was_found_writes_nothing(environment: dict[str, str]) -> None:
     code, told, rest = cut_off(environment, signal.SIGINT, b"before:")
     assert (code, told) == (130, "")
-    assert rest.splitlines()[-1] == "Stopped before anything was found; --resume goes on from here."
+    assert rest.splitlines()[-1] == "Stopped, and nothing was written; --resume goes on from here."
     assert "Traceback" not in rest
     assert not (data(environment) / "compiled").exists()
 
