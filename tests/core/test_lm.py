@@ -254,6 +254,19 @@ def test_copies_share_the_engine(model: InstructModel) -> None:
     assert lm.copy(temperature=0.5, rollout_id=3).engine is lm.engine
 
 
+def test_a_lora_is_part_of_the_id(model: InstructModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its content and its scale. llama-cpp-python keeps where it was loaded from."""
+    one, other = tmp_path / "one.gguf", tmp_path / "other.gguf"
+    one.write_bytes(b"one")
+    other.write_bytes(b"other")
+    ids = {model_id(model)}
+    for path, scale in ((one, 1.0), (one, 0.5), (other, 1.0)):
+        monkeypatch.setattr(model.llama, "lora_path", str(path))
+        monkeypatch.setattr(model.llama, "lora_scale", scale)
+        ids.add(model_id(model))
+    assert len(ids) == 4
+
+
 def test_models_never_share_a_cached_answer(model: InstructModel, tmp_path: Path) -> None:
     other_file = tmp_path / model.spec.path.name
     shutil.copy(model.spec.path, other_file)
