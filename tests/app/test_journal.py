@@ -360,7 +360,7 @@ def test_picture_of_an_entry(
     async def settle(pilot: Pilot[None]) -> None:
         screen = await journal(pilot, until)
         screen.open_entry(river.id)
-        await until(pilot, lambda: screen.editor.entry_id == river.id)
+        await until(pilot, lambda: screen.editor.entry_id == river.id and screen.editor.area.has_focus)
         await still(pilot)
 
     assert snap_compare(app, terminal_size=size, run_before=settle)
