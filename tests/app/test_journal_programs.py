@@ -175,7 +175,7 @@ def test_picture_of_moods_and_titles(
     async def before(pilot: Pilot[None]) -> None:
         screen = await journal(pilot, until)
         screen.open_entry(client.library.entry_ids()[0])
-        await until(pilot, lambda: screen.editor.entry_id is not None)
+        await until(pilot, lambda: screen.editor.entry_id is not None and screen.editor.area.has_focus)
         await still(pilot)
 
     assert snap_compare(app, terminal_size=size, run_before=before)
