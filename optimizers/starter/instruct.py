@@ -9,12 +9,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from optimizers.starter import lessons
+from optimizers.starter import by_example, lessons
 from optimizers.starter.nets import Llama, Shape
 from optimizers.starter.training import Report, Stepper, device, half
 from optimizers.starter.world import World
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tokenizers import Tokenizer
 
     from optimizers.starter.lessons import Lesson
@@ -32,6 +34,9 @@ FIRST = 4.0
 """The weight of a reply's first token: it says which entry answers, or that none does, and the rest follows from it."""
 TRIES = 3
 """Lessons that are drawn for the rest of a row before it is left empty."""
+SHOWN_ROW, SHOWN_ROWS, SHOWN = 1024, 2, 0.2
+"""Lessons by example are longer: in the second half of training they have rows of their own, with so much
+of the loss."""
 BEGINNING = 0
 """The branch number of a lesson's beginning, which all its branches see."""
 
@@ -82,7 +87,7 @@ def spread(tokens: Tokens, world: World) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Rows of packed lessons; each tensor is [rows, ROW], of whole numbers."""
+    """Rows of packed lessons; each tensor is [rows, tokens of a row], of whole numbers."""
 
     ids: Tensor
     positions: Tensor
@@ -94,7 +99,8 @@ class Batch:
         """A token sees what is before it in its own lesson: the beginning, and its own branch."""
         same_lesson = self.lessons[:, :, None] == self.lessons[:, None, :]
         in_sight = (self.branches[:, None, :] == BEGINNING) | (self.branches[:, :, None] == self.branches[:, None, :])
-        before = torch.ones(ROW, ROW, dtype=torch.bool, device=self.ids.device).tril()
+        length = self.ids.shape[1]
+        before = torch.ones(length, length, dtype=torch.bool, device=self.ids.device).tril()
         return (same_lesson & in_sight & before)[:, None]
 
 
@@ -105,14 +111,19 @@ class Packer:
         self.tokenizer, self.world = tokenizer, world
 
     def batch(self, progress: float, place: torch.device) -> Batch:
-        rows = [self._row(progress) for _ in range(ROWS)]
-        return Batch(*(torch.tensor(column, device=place) for column in zip(*rows, strict=True)))
+        rows = [self._row(lambda: lessons.lesson(self.world, progress), ROW, progress) for _ in range(ROWS)]
+        return _stacked(rows, place)
 
-    def _row(self, progress: float) -> tuple[list[int], ...]:
+    def shown(self, place: torch.device) -> Batch:
+        """Lessons by example."""
+        rows = [self._row(lambda: by_example.lesson(self.world), SHOWN_ROW, 1.0) for _ in range(SHOWN_ROWS)]
+        return _stacked(rows, place)
+
+    def _row(self, lesson: Callable[[], Lesson], length: int, progress: float) -> tuple[list[int], ...]:
         columns: tuple[list[int], ...] = ([], [], [], [], [])
         tries = 0
         while tries < TRIES:
-            tokens = encode(lessons.lesson(self.world, progress), self.tokenizer, ROW - len(columns[0]))
+            tokens = encode(lesson(), self.tokenizer, length - len(columns[0]))
             if tokens is None:
                 tries += 1
                 continue
@@ -124,8 +135,12 @@ class Packer:
             for column, part in zip(columns, of_lesson, strict=True):
                 column.extend(part)
         for column in columns:
-            column.extend([0] * (ROW - len(column)))
+            column.extend([0] * (length - len(column)))
         return columns
+
+
+def _stacked(rows: list[tuple[list[int], ...]], place: torch.device) -> Batch:
+    return Batch(*(torch.tensor(column, device=place) for column in zip(*rows, strict=True)))
 
 
 def loss_of(net: Llama, states: Tensor, batch: Batch) -> Tensor:
@@ -145,11 +160,16 @@ def train(tokenizer: Tokenizer, steps: int = STEPS) -> Llama:
     net.to(place)
     packer = Packer(tokenizer, World(SEED))
     stepper, report = Stepper(net, steps, RATE), Report("instruct", steps)
-    forward = torch.compile(net)
+    # One compilation for each length of rows, and none that has to do for both.
+    forward = torch.compile(net, dynamic=False)
     for done in range(steps):
         batch = packer.batch(done / steps, place)
         with half(place):
             loss = loss_of(net, forward(batch.ids, batch.positions, batch.mask()), batch)
+            if done > steps / 2:
+                shown = packer.shown(place)
+                by_examples = loss_of(net, forward(shown.ids, shown.positions, shown.mask()), shown)
+                loss = (1 - SHOWN) * loss + SHOWN * by_examples
         stepper.step(loss)
         report(done + 1, loss.item())
     return net

@@ -1,4 +1,4 @@
-"""Examples of Charlie's programs in the starter's world, by which an optimizer measures a starter.
+"""Examples of Charlie's programs in the starter's world: an optimizer measures a starter by them.
 
 The values of a program's fields in their order; for mood and title `lessons` has them.
 """

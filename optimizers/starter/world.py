@@ -63,6 +63,11 @@ class World:
     def name(self) -> str:
         if self.held_out:
             return self.random.choice(words.HELD_OUT_NAMES)
+        while (name := self._made_up_name()) in words.HELD_OUT_NAMES:
+            pass
+        return name
+
+    def _made_up_name(self) -> str:
         name = self.splice() if self.chance(0.3) else self.syllables(1, 3)
         return capital(name if len(name) > 2 else name + self.random.choice("nlrs"))
 

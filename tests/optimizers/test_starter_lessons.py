@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import pytest
 
-from optimizers.starter import lessons, searching, words
+from optimizers.starter import by_example, lessons, searching, words
 from optimizers.starter.world import World
 
 OWN = {"with", "you", "your", "felt", "it", "was", "about", "by"}
@@ -26,8 +26,8 @@ def lessons_of(count: int, seed: int = 3) -> list[str]:
     world = World(seed)
     texts: list[str] = []
     for number in range(count):
-        lesson = lessons.lesson(world, number / count)
-        texts.append(lesson.beginning + "".join(span.text for branch in lesson.branches for span in branch))
+        made = (lessons.lesson(world, number / count), by_example.lesson(world))
+        texts += [each.beginning + "".join(span.text for branch in each.branches for span in branch) for each in made]
         pair = searching.pair(world)
         texts.append(f"{pair.query} {pair.entry.text}")
     return texts
