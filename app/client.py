@@ -51,11 +51,13 @@ class Client:
     def __init__(self, settings: Settings, paths: Paths) -> None:
         self.settings = settings
         self.paths = paths
-        self.redis = connect(paths, settings.database.url)
+        self.on_missing: Callable[[], None] | None = None
+        """Called by whichever thread finds the embedded database gone; the call that it made is tried again then."""
+        self.redis = connect(paths, settings.database.url, on_missing=self._missing)
         self.library = Library(self.redis, self._sync)
         self.jobs = Jobs(self.redis)
         self.bus = Bus(self.redis)
-        self._raw = connect(paths, settings.database.url, decode=False)
+        self._raw = connect(paths, settings.database.url, decode=False, on_missing=self._missing)
         self._queue = make_queue(self._raw.connection_pool, _not_here, _not_here)
 
     def close(self) -> None:
@@ -63,6 +65,10 @@ class Client:
         self.redis.close()
         self.redis.connection_pool.disconnect()
         self._raw.connection_pool.disconnect()
+
+    def _missing(self) -> None:
+        if self.on_missing is not None:
+            self.on_missing()
 
     def _sync(self) -> None:
         if self.settings.database.url is None:

@@ -1,7 +1,7 @@
 """Owns the processes: database, then worker, then whoever asked; and back in the other order.
 
 Whoever gets the lock on the data folder owns both; everybody else attaches. When the owner leaves, one of the
-attached takes over at its next `tick()`.
+attached takes over at its next `tick()`, or as soon as a call finds no database.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING, Self
 
@@ -91,6 +92,7 @@ class Runtime:
             return self
         try:
             self._own_or_attach()
+            self._client.on_missing = self._take_over
         except BaseException:
             self.stop()
             raise
@@ -141,8 +143,14 @@ class Runtime:
         if self._worker is None and self._wants_worker and time.monotonic() >= self._next_start:
             self._start_worker()
 
+    def _take_over(self) -> None:
+        """Servers are started from the main thread alone: they die with the thread that started them."""
+        if self._server is None and threading.current_thread() is threading.main_thread():
+            self._own()
+
     def stop(self, *, patient: bool = True) -> None:
         """End the worker (it finishes or marks its job, and unloads), then the database (it saves)."""
+        self._client.on_missing = None
         worker, self._worker = self._worker, None
         server, self._server = self._server, None
         try:

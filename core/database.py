@@ -18,6 +18,7 @@ import subprocess
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -79,15 +80,23 @@ def answers(address: Address) -> bool:
 class _CurrentSocket(redis.UnixDomainSocketConnection):
     """Looks up the socket at each connect, so a client outlives a server that is replaced by another."""
 
-    def __init__(self, *, paths: Paths, **kwargs: Any) -> None:
+    def __init__(self, *, paths: Paths, on_missing: Callable[[], None], **kwargs: Any) -> None:
         super().__init__(**kwargs)  # type: ignore[no-untyped-call]
         self._paths = paths
+        self._on_missing = on_missing
 
     def connect_check_health(self, check_health: bool = True, retry_socket_connect: bool = True) -> None:  # noqa: ARG002
         """A connection is not tried again by itself: the command around it is, and the two would multiply."""
         super().connect_check_health(check_health, retry_socket_connect=False)
 
     def _connect(self) -> Any:
+        try:
+            return self._connect_now()
+        except (OSError, redis.RedisError):
+            self._on_missing()
+            raise
+
+    def _connect_now(self) -> Any:
         address = read_address(self._paths)
         if address is None:
             raise redis.ConnectionError("no database is running on this data folder")
@@ -95,10 +104,13 @@ class _CurrentSocket(redis.UnixDomainSocketConnection):
         return super()._connect()  # type: ignore[no-untyped-call]
 
 
-def connect(paths: Paths, url: str | None, *, decode: bool = True) -> RedisClient:
+def connect(
+    paths: Paths, url: str | None, *, decode: bool = True, on_missing: Callable[[], None] = lambda: None
+) -> RedisClient:
     """A client of the embedded server, or of the one at `url`; nothing is sent yet.
 
-    With `decode` it returns str, without it bytes. A lost connection is tried again for about two seconds.
+    With `decode` it returns str, without it bytes. A lost connection is tried again for about two seconds;
+    `on_missing` is called each time that the embedded server is not there.
     """
     options: dict[str, Any] = {
         "decode_responses": decode,
@@ -109,7 +121,7 @@ def connect(paths: Paths, url: str | None, *, decode: bool = True) -> RedisClien
         "driver_info": None,  # what redis-py would say of itself takes two round trips, and each reply has a connection
     }
     if url is None:
-        pool = redis.ConnectionPool(connection_class=_CurrentSocket, paths=paths, **options)
+        pool = redis.ConnectionPool(connection_class=_CurrentSocket, paths=paths, on_missing=on_missing, **options)
         return redis.Redis(connection_pool=pool)
     try:
         return redis.Redis(connection_pool=redis.ConnectionPool.from_url(url, **options))

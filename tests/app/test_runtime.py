@@ -223,6 +223,20 @@ def test_many_that_start_at_the_same_instant_all_get_answers(home: Path) -> None
     assert_all_gone(home)
 
 
+def test_a_call_that_finds_no_database_takes_over(home: Path) -> None:
+    """Its owner left between the attaching and the first call, which is before anything ticks."""
+    with started(home, "up") as owner:
+        read_until(owner.stderr, "up")
+        client = new_client()
+        with Runtime(client) as runtime:
+            assert not runtime.owner
+            owner.terminate()
+            assert owner.wait(20) == 0
+            assert client.warm(Role.EMBEDDING).id
+            assert runtime.owner
+    assert_all_gone(home)
+
+
 def test_two_that_start_at_the_same_instant_share_one_database_and_worker(home: Path) -> None:
     with started(home, "up") as first, started(home, "up") as second:
         for process in (first, second):

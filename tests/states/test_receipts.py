@@ -27,9 +27,9 @@ def told(client: Client) -> list[Receipt]:
 
 
 def use(client: Client, tmp_path: Path) -> None:
-    """Configure a real model of 50 MB of weights and 24 MB of KV cache; what earlier tests freed goes back first."""
-    trim()
+    """Configure a real model of 50 MB of weights and 24 MB of KV cache; what was freed before goes back first."""
     file = write(tmp_path / "large.gguf", SHAPE)
+    trim()
     client.paths.config_file.write_text(f'[instruct]\nfile = "{file}"\n')
 
 
