@@ -20,7 +20,7 @@ faults: $(VENV)/.dev
 bench: $(VENV)/.dev
 	@$(BIN)/python -m tests.benchmarks --write
 
-# Trains the three starter models anew and says how good they are; on a CPU two hours, on a GPU minutes.
+# Trains the three starter models anew and says how good they are; on a CPU hours, on a GPU minutes.
 starter: $(VENV)/.starter
 	@$(BIN)/python -m optimizers.starter
 

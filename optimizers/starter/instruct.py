@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.utils.data import DataLoader
 
 from optimizers.starter import by_example, lessons
 from optimizers.starter.nets import Llama, Shape
@@ -15,7 +16,7 @@ from optimizers.starter.training import Report, Stepper, device, half
 from optimizers.starter.world import World
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from tokenizers import Tokenizer
 
@@ -25,7 +26,7 @@ CONTEXT = 2048
 SEED = 1
 ROW = 448
 ROWS = 16
-STEPS = 3600
+STEPS = 7200
 RATE = 3e-3
 SPREAD = 0.4
 """The share of lessons whose positions are drawn out over the whole context, so that long prompts are learned too;
@@ -37,6 +38,10 @@ TRIES = 3
 SHOWN_ROW, SHOWN_ROWS, SHOWN = 1024, 2, 0.2
 """Lessons by example are longer: in the second half of training they have rows of their own, with so much
 of the loss."""
+SEEDS = 1_000_000
+"""Seeds of batches from one SEED on."""
+PACKERS = 8
+"""Processes that make lessons ahead, which on a GPU takes longer than to learn them."""
 BEGINNING = 0
 """The branch number of a lesson's beginning, which all its branches see."""
 
@@ -95,6 +100,9 @@ class Batch:
     branches: Tensor
     learned: Tensor
 
+    def to(self, place: torch.device) -> Batch:
+        return Batch(*(getattr(self, field.name).to(place) for field in fields(self)))
+
     def mask(self) -> Tensor:
         """A token sees what is before it in its own lesson: the beginning, and its own branch."""
         same_lesson = self.lessons[:, :, None] == self.lessons[:, None, :]
@@ -110,14 +118,12 @@ class Packer:
     def __init__(self, tokenizer: Tokenizer, world: World) -> None:
         self.tokenizer, self.world = tokenizer, world
 
-    def batch(self, progress: float, place: torch.device) -> Batch:
-        rows = [self._row(lambda: lessons.lesson(self.world, progress), ROW, progress) for _ in range(ROWS)]
-        return _stacked(rows, place)
+    def batch(self, progress: float) -> Batch:
+        return _stacked(self._row(lambda: lessons.lesson(self.world, progress), ROW, progress) for _ in range(ROWS))
 
-    def shown(self, place: torch.device) -> Batch:
+    def shown(self) -> Batch:
         """Lessons by example."""
-        rows = [self._row(lambda: by_example.lesson(self.world), SHOWN_ROW, 1.0) for _ in range(SHOWN_ROWS)]
-        return _stacked(rows, place)
+        return _stacked(self._row(lambda: by_example.lesson(self.world), SHOWN_ROW, 1.0) for _ in range(SHOWN_ROWS))
 
     def _row(self, lesson: Callable[[], Lesson], length: int, progress: float) -> tuple[list[int], ...]:
         columns: tuple[list[int], ...] = ([], [], [], [], [])
@@ -139,8 +145,25 @@ class Packer:
         return columns
 
 
-def _stacked(rows: list[tuple[list[int], ...]], place: torch.device) -> Batch:
-    return Batch(*(torch.tensor(column, device=place) for column in zip(*rows, strict=True)))
+def _stacked(rows: Iterable[tuple[list[int], ...]]) -> Batch:
+    return Batch(*(torch.tensor(column) for column in zip(*rows, strict=True)))
+
+
+class Lessons:
+    """The batches of a training by their number: the usual, and in the second half one of lessons by example too.
+
+    Each is drawn from a seed of its own, so they are the same whichever process makes them.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, steps: int) -> None:
+        self.tokenizer, self.steps = tokenizer, steps
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, done: int) -> tuple[Batch, Batch | None]:
+        packer, progress = Packer(self.tokenizer, World(SEED * SEEDS + done)), done / self.steps
+        return packer.batch(progress), packer.shown() if progress > 0.5 else None
 
 
 def loss_of(net: Llama, states: Tensor, batch: Batch) -> Tensor:
@@ -158,20 +181,21 @@ def train(tokenizer: Tokenizer, steps: int = STEPS) -> Llama:
     place = device()
     net = Llama(shape(tokenizer.get_vocab_size()))
     net.to(place)
-    packer = Packer(tokenizer, World(SEED))
     stepper, report = Stepper(net, steps, RATE), Report("instruct", steps)
     # One compilation for each length of rows, and none that has to do for both.
     forward = torch.compile(net, dynamic=False)
-    for done in range(steps):
-        batch = packer.batch(done / steps, place)
+
+    def loss(batch: Batch) -> Tensor:
+        batch = batch.to(place)
+        return loss_of(net, forward(batch.ids, batch.positions, batch.mask()), batch)
+
+    made = Lessons(tokenizer, steps)
+    batches = DataLoader(made, batch_size=None, num_workers=PACKERS, multiprocessing_context="spawn")
+    for done, (batch, shown) in enumerate(batches, start=1):
         with half(place):
-            loss = loss_of(net, forward(batch.ids, batch.positions, batch.mask()), batch)
-            if done > steps / 2:
-                shown = packer.shown(place)
-                by_examples = loss_of(net, forward(shown.ids, shown.positions, shown.mask()), shown)
-                loss = (1 - SHOWN) * loss + SHOWN * by_examples
-        stepper.step(loss)
-        report(done + 1, loss.item())
+            whole = loss(batch) if shown is None else (1 - SHOWN) * loss(batch) + SHOWN * loss(shown)
+        stepper.step(whole)
+        report(done, whole.item())
     return net
 
 

@@ -137,12 +137,12 @@ async def test_the_same_question_before_and_after_use(home: Path, until: Until) 
         client.library.new_entry("I walked by the river with Mira.")
         write_compiled(client.paths, "recall", "recall-bootstrap")
         async with CharlieApp(client).run_test() as pilot:
-            before = await ask(pilot, until, "With whom did I walk?")
+            before = await ask(pilot, until, "Who walked with me?")
             assert charlie(home, "programs", "use", "recall-bootstrap").code == 0
-            after = await ask(pilot, until, "With whom did I walk?")
+            after = await ask(pilot, until, "Who walked with me?")
             assert charlie(home, "programs", "reset", "recall").code == 0
             assert before != after
-            assert await ask(pilot, until, "With whom did I walk?") == before
+            assert await ask(pilot, until, "Who walked with me?") == before
 
 
 def test_the_week_from_the_shell(home: Path) -> None:

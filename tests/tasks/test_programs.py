@@ -45,7 +45,7 @@ def reflected(client: Client) -> dict[str, Any]:
     return last.result
 
 
-def asked(client: Client, question: str = "With whom did I walk?") -> dict[str, Any]:
+def asked(client: Client, question: str = "Who walked with me?") -> dict[str, Any]:
     last = ended(client.jobs, client.ask(question, limit=3).id)
     assert last.state is JobState.DONE, last
     assert last.result is not None
@@ -110,7 +110,7 @@ def test_a_question_is_answered_by_the_recall_program_once_it_is_in_use(served: 
     before = asked(served)
     assert "program" not in before
     use(served.paths, write_compiled(served.paths, "recall", "recall-bootstrap"))
-    job = served.ask("With whom did I walk?", limit=3)
+    job = served.ask("Who walked with me?", limit=3)
     *outputs, last = output(served.jobs, job.id)
     after: dict[str, Any] = last.result  # type: ignore[union-attr, assignment]
     assert (after["program"], after["optimizer"], after["note"]) == ("recall", "bootstrap", "")
