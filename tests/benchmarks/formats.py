@@ -70,7 +70,7 @@ def untrained() -> Iterator[InstructModel]:
     """A model of random numbers that speaks in bytes."""
     with TemporaryDirectory() as folder:
         file = write_random(Path(folder) / "untrained.gguf", size=Size(context=CONTEXT))
-        model = load_instruct(replace(describe_spec(read_header(file)), context_length=CONTEXT))
+        model = load_instruct(replace(describe_spec(read_header(file)), context_length=CONTEXT, threads=1))
         try:
             yield model
         finally:

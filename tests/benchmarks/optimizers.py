@@ -22,7 +22,7 @@ README = HERE / "README.md"
 SECTION = re.compile(r"(<!-- optimizers -->\n).*(<!-- /optimizers -->)", re.DOTALL)
 PROGRAMS = ("mood", "title", "recall", "reflection")
 HEAD = """\
-| program | optimizer | before | after | gain | significant | answers | minutes |
+| program | optimizer | before | after | gain | significant | model calls | minutes |
 |---|---|---:|---:|---:|---|---:|---:|"""
 
 
@@ -51,6 +51,10 @@ def shown(score: Score) -> str:
     return f"{score.mean:.1f} [{score.low:.1f}, {score.high:.1f}]"
 
 
+def renew(table: str) -> None:
+    README.write_text(SECTION.sub(lambda found: f"{found[1]}{table}\n{found[2]}", README.read_text()))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--budget", type=int, default=300, help="about how many answers each search may take")
@@ -62,8 +66,8 @@ def main() -> int:
         for method in Method:
             lines.append(row(run(program, method, parsed.budget)))
             print(lines[-1], flush=True)
-    if parsed.write:
-        README.write_text(SECTION.sub(lambda found: found[1] + "\n".join(lines) + "\n" + found[2], README.read_text()))
+            if parsed.write:  # after each, for the whole takes an hour or more
+                renew("\n".join(lines))
     return 0
 
 

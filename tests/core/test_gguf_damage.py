@@ -55,7 +55,7 @@ HUGE: dict[str, tuple[int, Callable[[], bytes], str]] = {
     "texts without end": (1, lambda: numbered(8, 2**33), "texts in lists"),
     "texts in two lists": (
         2,
-        lambda: numbered(8, 2**22 - 1) + b"\0" * 8 * (2**22 - 1) + numbered(8, 2),
+        lambda: numbered(8, 2**21 - 1) + b"\0" * 8 * (2**21 - 1) + numbered(8, 2),
         "texts in lists",
     ),
     "numbers without end": (1, lambda: numbered(10, 2**30), "more than 67,108,864 bytes"),
