@@ -1,8 +1,8 @@
 """DSPy's two adapters with a grammar from the signature: whatever a model writes parses at the first try.
 
 DSPy's own JSONAdapter sends a schema without the bounds of the fields, and none at all for a `dict`; its ChatAdapter
-sends nothing. These two send what `core.grammar` reads, and leave the prompt and the parsing as they are. They keep
-DSPy's names, by which its stream listeners know what they read.
+sends nothing. These two send what `core.grammar` reads, and leave the prompt as it is. They keep DSPy's names, by which
+its stream listeners know what they read.
 
 Only DSPy's callers import this module: it imports DSPy.
 """
@@ -93,6 +93,16 @@ class JSONAdapter(dspy.JSONAdapter):  # type: ignore[misc]  # dspy is untyped
         asked = super()._call_preprocess(lm, lm_kwargs, signature, inputs)
         lm_kwargs["response_format"] = _response_format(output_schema(asked))
         return asked
+
+    def parse(self, signature: Any, completion: str) -> dict[str, Any]:
+        """JSON of the right types is taken as it stands: DSPy reads some texts in it, like "[a]" or "5", once more."""
+        try:
+            values = json.loads(completion)
+            fields = signature.output_fields.items()
+            return {name: TypeAdapter(info.annotation).validate_python(values[name]) for name, info in fields}
+        except (ValueError, LookupError, TypeError):
+            parsed: dict[str, Any] = super().parse(signature, completion)
+            return parsed
 
 
 class ChatAdapter(dspy.ChatAdapter):  # type: ignore[misc]

@@ -85,10 +85,12 @@ class _Writer:
         return '"[" ' + ' "," " "? '.join(written) + ' "]"'
 
     def number(self, budget: int, *, whole: bool) -> str:
-        before = budget - 1 if whole else (budget - 2) // 2
-        name = f"integer{before}"
-        self.texts.rules[name] = f'"-"? ("0" | [1-9] [0-9]{{0,{max(0, before - 1)}}})'
-        return name if whole else f'{name} ("." [0-9]{{1,{before}}})?'
+        # A sign, and for a fraction its point: in two or three bytes there is none.
+        whole = whole or budget < 4
+        digits = budget - 1 if whole else (budget - 2) // 2
+        name = f"integer{digits}"
+        self.texts.rules[name] = f'"-"? ("0" | [1-9] [0-9]{{0,{digits - 1}}})'
+        return name if whole else f'{name} ("." [0-9]{{1,{digits}}})?'
 
     def array(self, node: Array, budget: int) -> str:
         roomy = min(node.item.most, max(node.item.least, ROOMY)) + COMMA

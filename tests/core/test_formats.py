@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import json
+from typing import TYPE_CHECKING, Annotated, Any
 
 import dspy
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
+from pydantic import Field
 
 from core.engine import InstructModel, load_instruct
 from core.lm import make_lm
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 EXAMPLES, TOKENS = 15, 600
 """Of each format; `python -m tests.benchmarks.formats` has 300, and the same without a grammar."""
+Note = Annotated[str, Field(max_length=40)]
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +37,12 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InstructMode
         model = load_instruct(resolve(configured, find_paths(), Role.INSTRUCT))
     yield model
     model.close()
+
+
+@pytest.mark.parametrize("text", ["Beans [two rows]", "12", "null", '"quoted"', ""])
+def test_a_text_with_bounds_that_may_be_missing_is_taken_as_it_stands(text: str) -> None:
+    signature = dspy.Signature({"question": (str, dspy.InputField()), "note": (Note | None, dspy.OutputField())})
+    assert JSONAdapter().parse(signature, json.dumps({"note": text})) == {"note": text}
 
 
 @pytest.mark.parametrize("adapter", [JSONAdapter(), ChatAdapter()], ids=["json", "chat"])

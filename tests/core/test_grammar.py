@@ -82,6 +82,17 @@ def test_whatever_is_written_ends_within_its_budget_and_parses(
         assert not any(ord(c) < 32 or 127 <= ord(c) < 160 for c in text)
 
 
+@pytest.mark.parametrize("kind", ["integer", "number"])
+@pytest.mark.parametrize("budget", [2, 3, 4, 5])
+def test_a_number_keeps_within_the_least_room(llama: llama_cpp.Llama, kind: str, budget: int) -> None:
+    """A list whose budget is short leaves its numbers this much."""
+    chance = random.Random(1)
+    grammar = bounded_grammar({"type": kind}, budget)
+    written = [b"".join(walk(llama, grammar, chance)) for _ in range(40)]
+    assert 2 <= max(len(text) for text in written) <= budget
+    assert all(math.isfinite(json.loads(text)) for text in written)
+
+
 def test_a_longer_budget_is_for_longer_texts_and_lists(llama: llama_cpp.Llama) -> None:
     chance = random.Random(1)
 
