@@ -66,7 +66,7 @@ def main() -> int:
         for method in Method:
             lines.append(row(run(program, method, parsed.budget)))
             print(lines[-1], flush=True)
-            if parsed.write:  # after each, for the whole takes an hour or more
+            if parsed.write:  # after each, for the whole takes half an hour or more
                 renew("\n".join(lines))
     return 0
 
