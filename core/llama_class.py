@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 FLASH_ATTENTION_AUTO = -1
 """llama.h, enum llama_flash_attn_type. Without it the attention scores alone take heads · context · ubatch floats."""
+AMX = b"AMX_INT8 = 1"
+"""What llama.cpp says of a processor with AMX, for which it lays quantized weights out anew.
+
+Compiled by GCC 12 its AMX code uses tiles that it has not configured, which ends the process with SIGILL (llama.cpp
+#26954).
+"""
 KV_TYPES = {"f16": 1, "q8_0": 8, "q4_0": 2}
 """ggml.h, enum ggml_type."""
 
@@ -83,6 +89,7 @@ def llama_class(
         def model_params(self, params: Any) -> None:
             params.progress_callback = callback
             params.no_alloc = simulated
+            params.use_extra_bufts = AMX not in llama_cpp.llama_print_system_info()
             self._own_model_params = params
 
         @property
