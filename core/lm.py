@@ -23,6 +23,7 @@ from core.lm_async import AsyncLlamaEngine
 from core.lm_output import CLOSE, OPEN, Probabilities, Text, Thoughts, Titles
 from core.model_hash import file_id, hash_file, hash_text
 from core.native import aborting, never, tokenize, vocab_of
+from core.overlong import NoOverlong
 from core.prompt import ChatPrompt, Message
 from core.settings import Sampling
 
@@ -118,6 +119,7 @@ class LlamaEngine:
         # is the same in every run when the settings fix one.
         self._seeds = random.Random(sampling.seed if sampling.seed >= 0 else None)  # noqa: S311
         self._prompt = ChatPrompt(llama, llama.metadata.get("tokenizer.chat_template"))
+        self._no_overlong = NoOverlong(llama)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> LlamaEngine:
         return self
@@ -227,10 +229,20 @@ class LlamaEngine:
         try:
             # One token is the end of the answer.
             grammar = bounded_grammar(schema, limit - 1)
+            self._check(grammar)
         except GrammarError as error:
             kind = lm15.ContextLengthError if limit < asked else lm15.InvalidRequestError
             raise kind(str(error)) from error
         return _Plan(tokens, limit, grammar, sections=bool(schema and schema.get(SECTIONS)))
+
+    def _check(self, grammar: str) -> None:
+        """Raise GrammarError for what llama.cpp does not take; a generation would end the process."""
+        import llama_cpp
+
+        sampler = llama_cpp.llama_sampler_init_grammar(vocab_of(self._llama), grammar.encode(), b"root")
+        if not sampler:
+            raise GrammarError("The fields' bounds or names are more than llama.cpp's grammars can say")
+        llama_cpp.llama_sampler_free(sampler)
 
     def _ends_with(self, tokens: list[int], text: str) -> bool:
         return (
@@ -258,6 +270,7 @@ class LlamaEngine:
         return self._prompt.fit(messages, EVERYTHING).tokens
 
     def _generate(self, config: lm15.Config, plan: _Plan, stop: threading.Event) -> Generator[int]:
+        from llama_cpp import LogitsProcessorList
         from llama_cpp.llama_grammar import LlamaGrammar
 
         extras = self._sampling
@@ -272,6 +285,7 @@ class LlamaEngine:
             frequency_penalty=config.frequency_penalty or 0.0,
             presence_penalty=config.presence_penalty or 0.0,
             grammar=None if plan.grammar is None else LlamaGrammar.from_string(plan.grammar),
+            logits_processor=None if plan.grammar is None else LogitsProcessorList([self._no_overlong]),
         )
         with closing(generated):
             try:

@@ -65,8 +65,9 @@ def _bare(annotation: Any, schema: dict[str, Any]) -> dict[str, Any] | None:
     if isinstance(annotation, type) and issubclass(annotation, Enum):
         return {"enum": [_named(member) for member in annotation]}
     if get_origin(annotation) in (Union, UnionType) and {str, NoneType} <= set(arguments):
-        # DSPy takes any text here for a `str`.
-        return {"type": "string"}
+        # DSPy takes any text here for a `str`, so that none is left for None.
+        text: dict[str, Any] = next(part for part in schema["anyOf"] if part.get("type") == "string")
+        return text
     return None
 
 

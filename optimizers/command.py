@@ -107,7 +107,7 @@ def _optimize(task: Task, parsed: argparse.Namespace) -> int:
     )
     model = load_instruct(spec)
     try:
-        run, cut_off = optimize(task, options, examples, model)
+        run, out, cut_off = optimize(task, options, examples, model)
     finally:
         model.close()
     print(_told(run))

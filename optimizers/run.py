@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from core.errors import CharlieError
-from core.saved_programs import Run, Sets, fill, predictors_of, save_program, signature_hash
+from core.saved_programs import Run, Sets, fill, predictors_of, read_program, save_program, signature_hash
 from core.settings import Sampling
 from optimizers.candidates import Candidate, Candidates
 from optimizers.methods import Method, Search, answers, search
@@ -71,8 +71,8 @@ class Watch:
             self.bar.set_postfix_str(f"best {best.score:.1f}% of {len(self.candidates.found)}")
 
 
-def optimize(task: Task, options: Options, split: Split, model: InstructModel) -> tuple[Run, bool]:
-    """Search, write the best program, and say how good it is; whether the search was cut off by Ctrl+C.
+def optimize(task: Task, options: Options, split: Split, model: InstructModel) -> tuple[Run, Path, bool]:
+    """Search, write the best program, and say how good it is, and where it is; whether Ctrl+C cut the search off.
 
     Raises CharlieError when the model cannot answer at all, KeyboardInterrupt when nothing was found before it.
     """
@@ -139,10 +139,22 @@ def optimize(task: Task, options: Options, split: Split, model: InstructModel) -
         answers=watch.answers,
         seconds=round(time.monotonic() - began, 1),
     )
-    save_program(options.out, program, run)
+    out = _beside(options.out, run) if cut_off else options.out
+    save_program(out, program, run)
     if not cut_off:
         shutil.rmtree(options.folder / "answers", ignore_errors=True)
-    return run, cut_off
+    return run, out, cut_off
+
+
+def _beside(out: Path, run: Run) -> Path:
+    """`out`, or a file beside it where that holds a program that is as good: what was stopped takes no place of it."""
+    try:
+        kept = read_program(out).run
+    except CharlieError:
+        return out
+    return (
+        out.with_stem(f"{out.stem}-stopped") if kept.model == run.model and kept.after.mean >= run.after.mean else out
+    )
 
 
 def _begin(task: Task, options: Options, program: dspy.Module, sets: Sets, model: str) -> Candidates:

@@ -14,12 +14,15 @@ from re import _constants as of  # type: ignore[attr-defined]
 from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any, assert_never
 
+from core.grammar.repeats import repeated
 from core.grammar.shares import share
 
 REPEATS = 32
 """The most times that a part without a bound is repeated."""
 ORDINARY = frozenset(range(0x20, 0x7F)) - set(b'"\\')
 DIGIT, SPACE = frozenset(b"0123456789"), frozenset(b" ")
+UNCERTAIN = frozenset(b" [")
+"""Without quotes a space at either end is cut off, and a section's title begins with a bracket."""
 WORD = frozenset(code for code in ORDINARY if chr(code).isalnum() or chr(code) == "_")
 CATEGORIES = {
     of.CATEGORY_DIGIT: DIGIT,
@@ -101,8 +104,24 @@ def expression(pattern: str, fewest: int = 0) -> Expression:
     return longer
 
 
+def inked(each: Expression) -> Expression:
+    """Without what a reader could cut off or take for a section's title, wherever there is something else to choose."""
+    match each:
+        case Characters(codes):
+            return Characters(codes - UNCERTAIN or codes)
+        case Sequence(parts):
+            return Sequence(tuple(inked(part) for part in parts))
+        case Either(parts):
+            return Either(tuple(inked(part) for part in parts))
+        case Repeat(part):
+            return replace(each, part=inked(part))
+        case _:
+            assert_never(each)
+
+
 def _sequence(tokens: Any) -> Expression:
-    return Sequence(tuple(_one(kind, value) for kind, value in tokens))
+    parts = tuple(_one(kind, value) for kind, value in tokens)
+    return parts[0] if len(parts) == 1 else Sequence(parts)
 
 
 def _one(kind: Any, value: Any) -> Expression:
@@ -121,9 +140,18 @@ def _one(kind: Any, value: Any) -> Expression:
             return _sequence(value[3])
         case of.MAX_REPEAT | of.MIN_REPEAT | of.POSSESSIVE_REPEAT:
             fewest, most, part = value
-            return Repeat(_sequence(part), fewest, None if most is of.MAXREPEAT else most)
+            return _repeat(_sequence(part), fewest, None if most is of.MAXREPEAT else most)
         case _:
             raise UnsupportedPatternError(str(kind).lower().replace("_", " "))
+
+
+def _repeat(part: Expression, fewest: int, most: int | None) -> Repeat:
+    match part:
+        case Repeat(inner, 0, highest) if highest != 0:
+            # Nothing is written in one way alone; llama.cpp goes through all of them, which takes exponential time.
+            return Repeat(Repeat(inner, 1, highest), 0, most)
+        case _:
+            return Repeat(part, fewest, most)
 
 
 def _class(members: Any) -> frozenset[int]:
@@ -227,7 +255,7 @@ def gbnf(each: Expression, room: int) -> str:
             count = max(fewest, min(each.highest, room // max(1, least(part))))
             if count == 0 or most(part) == 0:
                 return '""'
-            return f"({gbnf(part, room // count)}){{{fewest},{count}}}"
+            return repeated(f"({gbnf(part, room // count)})", fewest, count)
         case _:
             assert_never(each)
 

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 DIGITS = 15
-"""Before the decimal point, where a bound leaves them open: a float holds as many exactly."""
+"""Before the decimal point, where a bound leaves them open: a float holds as many exactly.
+
+Behind a bound that has as many itself there is one more, up to the 308 of the largest float.
+"""
 PLACES = 2
 """Digits after the decimal point of a number with bounds, or as many as the bounds themselves have."""
 
@@ -63,7 +66,18 @@ def range_of(low: Decimal | None, high: Decimal | None, *, whole: bool, exclusiv
     given = [bound for bound in (low, high) if bound is not None]
     places = 0 if whole else max([PLACES, *(-int(each.normalize().as_tuple().exponent) for each in given)])
     places = min(places, DIGITS)
-    unit, open_end = 10**places, 10 ** (DIGITS + places) - 1
+    digits = min(308, max([DIGITS, *(each.adjusted() + 2 for each in given)]))
+    found = _between(low, high, places, digits, exclusive)
+    # Between two that are near each other there is a number only with more places.
+    while found.low > found.high and not whole and found.places < DIGITS:
+        found = _between(low, high, found.places + 1, digits, exclusive)
+    return found
+
+
+def _between(
+    low: Decimal | None, high: Decimal | None, places: int, digits: int, exclusive: tuple[bool, bool]
+) -> Range:
+    unit, open_end = 10**places, 10 ** (digits + places) - 1
     lowest = -open_end if low is None else max(-open_end, int((low * unit).to_integral_value(ROUND_CEILING)))
     highest = open_end if high is None else min(open_end, int((high * unit).to_integral_value(ROUND_FLOOR)))
     if exclusive[0] and lowest == low * unit:

@@ -90,7 +90,7 @@ class _Reader:
     def array(self, schema: dict[str, Any]) -> Node:
         if places := schema.get("prefixItems"):
             return Tuple(tuple(self.read(place) for place in places))
-        fewest, most = schema.get("minItems", 0), schema.get("maxItems")
+        fewest, most = _lengths(schema, "minItems", "maxItems")
         item = self.read(schema["items"]) if schema.get("items") else Union(_scalars())
         return Array(item, fewest, _count(fewest, most))
 
@@ -101,12 +101,12 @@ class _Reader:
         values = schema.get("additionalProperties")
         if values is False or values is None:
             return Object(())
-        fewest = schema.get("minProperties", 0)
+        fewest, most = _lengths(schema, "minProperties", "maxProperties")
         if fewest > 1:
             raise GrammarError("Two keys of one object cannot be kept apart")
         key = self.key(schema.get("propertyNames", {}))
         value = _open(DEPTH - 2) if values is True else self.read(values)
-        return Mapping(key, value, fewest, _count(fewest, schema.get("maxProperties")))
+        return Mapping(key, value, fewest, _count(fewest, most))
 
     def key(self, schema: dict[str, Any]) -> Node:
         """Of an object: always a string, so that a number has quotes."""
@@ -121,6 +121,13 @@ class _Reader:
                 return other
 
 
+def _lengths(schema: dict[str, Any], low: str, high: str) -> tuple[int, int | None]:
+    fewest, most = schema.get(low, 0), schema.get(high)
+    if most is not None and most < fewest:
+        raise GrammarError(f"Nothing has at least {fewest} and at most {most} parts")
+    return fewest, most
+
+
 def _count(fewest: int, most: int | None) -> int:
     return max(fewest, ITEMS if most is None else min(most, 4 * ITEMS))
 
@@ -130,12 +137,13 @@ def _choice(values: list[Any]) -> Choice:
 
 
 def _text(schema: dict[str, Any]) -> Node:
-    fewest, longest = schema.get("minLength", 0), schema.get("maxLength")
+    fewest, longest = _lengths(schema, "minLength", "maxLength")
     bare = bool(schema.get(BARE))
     if (pattern := schema.get("pattern")) is None:
         return Text(fewest, longest, bare)
     try:
-        found = Pattern(patterns.expression(pattern, fewest), longest, bare)
+        expression = patterns.expression(pattern, fewest)
+        found = Pattern(patterns.inked(expression) if bare else expression, longest, bare)
     except patterns.UnsupportedPatternError as error:
         raise GrammarError(str(error)) from error
     if longest is not None and patterns.least(found.expression) > longest:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from core.grammar.repeats import repeated
+
 WIDE = 4
 """Bytes of a character at most."""
 # JSON, between quotes.
@@ -35,7 +37,7 @@ class Texts:
         left = room - needed if longest is None else min(room, longest) - needed
         if bare:
             return self._required_ink(fewest, wide=wide) + self._ink("i" if fewest else "f", left)
-        required = f"{self._character(wide=wide)}{{{fewest}}} " if fewest else ""
+        required = repeated(self._character(wide=wide), fewest, fewest) + " " if fewest else ""
         return rf'"\"" {required}{self._json(left)} "\""'
 
     def _character(self, *, wide: bool) -> str:
@@ -64,7 +66,8 @@ class Texts:
         more = f" | {TWO} | {INK_WIDE}" if wide else ""
         self.rules["first"], self.rules["ink"] = INK_FIRST + more, INK + more
         self.rules["any"] = f"[ ] | {INK}{more}"
-        return "first " + (f"any{{{fewest - 2}}} " if fewest > 2 else "") + ("ink " if fewest > 1 else "")
+        between = repeated("any", fewest - 2, fewest - 2) + " " if fewest > 2 else ""
+        return "first " + between + ("ink " if fewest > 1 else "")
 
     def _ink(self, state: str, room: int) -> str:
         """What may follow, and ends in ink: after ink (`i`), a space (`b`), the end of a line (`l`), or nothing (`f`).

@@ -22,6 +22,7 @@ from core.grammar.nodes import (
     Tuple,
     Union,
 )
+from core.grammar.repeats import repeated
 from core.grammar.shares import share
 from core.grammar.texts import Texts
 
@@ -135,7 +136,7 @@ def _row(one: str, fewest: int, count: int) -> str:
     """One to `count` of them, and at least `fewest`, with commas between."""
     if count == 1:
         return one
-    return f'{one} ("," " "? {one}){{{max(0, fewest - 1)},{count - 1}}}'
+    return f"{one} " + repeated(f'("," " "? {one})', max(0, fewest - 1), count - 1)
 
 
 def quote(text: str) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+import re
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import dspy
 import pytest
@@ -45,7 +46,64 @@ def test_a_text_with_bounds_that_may_be_missing_is_taken_as_it_stands(text: str)
     assert JSONAdapter().parse(signature, json.dumps({"note": text})) == {"note": text}
 
 
-@pytest.mark.parametrize("adapter", [JSONAdapter(), ChatAdapter()], ids=["json", "chat"])
+BOTH = pytest.mark.parametrize("adapter", [JSONAdapter(), ChatAdapter()], ids=["json", "chat"])
+
+
+def answers(model: InstructModel, adapter: Any, kind: Any, *, tokens: int = TOKENS, seeds: int = 10) -> list[Any]:
+    """Answers with one field of this kind, each of one call."""
+    found = []
+    signature = dspy.Signature({"question": (str, dspy.InputField()), "answer": (kind, dspy.OutputField())})
+    for seed in range(seeds):
+        lm = make_lm(model, sampling=Sampling(temperature=1.5, max_tokens=tokens, seed=seed), cache=False)
+        with dspy.context(lm=lm, adapter=adapter):
+            found.append(dspy.Predict(signature)(question="What?").answer)
+        assert len(lm.history) == 1
+    return found
+
+
+@BOTH
+@pytest.mark.parametrize("choices", [("日本", "中国", "🦊🦊"), ("✅", "❌", "🟡"), ("é", "€", "x")], ids=str)
+def test_choices_of_characters_of_many_sizes(untrained: InstructModel, adapter: Any, choices: tuple[str, ...]) -> None:
+    """llama.cpp lets a shorter character through in the bytes of a longer one."""
+    kind: Any = Literal
+    assert set(answers(untrained, adapter, kind[choices], seeds=20)) <= set(choices)
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("bounds", "pattern"),
+    [
+        (Field(min_length=3, max_length=5), "(?s).{3,5}"),
+        (Field(pattern="^[a-c]{3}$"), "[a-c]{3}"),
+        (Field(pattern="^.{5}$"), ".{5}"),
+    ],
+    ids=["length", "class", "any"],
+)
+@pytest.mark.parametrize("missing", [False, True])
+def test_bounds_of_a_text_that_may_be_missing(
+    untrained: InstructModel, adapter: Any, bounds: Any, pattern: str, *, missing: bool
+) -> None:
+    kind: Any = Annotated
+    kind = kind[str | None if missing else str, bounds]
+    for answer in answers(untrained, adapter, kind):
+        assert answer is None or re.fullmatch(pattern, answer), answer
+
+
+@BOTH
+@pytest.mark.parametrize("bounds", [Field(min_length=2500), Field(pattern="^a{2500}$")], ids=["length", "pattern"])
+def test_a_long_text_is_asked_for_in_pieces(untrained: InstructModel, adapter: Any, bounds: Any) -> None:
+    """llama.cpp refuses a grammar with more than 2,000 repetitions in one place."""
+    kind: Any = Annotated
+    (answer,) = answers(untrained, adapter, kind[str, bounds], tokens=4000, seeds=1)
+    assert len(answer) >= 2500
+
+
+def test_a_grammar_that_llama_cpp_does_not_take_is_an_error(untrained: InstructModel) -> None:
+    with pytest.raises(Exception, match=r"more than llama\.cpp's grammars can say"):
+        answers(untrained, ChatAdapter(use_json_adapter_fallback=False), Literal["a\0b", "c"])
+
+
+@BOTH
 @settings(
     max_examples=EXAMPLES,
     deadline=None,

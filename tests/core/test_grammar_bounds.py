@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import re
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,8 @@ def written(llama: llama_cpp.Llama, schema: dict[str, Any], budget: int = BUDGET
         ({"minimum": 98}, lambda n: n >= 98),
         ({"maximum": -5}, lambda n: n <= -5),
         ({"minimum": 4, "maximum": 4}, lambda n: n == 4),
+        ({"minimum": 10**15}, lambda n: n >= 10**15),
+        ({"maximum": -(10**18)}, lambda n: n <= -(10**18)),
         ({"minimum": -0.5, "exclusiveMaximum": 1.25}, lambda n: -0.5 <= n < 1.25),
     ],
 )
@@ -52,6 +55,18 @@ def test_numbers_keep_their_bounds(llama: llama_cpp.Llama, kind: str, bounds: di
     numbers = [json.loads(text) for text in written(llama, {"type": kind, **bounds})]
     assert all(right(number) for number in numbers), numbers
     assert all(type(number) is (int if kind == "integer" else float) for number in numbers)
+
+
+@pytest.mark.parametrize("bounds", [(0, 0.01), (0, 0.001), (-0.25, -0.2499), (3, 3.0000001)])
+def test_numbers_near_each_other_have_more_places(llama: llama_cpp.Llama, bounds: tuple[float, float]) -> None:
+    schema = {"type": "number", "exclusiveMinimum": bounds[0], "exclusiveMaximum": bounds[1]}
+    for text in written(llama, schema):
+        assert bounds[0] < json.loads(text) < bounds[1], text
+
+
+def test_a_number_as_large_as_a_float_can_be(llama: llama_cpp.Llama) -> None:
+    for text in written(llama, {"type": "number", "minimum": 1e300}, 400):
+        assert 1e300 <= json.loads(text) < math.inf
 
 
 def test_every_number_between_the_bounds_can_be_written(llama: llama_cpp.Llama) -> None:
@@ -129,6 +144,9 @@ def test_each_place_of_an_array_has_its_own_type(llama: llama_cpp.Llama) -> None
     ("schema", "message"),
     [
         ({"type": "integer", "minimum": 3, "exclusiveMaximum": 3}, "No number"),
+        ({"type": "string", "minLength": 5, "maxLength": 2}, "at least 5 and at most 2"),
+        ({"type": "array", "items": {"type": "null"}, "minItems": 5, "maxItems": 2}, "at least 5 and at most 2"),
+        ({"type": "object", "additionalProperties": True, "minProperties": 1, "maxProperties": 0}, "at most 0"),
         ({"type": "string", "pattern": "a(?=b)"}, "assert"),
         ({"type": "string", "pattern": "(a"}, "not one of Python's"),
         ({"type": "string", "pattern": "^a{3}$", "minLength": 4}, "4 characters"),

@@ -196,6 +196,10 @@ def test_an_interrupted_search_keeps_the_best_and_goes_on_to_the_same_end(
     assert on.predictors == whole.predictors
     assert (on.run.before, on.run.after, on.run.candidates) == (whole.run.before, whole.run.after, whole.run.candidates)
 
+    code, _, rest = cut_off(environment, signal.SIGINT, b" of 1")
+    assert (code, read_program(out)) == (130, whole), rest
+    assert read_program(out.with_stem(f"{name}-stopped")).run.candidates < whole.run.candidates
+
 
 def test_a_killed_search_goes_on(environment: dict[str, str], tmp_path: Path) -> None:
     name = "title-random-search"
