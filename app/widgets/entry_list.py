@@ -21,7 +21,7 @@ from core.text import one_line, printable
 
 WIDTH = 60
 MOOD_WIDTH = 12
-LEAST_TITLE = 20
+LEAST_TITLE = 16
 """Characters of a title that a mood leaves to it."""
 BESIDE = 5
 """Cells beside title and mood: the padding, the symbol and its space, the scrollbar."""

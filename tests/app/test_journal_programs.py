@@ -49,7 +49,7 @@ async def test_moods_and_titles_appear_while_one_reads(app: CharlieApp, client: 
         screen.open_entry(river.id)
         await until(pilot, lambda: screen.editor.entry_id == river.id)
         describe(client, river.id, "calm[b]\x1b[31m", "A walk\x07 [link=x]by the river")
-        describe(client, bread.id, "joyful", "Bread")
+        describe(client, bread.id, "overwhelmed", "Bread")
         job = client.submit(JobKind.DESCRIBE, {})
         client.jobs.advance(job.id, JobState.RUNNING, {JobState.QUEUED})
         note = "The program was made for another model."
@@ -61,7 +61,7 @@ async def test_moods_and_titles_appear_while_one_reads(app: CharlieApp, client: 
         assert head.endswith("can be found · calm[b][31m · “A walk [link=x]by the river”")
         assert str(screen.notice.content) == note
         await pilot.resize_terminal(120, 36)
-        await until(pilot, lambda: titles(screen)[1] == "● Bread rose all day, and I am… joyful")
+        await until(pilot, lambda: titles(screen)[1] == "● Bread rose all day, and… overwhelmed")
 
 
 async def test_a_key_looks_back_on_the_week(app: CharlieApp, client: Client, until: Until) -> None:
