@@ -10,6 +10,7 @@ from app.commands.ask import AsJson
 
 if TYPE_CHECKING:
     from core.compiled import Compiled
+    from core.model_files import ModelSpec
     from core.paths import Paths
     from core.saved_programs import SavedProgram
 
@@ -19,6 +20,8 @@ programs = typer.Typer(
 
 Name = Annotated[str, typer.Argument(help="A compiled program, as `charlie programs list` names it.")]
 AS_IT_COMES = "as it comes"
+OWN_WORDS = ("mood", "title", "recall")
+"""What the starter is asked for in the words of its training, with which it does as well as by a program."""
 
 
 @programs.command("list")
@@ -105,6 +108,8 @@ def use(name: Name) -> None:
     saved = load_program(file, PROGRAMS[program](), _model_id(paths))
     compiled.use(paths, saved)
     talk(f"The program '{program}' is '{name}' from the next job on.")
+    if program in OWN_WORDS and _spec(paths).starter:
+        talk(f"The starter model does as well without it, or better; `charlie programs reset {program}` goes back.")
 
 
 @programs.command()
@@ -139,12 +144,17 @@ def _paths() -> Paths:
 
 def _model_id(paths: Paths) -> str:
     """Of the instruct model that is configured now. Raises CharlieError when it cannot be used."""
-    from core.model_files import resolve
     from core.model_hash import file_id
+
+    spec = _spec(paths)
+    return file_id(spec.path, spec.header.chat_template)
+
+
+def _spec(paths: Paths) -> ModelSpec:
+    from core.model_files import resolve
     from core.settings import Role, load_settings
 
-    spec = resolve(load_settings(), paths, Role.INSTRUCT)
-    return file_id(spec.path, spec.header.chat_template)
+    return resolve(load_settings(), paths, Role.INSTRUCT)
 
 
 def _configured(paths: Paths) -> str:

@@ -49,7 +49,11 @@ def test_listed_used_and_reset(paths: Paths, home: Path) -> None:
         ("title-mipro", False, False),
     ]
     used = charlie(home, "programs", "use", "mood-bootstrap")
-    assert (used.code, used.err) == (0, "The program 'mood' is 'mood-bootstrap' from the next job on.\n")
+    assert used.code == 0
+    assert used.err.splitlines() == [
+        "The program 'mood' is 'mood-bootstrap' from the next job on.",
+        "The starter model does as well without it, or better; `charlie programs reset mood` goes back.",
+    ]
     assert in_use(paths, "mood") == saved
     after = charlie(home, "programs", "list", "--json").json
     assert after["programs"]["mood"] == {"in_use": "mood-bootstrap", "error": ""}
