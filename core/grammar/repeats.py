@@ -7,10 +7,8 @@ MOST = 1000
 
 
 def repeated(part: str, fewest: int, most: int) -> str:
-    """`part`, which is one symbol, from `fewest` to `most` times."""
-    rows = [f"{part}{{{MOST}}}"] * (fewest // MOST)
-    rest = most - fewest + fewest % MOST
-    rows.append(f"{part}{{{fewest % MOST},{min(rest, MOST)}}}")
-    while (rest := rest - MOST) > 0:
-        rows.append(f"{part}{{0,{min(rest, MOST)}}}")
-    return " ".join(rows)
+    """`part`, which is one symbol, from `fewest` to `most` times, of which there is one way for each number."""
+    if most <= MOST:
+        return f"{part}{{{fewest},{most}}}"
+    full, rest = f"{part}{{{MOST}}}", repeated(part, max(0, fewest - MOST), most - MOST)
+    return f"{full} {rest}" if fewest >= MOST else f"({part}{{{fewest},{MOST - 1}}} | {full} {rest})"
