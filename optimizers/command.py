@@ -44,7 +44,7 @@ def _parser(task: Task) -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument(
-        "--optimizer", type=Method, choices=list(Method), default=Method.RANDOM_SEARCH, help="how to search"
+        "--optimizer", choices=[each.value for each in Method], default="random-search", help="how to search"
     )
     parser.add_argument("--budget", type=_positive, default=600, help="about how many answers the search may take")
     parser.add_argument("--seed", type=_natural, default=0, help="of the examples, the search and sampling")
@@ -58,17 +58,15 @@ def _parser(task: Task) -> argparse.ArgumentParser:
 
 
 def _natural(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError("must not be negative")
-    return value
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError("must be a whole number, and not negative")
+    return int(text)
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return value
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError("must be a whole number, and at least 1")
+    return int(text)
 
 
 def _optimize(task: Task, parsed: argparse.Namespace) -> int:
@@ -97,7 +95,7 @@ def _optimize(task: Task, parsed: argparse.Namespace) -> int:
     from optimizers.run import Options, optimize
 
     options = Options(
-        method=parsed.optimizer,
+        method=Method(parsed.optimizer),
         budget=parsed.budget,
         seed=parsed.seed,
         max_tokens=parsed.max_tokens,

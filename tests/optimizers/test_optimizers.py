@@ -149,10 +149,20 @@ def test_answers_that_cannot_fit_are_one_sentence(environment: dict[str, str], t
     assert not (tmp_path / "recall.json").exists()
 
 
-@pytest.mark.parametrize("wrong", [["--budget", "0"], ["--seed", "-1"], ["--nothing"], ["--optimizer", "luck"]])
-def test_usage_is_exit_status_2(environment: dict[str, str], tmp_path: Path, wrong: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (["--budget", "0"], "must be a whole number, and at least 1"),
+        (["--budget", "some"], "must be a whole number, and at least 1"),
+        (["--seed", "-1"], "must be a whole number, and not negative"),
+        (["--nothing"], "unrecognized arguments"),
+        (["--optimizer", "luck"], "choose from"),
+    ],
+)
+def test_usage_is_exit_status_2(environment: dict[str, str], tmp_path: Path, wrong: list[str], said: str) -> None:
     done = run(["-m", "optimizers.optimize_mood", *wrong], environment, tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr.splitlines()[-1]
 
 
 # A search that is cut off, and gone on with.
