@@ -53,10 +53,11 @@ def test_what_was_predicted_is_kept_beside_what_was_taken(
     manager: ModelManager, client: Client, tmp_path: Path
 ) -> None:
     use(client, tmp_path)
-    with manager.lease(Role.INSTRUCT) as model:
-        model.llama.eval(list(range(512)))
-        spec = model.spec
-    manager.unload_model("asked for")
+    for _ in range(2):  # the first load may take what earlier tests left to the process, which is not measured then
+        with manager.lease(Role.INSTRUCT) as model:
+            model.llama.eval(list(range(512)))
+            spec = model.spec
+        manager.unload_model("asked for")
     plan = manager.plan(Role.INSTRUCT)
     measured = manager.measured(plan)
     assert measured is not None
