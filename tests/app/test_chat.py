@@ -9,7 +9,6 @@ from typing import Literal
 import pytest
 from textual import events
 from textual.pilot import Pilot
-from textual.widgets import Input, TextArea
 
 from app.client import Client
 from app.runtime import Runtime
@@ -27,6 +26,7 @@ from core.paths import find_paths
 from core.settings import load_settings
 from tasks.jobs import Ended, JobKind, JobState, Text
 from tests.app.conftest import Until
+from tests.app.stillness import still
 
 AT = 1767600000.0  # 2026-01-05 08:00 UTC
 SIZES = [(80, 24), (120, 36)]
@@ -79,15 +79,6 @@ async def send(pilot: Pilot[None], until: Until, text: str) -> Reply:
 def take(client: Client, job: str) -> None:
     """Take the job as the worker does, its model being warm."""
     assert client.jobs.advance(job, JobState.RUNNING, {JobState.QUEUED})
-
-
-async def still(pilot: Pilot[None]) -> None:
-    """Stop what blinks, so that two pictures of the same state are the same."""
-    for area in pilot.app.screen.query(TextArea):
-        area.cursor_blink = False
-    for field in pilot.app.screen.query(Input):
-        field.cursor_blink = False
-    await pilot.pause()
 
 
 async def test_a_reply_streams_and_ends_with_its_numbers(app: CharlieApp, client: Client, until: Until) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from textual import events
 from textual.pilot import Pilot
-from textual.widgets import Input, TextArea
 
 from app.bridge import Happened
 from app.client import Client
@@ -25,6 +24,7 @@ from core.paths import find_paths
 from core.settings import load_settings
 from tasks.jobs import Ended, Hit, Hits, JobKind, JobState, Text
 from tests.app.conftest import Until
+from tests.app.stillness import still
 
 AT = 1767600000.0  # 2026-01-05 08:00 UTC
 SIZES = [(80, 24), (120, 36)]
@@ -71,15 +71,6 @@ async def seek(pilot: Pilot[None], until: Until, screen: JournalScreen, text: st
     await until(pilot, lambda: screen.following is not None)
     assert screen.following is not None
     return screen.following.job_id
-
-
-async def still(pilot: Pilot[None]) -> None:
-    """Stop what blinks, so that two pictures of the same state are the same."""
-    for area in pilot.app.screen.query(TextArea):
-        area.cursor_blink = False
-    for field in pilot.app.screen.query(Input):
-        field.cursor_blink = False
-    await pilot.pause()
 
 
 async def test_what_is_typed_is_saved_then_read_in_once(app: CharlieApp, client: Client, until: Until) -> None:

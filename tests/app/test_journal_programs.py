@@ -19,7 +19,8 @@ from core.paths import find_paths
 from core.settings import load_settings
 from tasks.jobs import Ended, JobKind, JobState, Text
 from tests.app.charlie import charlie, refused
-from tests.app.test_journal import AT, SIZES, SnapCompare, jobs, journal, keep, still, titles
+from tests.app.stillness import still
+from tests.app.test_journal import AT, SIZES, SnapCompare, jobs, journal, keep, titles
 from tests.compiled import write_compiled
 
 if TYPE_CHECKING:
