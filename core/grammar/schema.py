@@ -122,6 +122,7 @@ class _Reader:
 
 
 def _lengths(schema: dict[str, Any], low: str, high: str) -> tuple[int, int | None]:
+    """The fewest and the most parts. Raises GrammarError when no value can have so many."""
     fewest, most = schema.get(low, 0), schema.get(high)
     if most is not None and most < fewest:
         raise GrammarError(f"Nothing has at least {fewest} and at most {most} parts")
