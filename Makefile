@@ -4,21 +4,28 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: run test faults bench starter starter-figures lint check fmt lock readme screenshot
+.PHONY: run test slow faults bench starter starter-figures lint check fmt lock readme screenshot
 
 run: $(VENV)/.run
 	@$(BIN)/charlie
 
+# All tests but the slow ones, which start whole programs or take over five seconds; about five minutes.
 test: $(VENV)/.dev
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -m "not slow"
+
+# The slow ones: whole commands and terminals, the optimizers, texts and answers by chance, the stress.
+slow: $(VENV)/.dev
+	@$(BIN)/python -m pytest -m slow
 
 # Every fault on the real processes, and one table of what came of it. Some minutes.
 faults: $(VENV)/.dev
 	@$(BIN)/python -m tests.faults
 
 # Speed beside the raw engine and other programs, which are installed below .bench; a quarter of an hour.
+# Renews the table and the chart of the benchmarks' README; `make bench WRITE=` only prints the table.
+WRITE ?= --write
 bench: $(VENV)/.dev
-	@$(BIN)/python -m tests.benchmarks --write
+	@$(BIN)/python -m tests.benchmarks $(WRITE)
 
 # Trains the three starter models anew and says how good they are; on a CPU hours, on a GPU minutes.
 starter: $(VENV)/.starter
@@ -34,7 +41,9 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-check: lint test
+# The linters and all tests.
+check: lint
+	@$(BIN)/python -m pytest
 
 fmt: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
@@ -44,14 +53,14 @@ fmt: $(VENV)/.dev
 screenshot: $(VENV)/.dev
 	$(BIN)/python -m tests.screenshot
 
-# Its generated parts: settings, keys, state graph.
+# The generated parts of the README pages: commands, settings, keys, state graph, Redis keys.
 readme: $(VENV)/.dev
 	$(BIN)/python -m tests.readme
 
 lock: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile -q pyproject.toml --universal --generate-hashes --no-annotate --no-header -o requirements.lock
-	$(BIN)/uv pip compile -q pyproject.toml --extra dev -c requirements.lock --universal --generate-hashes \
+	$(BIN)/uv pip compile -q pyproject.toml --extra dev --extra optimizers -c requirements.lock --universal --generate-hashes \
 		--no-annotate --no-header -o requirements-dev.lock
 	$(BIN)/uv pip compile -q pyproject.toml --extra starter -c requirements.lock --universal --generate-hashes \
 		--no-annotate --no-header -o requirements-starter.lock

@@ -1,105 +1,165 @@
-"""The `charlie` command. Nothing is imported here but Typer: a command imports what it needs when it is called."""
+"""The `charlie` command: a table of commands, each imported when it is called."""
 
 from __future__ import annotations
 
 import gc
 import os
+import re
 import signal
 import sys
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command, get_group
 
-from app.commands import aside, ask, backup, doctor, graph, journal, models, programs, repair, runtime, status
+from core.errors import CharlieError
 
-app = typer.Typer(
-    help="Chat and journal in the terminal, with an AI that runs on your own machine.",
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-app.command()(ask.ask)
-app.add_typer(journal.journal, name="journal")
-app.command()(runtime.warm)
-app.command()(runtime.unload)
-app.command()(runtime.cancel)
-app.command()(aside.retry)
-app.command()(aside.drop)
-app.command()(status.ps)
-app.command()(status.events)
-app.add_typer(models.models, name="models")
-app.add_typer(programs.programs, name="programs")
-app.command()(graph.graph)
-app.command()(backup.export)
-app.command("import")(backup.import_)
-app.command()(repair.repair)
-app.command()(status.paths)
-app.command()(doctor.doctor)
-app.command()(runtime.up)
-app.command()(runtime.worker)
+COMMANDS = {
+    "ask": ("ask:ask", "Ask the model, and stream its reply."),
+    "warm": ("models:warm", "Load a role's model, and print the load time. It is 0 for a warm model."),
+    "unload": ("models:unload", "Unload the warm model."),
+    "cancel": ("jobs:cancel", "Cancel a waiting or running job."),
+    "retry": ("jobs:retry", "Index the entry of a parked job again."),
+    "drop": ("jobs:drop", "Skip the entry of a parked job. It stays saved but is not searchable."),
+    "ps": ("ps:ps", "Show the phase, the queue, the processes and the memory."),
+    "events": ("events:events", "Show the events of models, jobs and workers, oldest first."),
+    "graph": ("graph:graph", "Export the state graph."),
+    "export": ("library.backup:export", "Export the library as Markdown and JSON. An earlier export is updated."),
+    "import": ("library.backup:import_", "Import an export. Newer records stay; a second import changes nothing."),
+    "backup": ("library.backup:backup", "Make, list, restore and renew the daily backups."),
+    "repair": ("library.backup:repair", "Repair a damaged database file. Readable data and the damaged file are kept."),
+    "paths": ("paths:paths", "Show the paths of Charlie's files."),
+    "doctor": (
+        "doctor:doctor",
+        "Check the installation, suggest fixes, and list the settings. Exit status 1 when a check fails.",
+    ),
+    "up": ("up:up", "Run the database and the worker without the interface. Ctrl+C ends them."),
+    "worker": ("up:worker", "Run a worker in this process for the database at database.url."),
+    "journal": ("library.journal:journal", "Add, edit and search entries, or ask them a question."),
+    "conversations": ("library.conversations:conversations", "List, print, rename, export and delete conversations."),
+    "trash": ("library.trash:trash", "List deleted texts, and restore or remove them."),
+    "models": ("models:models", "List the roles' models, choose others, or download one."),
+    "programs": ("programs:programs", "List compiled programs, and choose the ones in use."),
+}
+"""By name: the module below app.commands with the function or group in it, and the help text."""
+
+
+def _import(path: str) -> Any:
+    """The object at `module:name`."""
+    module, _, name = path.partition(":")
+    return getattr(import_module(module), name)
+
+
+def _typer(help_: str | None = None) -> typer.Typer:
+    return typer.Typer(help=help_, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+def load_command(name: str) -> Any:
+    """Import a command or group of COMMANDS."""
+    path, help_ = COMMANDS[name]
+    target = _import(f"app.commands.{path}")
+    single = _typer()
+    if not isinstance(target, typer.Typer):
+        single.command()(target)
+    command = get_group(target) if isinstance(target, typer.Typer) else get_command(single)
+    command.help = help_
+    return command
+
+
+class LazyCommand(TyperCommand):
+    """Placeholder that imports its command when it is called."""
+
+    def make_context(self, *args: Any, **extra: Any) -> Any:
+        """Click runs the command of this context, so the imported one instead of the placeholder."""
+        return load_command(str(self.name)).make_context(*args, **extra)
+
+
+class Charlie(TyperGroup):
+    """The command line, with the manners of a Unix program."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """An argument with a space is a text, also when it begins with a dash, so it is put behind `--`."""
+        texts = [] if "--" in args else [each for each in args if re.match(r"-[^\s=]*\s", each)]
+        if texts:
+            args = [*(each for each in args if each not in texts), "--", *texts]
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            sys.exit(128 + signal.SIGPIPE)
+        except Exception as error:
+            if hasattr(error, "possibilities") and hasattr(error, "message"):  # Typer's error for an unknown option
+                error.message += ". Write `--` before a text that begins with a dash"
+            raise
 
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
-
-        print(f"charlie {version('charlie')}")
+        print(f"charlie {_import('importlib.metadata:version')('charlie')}")
         raise typer.Exit
 
 
-@app.callback(invoke_without_command=True)
 def interface(
     context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    """Without a command, open the interface."""
+    """Open the interface when no command is given."""
     del version  # its callback has done the work
     if context.invoked_subcommand is not None:
         return
-    from core.errors import CharlieError
-
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise CharlieError("The interface needs a terminal.", "`charlie ask` works in a pipe.")
-    gc.disable()  # the interface collects garbage itself
-    # Between two redraws Textual waits 1/60 s, and a key that comes in the middle of one would wait for that as well.
+    gc.disable()  # the interface chooses the moments to collect
+    # At its default of 60 frames a second, Textual may show a key 1/60 s late.
     os.environ.setdefault("TEXTUAL_FPS", "120")
-    from app.commands.session import end_in_order, make_client
-    from app.runtime import Runtime
+    raise typer.Exit(_import("app.interface:run")())
 
-    client = make_client()
-    end_in_order()
-    with Runtime(client) as running:
-        from app.terminal_bytes import tolerate_all
-        from app.tui import CharlieApp
 
-        tolerate_all()
-        interface = CharlieApp(client, running.tick, running.notice)
-        gc.freeze()  # modules and classes stay for good
-        interface.run()
-        signal.alarm(0)  # set when the terminal was closed, in case the interface cannot end
-        for number in (signal.SIGTERM, signal.SIGHUP):  # it is ending already
-            signal.signal(number, signal.SIG_IGN)
-        if interface.failure is not None:
-            raise interface.failure
-    raise typer.Exit(interface.return_code or 0)
+_top = _typer("Chat and journal in the terminal, with an AI that runs on your own machine.")
+_top.callback(cls=Charlie, invoke_without_command=True)(interface)
+app = get_group(_top)
+for _name, (_, _help) in COMMANDS.items():
+    app.add_command(LazyCommand(_name, help=_help))
+
+
+def _open_closed_streams() -> None:
+    """Open closed standard streams on the null device, also for child processes, before a file takes their numbers."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            number = os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(number, True)
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8"))
+
+
+def _flush_streams() -> None:
+    """Write the rest, or discard what nobody reads: Python would print a traceback for it while it exits."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def main() -> None:
-    """Run the command line. Every failure ends in one sentence on stderr and exit status 1."""
-    os.umask(0o077)  # what this process and those it starts write is nobody else's, wherever the folders are
+    """Run the command line. A failure prints one sentence on stderr and exits with status 1."""
+    _open_closed_streams()
+    os.umask(0o077)  # this process's and its children's files are private, in any folder
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # the real streams are TextIOWrapper
     try:
         app(prog_name="charlie")
-    except KeyboardInterrupt:  # once more, while the first one was being answered
+    except KeyboardInterrupt:  # a second Ctrl+C during the handling of the first
         sys.exit(130)
-    except Exception as error:  # noqa: BLE001  # it is told and logged
-        from app.output import tell
-
-        tell(error)
+    except Exception as error:  # noqa: BLE001  # reported and logged
+        _import("app.error_report:report")(error)
         sys.exit(1)
     finally:
-        # It ends: at the last Python gives its own handler back, and one more Ctrl+C would kill instead.
+        _flush_streams()
+        # Python restores its own handler while it exits, so one more Ctrl+C would kill the process.
         signal.signal(signal.SIGINT, signal.SIG_IGN)

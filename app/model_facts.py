@@ -1,25 +1,23 @@
-"""What is known of each role's model without loading it: its header, and what it needs."""
+"""The header and the estimated memory of each role's model, without loading it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from core.errors import CharlieError
-from core.settings import Role, load_settings
-
-if TYPE_CHECKING:
-    from core.events import Memory
-    from core.footprint import Footprint
-    from core.model_files import ModelSpec
-    from core.paths import Paths
-    from core.settings import MemorySettings, Settings
-    from states.plan import Plan
+from core.memory.footprint import Footprint, estimate
+from core.memory.types import Memory
+from core.model_files.spec import ModelSpec, resolve
+from core.paths import Paths
+from core.roles import Role
+from core.settings import MemorySettings, Settings
+from core.settings_file import load_settings
+from states.memory_plan import Plan, make_plan
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """A model that can be read, the estimate of what it takes in RAM as it is wanted, and what must be left free."""
+class UsableModel:
+    """A model file, the estimate of its memory needs with the role's settings, and the memory to keep free."""
 
     role: Role
     spec: ModelSpec
@@ -27,43 +25,33 @@ class Known:
     reserve: MemorySettings
 
     def planned(self, memory: Memory) -> Plan:
-        """What a load with this much free would choose, by the estimate alone; the worker's own plan knows more."""
-        from core.footprint import Offload, estimate
-        from states.plan import make_plan
-
-        offloads = [Offload(device.id, device.free) for device in memory.devices]
-        return make_plan(self.spec, lambda spec: estimate(spec, offloads), memory, self.reserve)
+        """The plan of a load with this much free memory, from the estimate; the worker's own plan is more exact."""
+        return make_plan(self.spec, lambda spec: estimate(spec, memory.devices), memory, self.reserve)
 
 
 @dataclass(frozen=True, slots=True)
-class Broken:
-    """A model that cannot be used, and why."""
+class UnusableModel:
+    """A role whose model file cannot be used, and the reason."""
 
     role: Role
     error: CharlieError
 
 
-Facts = Known | Broken
+ModelFacts = UsableModel | UnusableModel
 
 
-def read_facts(paths: Paths) -> tuple[Facts, ...]:
-    """The facts of every role, from the settings as they are now: `charlie models use` counts at once.
-
-    Blocks for as long as the files take to read.
-    """
+def read_facts(paths: Paths) -> tuple[ModelFacts, ...]:
+    """The model of every role. Settings and files are read again, so `charlie models use` takes effect at once."""
     try:
         settings = load_settings()
     except CharlieError as error:
-        return tuple(Broken(role, error) for role in Role)
+        return tuple(UnusableModel(role, error) for role in Role)
     return tuple(_read(settings, paths, role) for role in Role)
 
 
-def _read(settings: Settings, paths: Paths, role: Role) -> Facts:
-    from core.footprint import estimate
-    from core.model_files import resolve
-
+def _read(settings: Settings, paths: Paths, role: Role) -> ModelFacts:
     try:
         spec = resolve(settings, paths, role)
     except CharlieError as error:
-        return Broken(role, error)
-    return Known(role, spec, estimate(spec), settings.memory)
+        return UnusableModel(role, error)
+    return UsableModel(role, spec, estimate(spec), settings.memory)

@@ -1,1 +1,1 @@
-"""What knows nothing of queues, states or screens: settings, models, memory, database, events, library."""
+"""Settings, models, memory, database, events and library. Knows no queue, lifecycle or screen."""

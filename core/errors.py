@@ -1,10 +1,15 @@
-"""The errors a person can cause or meet: one sentence, and one hint of what to do."""
+"""The errors that a person sees: one sentence, and a hint."""
 
 from __future__ import annotations
 
+import errno
+from typing import Final
+
+DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+
 
 class CharlieError(Exception):
-    """A failure that is told in one sentence, with one hint; never shown as a traceback."""
+    """An error shown as one sentence and one hint, never as a traceback."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -20,23 +25,23 @@ class SettingsError(CharlieError):
 
 
 class ModelFileError(CharlieError):
-    """A model file is missing, damaged, of an unknown kind, or of the wrong kind for its role."""
+    """A model file is missing, damaged, of an unknown architecture, or of the wrong kind for its role."""
 
 
 class MemoryRefusedError(CharlieError):
-    """A model does not fit the memory that is free now; nothing was loaded."""
+    """A model does not fit into the free memory; nothing was loaded."""
 
 
 class LoadFailedError(CharlieError):
-    """A model could not be loaded although its plan fitted; everything was given back."""
+    """A load failed although its plan fitted; its memory was freed."""
 
 
 class OutOfMemoryError(LoadFailedError):
-    """A load failed because an allocation did."""
+    """A load failed because an allocation failed."""
 
 
 class CancelledError(CharlieError):
-    """Somebody asked for the work to stop, and it did."""
+    """The work was cancelled on request."""
 
     def __init__(self, message: str = "Cancelled.", hint: str = "") -> None:
         super().__init__(message, hint)
@@ -47,4 +52,4 @@ class DatabaseError(CharlieError):
 
 
 class NotFoundError(CharlieError):
-    """A conversation, entry or job that was asked for does not exist."""
+    """The conversation, entry or job does not exist."""

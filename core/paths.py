@@ -1,4 +1,4 @@
-"""Where files live: under `CHARLIE_HOME` when it is set, else where the platform keeps such files."""
+"""The folders of Charlie: under `CHARLIE_HOME` when it is set, else in the platform's usual places."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from core.errors import CharlieError
 
 @dataclass(frozen=True, slots=True)
 class Paths:
-    """Every place Charlie reads or writes. Nothing is created until `make()` is called."""
+    """All folders that Charlie reads or writes; `make()` creates them."""
 
     config: Path
     data: Path
@@ -27,7 +27,7 @@ class Paths:
 
     @property
     def database(self) -> Path:
-        """The folder with the append-only file, and the lock that says who owns it."""
+        """The folder of the append-only file and of the owner's lock."""
         return self.data / "database"
 
     @property
@@ -35,42 +35,51 @@ class Paths:
         return self.data / "programs"
 
     @property
+    def drafts(self) -> Path:
+        """Texts that were typed and not sent or saved yet."""
+        return self.data / "drafts"
+
+    @property
+    def backups(self) -> Path:
+        """One folder for each daily export."""
+        return self.data / "backups"
+
+    @property
+    def exports(self) -> Path:
+        """Conversations as Markdown files."""
+        return self.data / "exports"
+
+    @property
     def sessions(self) -> Path:
-        """The KV caches of conversations, as one may delete them."""
+        """The KV caches of conversations. The user may delete them."""
         return self.data / "sessions"
 
     def make(self) -> None:
-        """Create the folders, private to the user.
-
-        Raises CharlieError when one cannot be created or written.
-        """
+        """Create the folders, private to the user. Raises CharlieError when one cannot be created or written."""
         for folder in (self.config, self.data, self.database, self.models, self.logs, self.run):
             try:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                reason = "" if os.access(folder, os.W_OK | os.X_OK) else "it is not writable"
             except OSError as error:
-                raise _unusable(folder, error) from error
-            if not os.access(folder, os.W_OK | os.X_OK):
-                raise _unusable(folder, PermissionError("it is not writable"))
-
-
-def _unusable(folder: Path, error: OSError) -> CharlieError:
-    return CharlieError(
-        f"The folder {folder} cannot be used: {error.strerror or error}.",
-        "Set CHARLIE_HOME to a folder that you can write to.",
-    )
+                reason = error.strerror or str(error)
+            if reason:
+                raise CharlieError(
+                    f"The folder {folder} cannot be used: {reason}.",
+                    "Set CHARLIE_HOME to a folder that you can write to.",
+                )
 
 
 def find_paths() -> Paths:
-    """Resolve the folders from the environment, without touching the disk.
+    """Find the folders by the environment, without creating any.
 
-    Raises CharlieError when CHARLIE_HOME names the home of a user who does not exist.
+    Raises CharlieError when CHARLIE_HOME is in the home folder of an unknown user.
     """
     if home := os.environ.get("CHARLIE_HOME"):
         try:
             root = Path(home).expanduser().absolute()
-        except RuntimeError as error:  # `~somebody` who does not exist
+        except RuntimeError as error:  # the home folder of an unknown user
             raise CharlieError(
-                f"The folder CHARLIE_HOME = {home!r} cannot be found.", "Write its whole path."
+                f"The folder CHARLIE_HOME = {home!r} cannot be found.", "Give its whole path."
             ) from error
         return Paths(root / "config", root / "data", root / "models", root / "logs", root / "run")
     dirs = PlatformDirs("charlie", appauthor=False)

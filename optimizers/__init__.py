@@ -1,1 +1,1 @@
-"""Standalone DSPy optimizer scripts; they import core alone."""
+"""Standalone DSPy optimizers; they import only core."""

@@ -1,4 +1,4 @@
-"""The log of an optimization: each candidate program and its score, as it becomes known."""
+"""The log of an optimization: every candidate program with its score."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from core.errors import CharlieError
-from core.saved_programs import SavedPredictor
+from core.programs.saved import SavedPredictor
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,18 +19,19 @@ if TYPE_CHECKING:
 class Candidate:
     predictors: Predictors
     score: float
-    """Percent on the validation set."""
+    """In percent, on the validation set."""
 
 
 @dataclass(slots=True)
 class Candidates:
-    """Each is written down once, at once; the best is the first of those with the highest score."""
+    """Each candidate is logged once, at once."""
 
     file: Path
     found: list[Candidate] = field(default_factory=list)
 
     @property
     def best(self) -> Candidate | None:
+        """The first candidate with the highest score."""
         return max(self.found, key=lambda each: each.score, default=None)
 
     def add(self, candidate: Candidate) -> None:
@@ -40,32 +41,32 @@ class Candidates:
         predictors = {name: part.model_dump() for name, part in candidate.predictors.items()}
         self._write({"candidate": len(self.found), "score": candidate.score, "predictors": predictors}, "a")
 
-    def begin(self, run: dict[str, Any]) -> None:
-        """Write down what the run is of, in a new log."""
+    def start(self, run: dict[str, Any]) -> None:
+        """Start a new log with the parameters of the run."""
         self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._write({"run": run}, "w")
 
     def resume(self, run: dict[str, Any]) -> None:
-        """Read what an earlier run has found.
+        """Read the candidates of an interrupted run; an incomplete last line is dropped.
 
-        Raises CharlieError when there was none, or one that was begun otherwise. Half a line at the end is nothing.
+        Raises CharlieError when there is no such run, or its parameters were different.
         """
         try:
             lines = self.file.read_text(encoding="utf-8").splitlines(keepends=True)
             first, *rest = [json.loads(line) for line in lines if line.endswith("\n")]
-            begun = first["run"]
+            started = first["run"]
             self.found = [
                 Candidate({name: SavedPredictor(**part) for name, part in row["predictors"].items()}, row["score"])
                 for row in rest
             ]
         except FileNotFoundError as error:
-            raise CharlieError("There is no run to go on with.", "Leave --resume out to begin one.") from error
+            raise CharlieError("There is no run to resume.", "Leave out --resume to start one.") from error
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CharlieError(f"The log {self.file} cannot be read.", "Leave --resume out to begin anew.") from error
-        if other := [name for name in run if run[name] != begun.get(name)]:
+            raise CharlieError(f"The log {self.file} cannot be read.", "Leave out --resume to start again.") from error
+        if other := [name for name in run if run[name] != started.get(name)]:
             raise CharlieError(
-                f"The run was begun with another {other[0]}: {begun.get(other[0])}, not {run[other[0]]}.",
-                "Give the same, or leave --resume out to begin anew.",
+                f"The run was started with another {other[0]}: {started.get(other[0])}, not {run[other[0]]}.",
+                "Use the same value, or leave out --resume to start again.",
             )
         if lines and not lines[-1].endswith("\n"):
             self.file.write_text("".join(lines[:-1]), encoding="utf-8")

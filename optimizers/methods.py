@@ -1,7 +1,7 @@
-"""DSPy's optimizers, each with as much work as a budget of answers allows.
+"""DSPy's optimizers, each with parameters that fit a budget of answers.
 
-What they find is not taken from what they return: every candidate that is evaluated on the validation set is seen by
-the run (`optimizers.run`), so that an interrupted search has found something too.
+Their return values are not used: `optimizers.run` logs every candidate that is evaluated on the validation set, so an
+interrupted search has a result too.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
     from optimizers.task import Split, Task
 
-PROPOSED = 4
-"""Instructions, and sets of examples, that MIPROv2 chooses from."""
-BATCH, VARIANTS = 12, 3
-"""Examples of a step of SIMBA, and programs that it makes of them."""
+MIPRO_CANDIDATES = 4
+"""Instructions, and sets of examples, from which MIPROv2 chooses."""
+SIMBA_BATCH, SIMBA_VARIANTS = 12, 3
+"""Examples in a step of SIMBA, and programs made from them."""
 
 
 class Method(StrEnum):
@@ -33,23 +33,23 @@ class Method(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What a method works with."""
+    """The input of a method."""
 
     task: Task
     split: Split
     budget: int
-    """About how many answers the search may take."""
+    """Approximate number of answers."""
     seed: int
     proposer: dspy.LM
-    """Writes instructions; the same model at a higher temperature."""
+    """Writes instructions: the same model at a higher temperature."""
     evaluate: Callable[[dspy.Module], float]
-    """Percent on the validation set; the candidate is kept."""
+    """Score on the validation set in percent; logs the candidate."""
 
     def metric(self, expected: Any, predicted: Any, trace: Any = None) -> float:  # noqa: ARG002  # DSPy passes it
         return self.task.score(expected, predicted)
 
     def feedback(self, expected: Any, predicted: Any, _trace: Any = None, _name: Any = None, _of: Any = None) -> Any:
-        """A score and what was expected; GEPA asks for a metric of all five."""
+        """A score with the expected values; GEPA calls it with five arguments."""
         import dspy
 
         score = self.task.score(expected, predicted)
@@ -58,7 +58,7 @@ class Search:
 
 
 def search(method: Method, given: Search, program: dspy.Module) -> None:
-    """Look for better instructions and examples of a program; what is found goes through `given.evaluate`."""
+    """Search for better instructions and examples; `given.evaluate` logs the candidates."""
     match method:
         case Method.BOOTSTRAP:
             given.evaluate(_bootstrap(given, program))
@@ -74,8 +74,8 @@ def search(method: Method, given: Search, program: dspy.Module) -> None:
             assert_never(method)
 
 
-def answers(method: Method, budget: int, train: int, validation: int) -> int:
-    """About how many answers the search takes: for the progress bar alone."""
+def estimate_answers(method: Method, budget: int, train: int, validation: int) -> int:
+    """Estimates the number of answers, for the progress bar."""
     match method:
         case Method.BOOTSTRAP:
             return min(budget, train) + validation
@@ -99,7 +99,7 @@ def _bootstrap(given: Search, program: dspy.Module) -> dspy.Module:
 
 
 def _random_programs(budget: int, validation: int) -> int:
-    """Beside the three that it always tries: no examples, labelled ones alone, and the first that were good."""
+    """Without the three that it always tries: no examples, only labelled examples, and the first good ones."""
     return max(1, budget // validation - 3)
 
 
@@ -131,7 +131,7 @@ def _mipro(given: Search, program: dspy.Module) -> None:
         prompt_model=given.proposer,
         metric_threshold=given.task.good,
         auto=None,
-        num_candidates=PROPOSED,
+        num_candidates=MIPRO_CANDIDATES,
         num_threads=1,
         max_bootstrapped_demos=max(1, demos // 2),
         max_labeled_demos=demos,
@@ -143,7 +143,7 @@ def _mipro(given: Search, program: dspy.Module) -> None:
         valset=given.split.validation,
         num_trials=_trials(given.budget, len(given.split.validation)),
         minibatch=False,
-        # These put the program's source and the data into the proposer's prompt, for which small contexts have no room.
+        # These would put the program's source and the data into the prompt, which is too long for small contexts.
         program_aware_proposer=False,
         data_aware_proposer=False,
         fewshot_aware_proposer=False,
@@ -157,7 +157,7 @@ def _gepa(given: Search, program: dspy.Module) -> None:
         given.feedback,
         max_metric_calls=given.budget,
         reflection_lm=given.proposer,
-        # Two examples with their feedback are what a small context has room for.
+        # A small context has room for two examples with their feedback.
         reflection_minibatch_size=2,
         num_threads=1,
         seed=given.seed,
@@ -166,19 +166,19 @@ def _gepa(given: Search, program: dspy.Module) -> None:
 
 
 def _simba(given: Search, program: dspy.Module) -> None:
-    """Step by step, so that each step's program is evaluated like those of the others; the best goes on."""
+    """Run one step at a time, so that each step's program is evaluated; the best is the input of the next step."""
     import dspy
 
     train, best, reached = given.split.train, program, given.evaluate(program)
-    batch = min(BATCH, len(train))
-    # Of a step: what is tried, what is made of it, and two programs on the whole of its examples.
-    cost = batch * (VARIANTS + VARIANTS + 1 + 2) + len(given.split.validation)
+    batch = min(SIMBA_BATCH, len(train))
+    # A step: the first trials, the variants, and two programs on the whole batch; then the validation set.
+    cost = batch * (2 * SIMBA_VARIANTS + 3) + len(given.split.validation)
     for step in range(max(1, given.budget // cost)):
         chosen = [train[(step * batch + place) % len(train)] for place in range(batch)]
         optimizer = dspy.SIMBA(
             metric=given.metric,
             bsize=batch,
-            num_candidates=VARIANTS,
+            num_candidates=SIMBA_VARIANTS,
             max_steps=1,
             max_demos=given.task.demos,
             prompt_model=given.proposer,

@@ -1,4 +1,4 @@
-"""One optimization from beginning to end: the score before, the search, the score of the best that it found."""
+"""One optimization: the score before, the search, and the score of the best candidate."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from core.errors import CharlieError
-from core.saved_programs import Run, Sets, fill, predictors_of, read_program, save_program, signature_hash
+from core.programs.saved import Run, Sets, fill, predictors_of, read_program, save_program, signature_hash
+from core.programs.signatures import PROGRAMS
 from core.settings import Sampling
 from optimizers.candidates import Candidate, Candidates
-from optimizers.methods import Method, Search, answers, search
+from optimizers.methods import Method, Search, estimate_answers, search
 from optimizers.scoring import interval
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-    from types import FrameType
 
     import dspy
 
-    from core.engine import InstructModel
+    from core.llama.engine import InstructModel
     from optimizers.task import Split, Task
 
-PROPOSING = 1.0
-"""The temperature at which instructions are written."""
+PROPOSAL_TEMPERATURE = 1.0
+"""For writing instructions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +42,13 @@ class Options:
     max_tokens: int
     out: Path
     folder: Path
-    """Where the run keeps its log and the model's answers, so that it can be gone on with."""
+    """The log of the run and the model's answers, from which it can be resumed."""
     resume: bool
 
 
 @dataclass(slots=True)
-class Watch:
-    """What is seen of a run: a bar of answers with the best score so far, and whether to stop."""
+class Monitor:
+    """Counts answers and candidates, shows them in a progress bar, and holds the request to stop."""
 
     bar: tqdm[Any]
     candidates: Candidates
@@ -64,7 +64,7 @@ class Watch:
             self.failed.append(error)
 
     def found(self, candidate: Candidate) -> None:
-        if self.stop.is_set():  # its answers were cut off
+        if self.stop.is_set():  # the stop has interrupted its answers
             return
         self.candidates.add(candidate)
         if best := self.candidates.best:
@@ -72,109 +72,115 @@ class Watch:
 
 
 def optimize(task: Task, options: Options, split: Split, model: InstructModel) -> tuple[Run, Path, bool]:
-    """Search, write the best program, and say how good it is, and where it is; whether Ctrl+C cut the search off.
+    """Search, and write the best program. Returns its run, its file, and whether Ctrl+C stopped the search.
 
-    Raises CharlieError when the model cannot answer at all, KeyboardInterrupt when nothing was found before it.
+    Raises CharlieError when the model cannot answer at all, KeyboardInterrupt when Ctrl+C came before any candidate.
     """
     import dspy
 
-    from core.lm import make_lm, model_id
+    from core.dspy_lm.engine import make_lm, model_id
 
     began = time.monotonic()
     sets = Sets(train=len(split.train), validation=len(split.validation), test=len(split.test))
-    program = task.program()
-    candidates = _begin(task, options, program, sets, model_id(model))
-    total = answers(options.method, options.budget, sets.train, sets.validation) + sets.validation + 2 * sets.test
-    with _watching(options.folder / "dspy.log", total, candidates) as watch:
+    program = PROGRAMS[task.name]()
+    candidates = _open_log(task, options, program, sets, model_id(model))
+    total = estimate_answers(options.method, options.budget, sets.train, sets.validation)
+    total += sets.validation + 2 * sets.test
+    with _monitored(options.folder / "dspy.log", total, candidates) as monitor:
         sampling = Sampling(temperature=0, max_tokens=options.max_tokens, seed=options.seed)
-        lm = make_lm(model, sampling=sampling, cancelled=watch.stop.is_set)
-        proposing = sampling.model_copy(update={"temperature": PROPOSING})
+        lm = make_lm(model, sampling=sampling, cancelled=monitor.stop.is_set)
+        proposing = sampling.model_copy(update={"temperature": PROPOSAL_TEMPERATURE})
+        proposer = make_lm(model, sampling=proposing, cancelled=monitor.stop.is_set)
         with dspy.context(
             lm=lm,
             adapter=dspy.JSONAdapter(),
             num_threads=1,
             # An answer that does not parse is a wrong answer and never ends the run.
             max_errors=sys.maxsize,
-            callbacks=[_callback(watch, split)],
+            callbacks=[_callback(monitor, split)],
         ):
-            watch.bar.set_description("before")
-            before = _scores(task, program, split.test)
-            if len(watch.failed) == len(split.test):
-                raise CharlieError(
-                    f"The model cannot answer: {str(watch.failed[-1]).splitlines()[0]}.",
-                    "Another --max-tokens, or a longer context, may help.",
-                )
-            cut_off = False
-            watch.bar.set_description("searching")
-            given = Search(
-                task, split, options.budget, options.seed,
-                make_lm(model, sampling=proposing, cancelled=watch.stop.is_set),
-                lambda candidate: sum(_scores(task, candidate, split.validation)) * 100 / sets.validation,
-            )  # fmt: skip
-            try:
-                given.evaluate(program)
-                search(options.method, given, program)
-            except KeyboardInterrupt:
-                cut_off = True
-                watch.stop.clear()
-            best = candidates.best
-            if best is None:
+            before = _scores_before(task, program, split, monitor)
+            stopped = _search(task, options, split, proposer, program, monitor)
+            if candidates.best is None:
                 raise KeyboardInterrupt
-            watch.bar.set_description("after")
-            fill(program, best.predictors)
+            monitor.bar.set_description("after")
+            fill(program, candidates.best.predictors)
             after = _scores(task, program, split.test)
-    if watch.failed:
-        print(f"{len(watch.failed)} answers failed, the last: {watch.failed[-1]}", file=sys.stderr)
+    if monitor.failed:
+        print(f"{len(monitor.failed)} answers failed, the last: {monitor.failed[-1]}", file=sys.stderr)
     run = Run(
-        program=task.name,
-        model=model_id(model),
-        optimizer=options.method.value,
-        budget=options.budget,
-        seed=options.seed,
-        before=interval(before),
-        after=interval(after),
+        program=task.name, model=model_id(model),
+        optimizer=options.method.value, budget=options.budget, seed=options.seed,
+        before=interval(before), after=interval(after),
         gain=interval([one - other for one, other in zip(after, before, strict=True)]),
-        sets=sets,
-        candidates=len(candidates.found),
-        answers=watch.answers,
+        sets=sets, candidates=len(candidates.found), answers=monitor.answers,
         seconds=round(time.monotonic() - began, 1),
-    )
-    out = _beside(options.out, run) if cut_off else options.out
+    )  # fmt: skip
+    out = _output_file(options.out, run) if stopped else options.out
     save_program(out, program, run)
-    if not cut_off:
+    if not stopped:
         shutil.rmtree(options.folder / "answers", ignore_errors=True)
-    return run, out, cut_off
+    return run, out, stopped
 
 
-def _beside(out: Path, run: Run) -> Path:
-    """`out`, or a file beside it where that holds a program that is as good: what was stopped takes no place of it."""
+def _scores_before(task: Task, program: dspy.Module, split: Split, monitor: Monitor) -> list[float]:
+    """The test scores of the program before the search. Raises CharlieError when every answer fails."""
+    monitor.bar.set_description("before")
+    scores = _scores(task, program, split.test)
+    if len(monitor.failed) == len(split.test):
+        raise CharlieError(
+            f"The model cannot answer: {str(monitor.failed[-1]).splitlines()[0]}.",
+            "Another --max-tokens, or a longer context, may help.",
+        )
+    return scores
+
+
+def _search(
+    task: Task, options: Options, split: Split, proposer: dspy.LM, program: dspy.Module, monitor: Monitor
+) -> bool:
+    """Search until the budget is spent. Returns whether Ctrl+C stopped it."""
+
+    def evaluate(candidate: dspy.Module) -> float:
+        return sum(_scores(task, candidate, split.validation)) * 100 / len(split.validation)
+
+    monitor.bar.set_description("searching")
+    try:
+        evaluate(program)
+        search(options.method, Search(task, split, options.budget, options.seed, proposer, evaluate), program)
+    except KeyboardInterrupt:
+        monitor.stop.clear()
+        return True
+    return False
+
+
+def _output_file(out: Path, run: Run) -> Path:
+    """`out`, or another file if `out` has a program that is as good, which a stopped run does not replace."""
     try:
         kept = read_program(out).run
     except CharlieError:
         return out
-    return (
-        out.with_stem(f"{out.stem}-stopped") if kept.model == run.model and kept.after.mean >= run.after.mean else out
-    )
+    as_good = kept.model == run.model and kept.after.mean >= run.after.mean
+    return out.with_stem(f"{out.stem}-stopped") if as_good else out
 
 
-def _begin(task: Task, options: Options, program: dspy.Module, sets: Sets, model: str) -> Candidates:
-    """The log of the run, begun or gone on with, and the model's answers beside it.
+def _open_log(task: Task, options: Options, program: dspy.Module, sets: Sets, model: str) -> Candidates:
+    """Start or resume the log of the run, and cache the model's answers beside it.
 
-    The same search asks for the same answers again: with those of before at hand it is soon where it was.
+    A resumed search asks for the same answers again; the cache returns it quickly to the point where it stopped.
     """
     import dspy
 
     candidates = Candidates(options.folder / "candidates.jsonl")
-    begun = {
+    parameters = {
         "program": task.name, "optimizer": options.method.value, "budget": options.budget, "seed": options.seed,
         "max_tokens": options.max_tokens, "model": model, "signature": signature_hash(program),
         "examples": sets.model_dump(),
     }  # fmt: skip
     if options.resume:
-        candidates.resume(begun)
+        candidates.resume(parameters)
     else:
         shutil.rmtree(options.folder, ignore_errors=True)
-        candidates.begin(begun)
+        candidates.start(parameters)
     dspy.configure_cache(
         enable_disk_cache=True,
         enable_memory_cache=True,
@@ -185,7 +191,7 @@ def _begin(task: Task, options: Options, program: dspy.Module, sets: Sets, model
 
 
 def _scores(task: Task, program: dspy.Module, examples: list[Any]) -> list[float]:
-    """0 to 1 for each example; one that failed has 0."""
+    """A score from 0 to 1 for each example; a failed answer has 0."""
     import dspy
 
     evaluate = dspy.Evaluate(
@@ -194,8 +200,8 @@ def _scores(task: Task, program: dspy.Module, examples: list[Any]) -> list[float
     return [float(score) for *_, score in evaluate(program).results]
 
 
-def _callback(watch: Watch, split: Split) -> Any:
-    """Counts the model's answers, and sees every program that is evaluated on the validation set."""
+def _callback(monitor: Monitor, split: Split) -> Any:
+    """Reports answers and every program that is evaluated on the validation set."""
     from dspy.utils.callback import BaseCallback
 
     class Callback(BaseCallback):  # type: ignore[misc]  # dspy is untyped
@@ -203,11 +209,11 @@ def _callback(watch: Watch, split: Split) -> Any:
             self.evaluated: dict[str, Any] = {}
 
         def on_lm_start(self, call_id: str, instance: Any, inputs: Any) -> None:  # noqa: ARG002
-            if watch.stop.is_set():
+            if monitor.stop.is_set():
                 raise KeyboardInterrupt
 
         def on_lm_end(self, call_id: str, outputs: Any, exception: Exception | None = None) -> None:  # noqa: ARG002
-            watch.answered(exception)
+            monitor.answered(exception)
 
         def on_evaluate_start(self, call_id: str, instance: Any, inputs: Any) -> None:
             examples = inputs.get("devset") or instance.devset
@@ -217,16 +223,16 @@ def _callback(watch: Watch, split: Split) -> Any:
         def on_evaluate_end(self, call_id: str, outputs: Any, exception: BaseException | None = None) -> None:
             program = self.evaluated.pop(call_id, None)
             if program is not None and exception is None:
-                watch.found(Candidate(predictors_of(program), float(outputs.score)))
+                monitor.found(Candidate(predictors_of(program), float(outputs.score)))
 
     return Callback()
 
 
 @contextmanager
-def _watching(log: Path, total: int, candidates: Candidates) -> Iterator[Watch]:
-    """A bar on stderr; all that DSPy prints goes to the log. The first Ctrl+C stops the answer that is being made.
+def _monitored(log: Path, total: int, candidates: Candidates) -> Iterator[Monitor]:
+    """Show a progress bar on stderr, and write DSPy's output to the log. Ctrl+C stops the present answer.
 
-    Not by an exception there and then: llama.cpp calls back into Python, and what is raised in there is lost.
+    It sets a flag instead of raising: an exception inside a callback of llama.cpp would be lost.
     """
     with (
         tqdm(total=total, file=sys.stderr, unit=" answers", dynamic_ncols=True) as bar,
@@ -234,13 +240,9 @@ def _watching(log: Path, total: int, candidates: Candidates) -> Iterator[Watch]:
         redirect_stdout(file),
         redirect_stderr(file),
     ):
-        watch = Watch(bar, candidates)
-
-        def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-            watch.stop.set()
-
-        old = signal.signal(signal.SIGINT, stop)
+        monitor = Monitor(bar, candidates)
+        old = signal.signal(signal.SIGINT, lambda *_: monitor.stop.set())
         try:
-            yield watch
+            yield monitor
         finally:
             signal.signal(signal.SIGINT, old)

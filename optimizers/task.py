@@ -1,4 +1,4 @@
-"""What there is to optimize: a program, its examples, and how an answer is scored."""
+"""An optimization task: a program, its examples, and the score of an answer."""
 
 from __future__ import annotations
 
@@ -9,40 +9,40 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.errors import CharlieError
+from core.programs.prompts import number_entries
+from core.programs.signatures import PROGRAMS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    import dspy
+    from collections.abc import Callable
 
     from optimizers.starter.world import World
 
 DATA = Path(__file__).parent / "data"
 TRAIN, VALIDATION = 80, 60
-"""Examples that are made for the starter."""
+"""Numbers of generated examples for a starter model."""
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
     name: str
-    program: Callable[[], dspy.Module]
-    by_hand: Callable[[], list[dict[str, Any]]]
-    """Examples from real life, by the names of the program's fields."""
-    in_its_world: Callable[[World], tuple[Any, ...] | None]
-    """An example that a starter model can know, its fields in order; None where the draw gave none."""
+    """The program's name in PROGRAMS."""
+    written_examples: str
+    """The file of examples from real life, as the program's fields by name."""
+    generate_example: Callable[[World], tuple[Any, ...] | None]
+    """A random example from the starter's small world, as fields in order; None when the draw gave none."""
     score: Callable[[Any, Any], float]
-    """(expected, predicted) to 0 to 1."""
+    """(expected, predicted) to a score from 0 to 1."""
     good: float
-    """From this score on an answer may serve as an example to others."""
+    """The least score of an answer that may become an example in a prompt."""
     demos: int
-    """The most examples in a prompt."""
+    """Most examples in a prompt."""
     test: int
-    """Examples in the starter's test set."""
+    """Number of examples in the starter's test set."""
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """The examples as `dspy.Example`, in three parts that share none."""
+    """Three disjoint sets of `dspy.Example`."""
 
     train: list[Any]
     validation: list[Any]
@@ -50,14 +50,18 @@ class Split:
 
 
 def split(task: Task, *, starter: bool, seed: int, most: int | None) -> Split:
-    """A starter's examples are of its own small world, as it knows no other; those of others were written by hand.
+    """Split generated examples for a starter, which knows only its small world, and written ones for other models.
 
-    Raises CharlieError when there are too few. `most` is for short trials.
+    `most` limits their number, for short trials. Raises CharlieError when they are too few.
     """
+    import dspy
+
     if most is not None and most < 4:
-        raise CharlieError("At least 4 examples are needed.", "Give --examples a higher number.")
+        raise CharlieError("At least 4 examples are needed.", "Use a higher number for --examples.")
+    signature = PROGRAMS[task.name]().predict.signature
+    names = list(signature.fields)
     if not starter:
-        rows = task.by_hand()
+        rows = [_with_numbers({name: row[name] for name in names}) for row in rows_of(task.written_examples)]
         random.Random(seed).shuffle(rows)  # noqa: S311
         quarter = len(rows[:most]) // 4
         sizes = (len(rows[:most]) - 2 * quarter, quarter, quarter)
@@ -65,36 +69,29 @@ def split(task: Task, *, starter: bool, seed: int, most: int | None) -> Split:
         sizes = (TRAIN, VALIDATION, task.test)
         if most is not None and most < sum(sizes):
             sizes = (most - 2 * (most // 4), most // 4, most // 4)
-        rows = _made(task, sum(sizes), seed)
-    inputs = task.program().predict.signature.input_fields
-    examples = [_example(row, inputs) for row in rows]
+        rows = _generate(task, names, sum(sizes), seed)
+    examples = [dspy.Example(**row).with_inputs(*signature.input_fields) for row in rows]
     train, validation, test = sizes
     return Split(examples[:train], examples[train : train + validation], examples[train + validation :][:test])
 
 
-def _example(row: dict[str, Any], inputs: Any) -> Any:
-    import dspy
+def _with_numbers(row: dict[str, Any]) -> dict[str, Any]:
+    """A list of entries becomes text, as in the app."""
+    return row | {"entries": number_entries(row["entries"])} if "entries" in row else row
 
-    return dspy.Example(**row).with_inputs(*inputs)
 
-
-def _made(task: Task, count: int, seed: int) -> list[dict[str, Any]]:
-    """All different, and of words that the starter's training has not seen."""
+def _generate(task: Task, names: list[str], count: int, seed: int) -> list[dict[str, Any]]:
+    """Distinct examples, of words that were held out from the starter's training."""
     from optimizers.starter.world import World
 
     world = World(seed, held_out=True)
-    fields = list(task.program().predict.signature.fields)
     found: dict[str, dict[str, Any]] = {}
     while len(found) < count:
-        if values := task.in_its_world(world):
-            found.setdefault(str(values[0]), dict(zip(fields, values, strict=True)))
+        if values := task.generate_example(world):
+            found.setdefault(str(values[0]), dict(zip(names, values, strict=True)))
     return list(found.values())
 
 
 def rows_of(file: str) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = json.loads((DATA / f"{file}.json").read_text(encoding="utf-8"))
     return rows
-
-
-def fields(rows: list[dict[str, Any]], *names: str) -> Iterator[dict[str, Any]]:
-    return ({name: row[name] for name in names} for row in rows)

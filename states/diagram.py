@@ -1,30 +1,28 @@
-"""The state graph, drawn from the same table as the machine."""
+"""Draws the state graph from the table of the machine."""
 
 from __future__ import annotations
 
 from typing import Any, Literal
 
 from core.errors import CharlieError
-from states.lifecycle import Phase, declared
+from core.events.types import Phase
+from states.lifecycle import machine_transitions
 
 TITLE = "The lifecycle of the model"
 
 
 def mermaid(live: Phase | None = None) -> str:
-    """A mermaid state diagram; the state `live` is marked."""
+    """A Mermaid state diagram with the state `live` marked."""
     return _source("mermaid", live)
 
 
 def dot(live: Phase | None = None) -> str:
-    """A Graphviz digraph; the state `live` is marked."""
+    """A Graphviz digraph with the state `live` marked."""
     return _source("graphviz", live)
 
 
 def render(live: Phase | None, image: Literal["svg", "png"]) -> bytes:
-    """The graph as a picture.
-
-    Raises CharlieError when Graphviz is not installed.
-    """
+    """The graph as an image. Raises CharlieError when Graphviz is not installed."""
     import graphviz
 
     try:
@@ -42,7 +40,7 @@ def _source(engine: Literal["mermaid", "graphviz"], live: Phase | None) -> str:
 
     machine = GraphMachine(
         states=Phase,
-        transitions=declared(),
+        transitions=machine_transitions(),
         initial=Phase.EMPTY,
         auto_transitions=False,
         show_conditions=True,

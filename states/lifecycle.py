@@ -1,23 +1,15 @@
-"""The one declaration of the lifecycle: its states, its triggers, and what must hold for them."""
+"""The lifecycle, declared once: states, triggers and guards."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 
-
-class Phase(Enum):
-    """What is in memory. Which model that is, is data of the machine, not a state."""
-
-    EMPTY = "empty"
-    LOADING = "loading"
-    WARM = "warm"
-    UNLOADING = "unloading"
+from core.events.types import Phase
 
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """`trigger` leads from `source` to `dest`, if `guard` (a method of the manager) holds."""
+    """`trigger` leads from `source` to `dest` if `guard`, a method of the manager, is true."""
 
     trigger: str
     source: Phase
@@ -33,12 +25,12 @@ TRANSITIONS = (
     Transition("unloaded", Phase.UNLOADING, Phase.EMPTY),
     Transition("unload_failed", Phase.UNLOADING, Phase.EMPTY),
 )
-"""Slow work stands between two transitions: `load` and `loaded` bracket the loading, `unload` and `unloaded`
-the unloading; an exception in it fires the failure trigger, so the machine never sticks."""
+"""Slow work stands between two transitions: the load between `load` and `loaded`, the unload between `unload` and
+`unloaded`. An exception in it fires the failure trigger, so the machine never gets stuck."""
 
 
-def declared() -> list[dict[str, object]]:
-    """The table in the form that `transitions` takes."""
+def machine_transitions() -> list[dict[str, object]]:
+    """The table in the format of the library `transitions`."""
     return [
         {"trigger": t.trigger, "source": t.source, "dest": t.dest, "conditions": t.guard or []} for t in TRANSITIONS
     ]

@@ -1,4 +1,4 @@
-"""ModelManager: the machine that decides which model is in memory. A lease is the only way to a model."""
+"""Decides which model is in memory. A lease is the only way to a model."""
 
 from __future__ import annotations
 
@@ -6,73 +6,65 @@ import gc
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-import redis
 from transitions import EventData, Machine
 
-from core import engine
 from core.errors import CancelledError, CharlieError, MemoryRefusedError, OutOfMemoryError
-from core.events import LoadProgress, Memory, Planned, Receipt, Snapshot, StateChanged, WorkerUp
-from core.footprint import RAM, Footprint
-from core.instruct import InstructModel
-from core.ledger import Ledger, Measured
-from core.library import Library
-from core.model_files import ModelSpec, resolve
-from core.sessions import Sessions
-from core.settings import Role, Settings, SettingsFile
-from states.lifecycle import Phase, declared
-from states.plan import Plan, Warm, fits, gib
-from states.planner import Planner, given_back, predict, smaller, stamp_of
-from states.room import await_return, read_memory, taken, trim
+from core.events.types import Phase, Planned, Receipt
+from core.figures import exact_size
+from core.library.conversations import Conversations
+from core.library.journal import JOURNAL, Journal
+from core.llama import engine
+from core.llama.calls import never
+from core.llama.instruct import InstructModel
+from core.llama.session_cache import SessionCache
+from core.memory.footprint import RAM, Footprint
+from core.memory.measured import Measured, MeasuredLoads
+from core.memory.readings import read_memory
+from core.memory.types import Memory
+from core.model_files.spec import ModelSpec, resolve
+from core.roles import Role
+from core.settings import Settings
+from core.settings_file import SettingsFile
+from states.announcer import Announcer
+from states.lifecycle import machine_transitions
+from states.memory_plan import Plan, WarmModel, fits
+from states.planner import Planner, given_back, predict, smaller
+from states.reclaim import await_return, taken, trim
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from core.bus import Bus
-    from core.embedder import EmbeddingModel
+    from core.events.bus import Bus
+    from core.llama.embedding import EmbeddingModel
+    from core.llama.reranker import RerankerModel
     from core.paths import Paths
-    from core.reranker import RerankerModel
 
 log = logging.getLogger(__name__)
-
-PROGRESS_SECONDS = 0.05
-
-
-def never() -> bool:
-    return False
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """The registry's record of a loaded model: what was wanted, what the plan made of it, the stamp of its file."""
+    """A loaded model in the registry."""
 
     wanted: ModelSpec
     spec: ModelSpec
-    stamp: tuple[int, int]
+    """`wanted`, with the context and layers that the plan chose."""
     model: engine.Model
     before: Memory
     """Read before the load."""
     predicted: Footprint
-    """As it was before its load, uncorrected."""
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """A resolved spec, and the settings and the file (time, bytes) that it was resolved from."""
-
-    configured: object
-    stamp: tuple[int, int]
-    spec: ModelSpec
+    """Before the load, without correction by measurements."""
 
 
 class ModelManager:
-    """Loads, holds and unloads the one heavy model. Only the worker's one thread may call it.
+    """Loads, holds and unloads models. Only the worker's one thread may call it, apart from what is marked.
 
-    The registry holds at most one model: everything else conflicts with it and is unloaded first. Slow work
-    stands between two triggers, never in a callback of the machine.
+    Whatever is loaded is unloaded before another load, so the registry holds one model at most. Slow work stands
+    between two triggers, never in a callback of the machine.
     """
 
     state: Phase
@@ -81,48 +73,44 @@ class ModelManager:
     def __init__(self, settings: SettingsFile, paths: Paths, bus: Bus) -> None:
         self._settings = settings
         self._paths = paths
-        self._bus = bus
-        self._library = Library(bus.redis)
+        self.announcer = Announcer(bus)
+        self._conversations = Conversations(bus.redis)
+        self._journal = Journal(bus.redis)
         self._registry: dict[Role, Loaded] = {}
-        self._known: dict[Role, Known] = {}
-        self._planner = Planner(Ledger(bus.redis))
+        self._specs: dict[Role, tuple[object, ModelSpec]] = {}
+        """The last resolved spec of each role, and the settings that it is for."""
+        self._planner = Planner(MeasuredLoads(bus.redis))
         self._leases = 0
-        self._outbox: list[tuple[StateChanged, Snapshot]] = []
-        self._entered = time.monotonic()
-        self.snapshot = Snapshot(seq=bus.snapshot().seq)
         self.last_used = time.monotonic()
         self.load_seconds = 0.0
-        """How long the last lease waited for its model to become warm; 0 when it was."""
+        """The time that the last lease took to load its model; 0 when it was warm."""
         Machine(
             model=self,
             states=Phase,
-            transitions=declared(),
+            transitions=machine_transitions(),
             initial=Phase.EMPTY,
             auto_transitions=False,
             send_event=True,
-            after_state_change=self._record,
+            after_state_change=self.announcer.record,
         )
 
     @property
     def settings(self) -> Settings:
-        """The settings as they are in the file now. Raises SettingsError."""
+        """The current settings of the file. Raises SettingsError."""
         return self._settings.current()
 
     @property
-    def standing(self) -> Settings:
-        """The settings, or the last good ones while the file is broken: eviction and the reserves go by them."""
+    def last_good_settings(self) -> Settings:
+        """The settings, or the last valid ones while the file is broken. Eviction and the reserves follow these."""
         return self._settings.usable()
 
     def is_warm(self, role: Role) -> bool:
-        """Whether a lease of this role would begin at once. Raises what `lease` raises for a file."""
+        """Whether a lease of this role would begin at once. Raises ModelFileError, SettingsError."""
         loaded = self._registry.get(role)
-        if loaded is None:
-            return False
-        wanted = self._wanted(role)
-        return (loaded.wanted, loaded.stamp) == (wanted, self._known[role].stamp)
+        return loaded is not None and loaded.wanted == self.wanted(role)
 
     def can_warm_without_unloading(self, role: Role) -> bool:
-        """Whether a lease of this role would unload nothing: it is warm, or nothing is. Raises as `is_warm` does."""
+        """Whether a lease of this role would unload no model. Raises ModelFileError, SettingsError."""
         return not self._registry or self.is_warm(role)
 
     @overload
@@ -139,19 +127,16 @@ class ModelManager:
     ) -> AbstractContextManager[RerankerModel]: ...
     @overload
     def lease(self, role: Role, cancelled: Callable[[], bool] = never) -> AbstractContextManager[engine.Model]: ...
-    def lease(self, role: Role, cancelled: Callable[[], bool] = never) -> AbstractContextManager[Any]:
-        """Warm the role (no-op, load, or unload then load) and hold its model; what is leased is never unloaded.
+    @contextmanager
+    def lease(self, role: Role, cancelled: Callable[[], bool] = never) -> Iterator[Any]:
+        """Make the role warm and hold its model. A leased model is never unloaded.
 
         Raises ModelFileError, SettingsError, MemoryRefusedError, LoadFailedError, CancelledError.
         """
-        return self._lease(role, cancelled)
-
-    @contextmanager
-    def _lease(self, role: Role, cancelled: Callable[[], bool]) -> Iterator[engine.Model]:
         began = time.monotonic()
         self.load_seconds = 0.0
         if not self.is_warm(role):
-            self._swap(self._wanted(role), cancelled)
+            self._swap(self.wanted(role), cancelled)
             self.load_seconds = time.monotonic() - began
         self._leases += 1
         try:
@@ -161,8 +146,8 @@ class ModelManager:
             self.last_used = time.monotonic()
 
     @contextmanager
-    def apart(self) -> Iterator[None]:
-        """What this process takes within the block is not the model's, and is not waited for when that is unloaded."""
+    def excluded_from_model(self) -> Iterator[None]:
+        """Memory allocated in this block is not counted as the model's, so its unload does not wait for it."""
         before = read_memory()
         yield
         after = read_memory()
@@ -172,65 +157,66 @@ class ModelManager:
             self._registry[role] = replace(loaded, before=replace(loaded.before, process_rss=rss, process_file=file))
 
     def plan(self, role: Role, file: Path | None = None) -> Plan:
-        """What loading a role's model, or another file in its place, would need and do now. Loads nothing."""
+        """The plan of loading a role's model, or another file in its place. Loads nothing."""
         if file is None and self.is_warm(role):
             loaded = self._registry[role].spec
             as_it_is = replace(loaded, least_context=loaded.context_length, least_gpu_layers=loaded.gpu_layers)
             now = read_memory()
-            plan = self._planner.plan(as_it_is, self.settings.memory, now, self._warm(now))
+            plan = self._planner.plan(as_it_is, self.settings.memory, now, self._warm_models(now))
             reason = f"is warm with {loaded.context_length:,} tokens"
             return replace(plan, spec=loaded, fits=True, unload=(), reason=reason, hint="")
-        spec = resolve(self.settings, self._paths, role, file) if file else self._wanted(role)
+        spec = resolve(self.settings, self._paths, role, file) if file else self.wanted(role)
         now = read_memory()
-        return self._planner.plan(spec, self.settings.memory, now, self._warm(now))
+        return self._planner.plan(spec, self.settings.memory, now, self._warm_models(now))
 
     def measured(self, plan: Plan) -> Measured | None:
-        """What was predicted of a plan's model with these settings, and what it took when it was loaded before."""
+        """Predicted and actual memory of an earlier load of a plan's model with these settings."""
         return self._planner.measured(plan.spec)
 
     def short_of_memory(self, now: Memory) -> str:
-        """Why an idle model is to go though no other is wanted: free memory is under a reserve. Empty when it is not.
+        """The reason to unload what is idle: free memory is under a reserve. Empty when there is none.
 
-        It only reads, so any thread may call it.
+        Only reads, so any thread may call it.
         """
-        loaded = next(iter(tuple(self._registry.values())), None)
-        if loaded is None or self.state is not Phase.WARM or self._leases:
+        models = tuple(self._registry.values())
+        if not models or self.state is not Phase.WARM or self._leases:
             return ""
-        reserve = self.standing.memory
+        reserve = self.last_good_settings.memory
         if now.available < reserve.ram_reserve:
-            return f"free memory fell under the reserve ({gib(now.available)} of {gib(reserve.ram_reserve)})"
-        used = taken(loaded.before, now).devices
+            return (
+                f"free memory fell under the reserve ({exact_size(now.available)} of {exact_size(reserve.ram_reserve)})"
+            )
+        used = {id_ for each in models for id_, size in taken(each.before, now).devices.items() if size}
         for device in now.devices:
-            if used.get(device.id) and device.free < reserve.vram_reserve:
-                return f"free memory of {device.name} fell under the reserve ({gib(device.free)})"
+            if device.id in used and device.free < reserve.vram_reserve:
+                return f"free memory of {device.name} fell under the reserve ({exact_size(device.free)})"
         return ""
 
     def unload_model(self, reason: str) -> bool:
         """Unload what is warm; False when nothing was. Raises CharlieError while it is leased."""
-        if self.state is not Phase.WARM:
-            return False
-        self._unload(reason, read_memory())
-        return True
+        roles = tuple(self._registry)
+        for role in roles:
+            self._unload(role, reason, read_memory())
+        return bool(roles)
 
-    def _unload(self, reason: str, before: Memory) -> Memory | None:
-        """Unload what is warm. Returns the memory as it is then, None where it could not be read."""
-        (loaded,) = self._registry.values()
+    def _unload(self, role: Role, reason: str, before: Memory) -> Memory | None:
+        """Unload a warm model. Returns the memory after it, None where that could not be read."""
+        loaded = self._registry[role]
         began = time.monotonic()
         if not self._fire("unload", loaded.spec, reason):
             raise CharlieError("The model is in use.", "Wait for the reply, or stop it first.")
         took = taken(loaded.before, before)
-        self._planner.record(loaded.spec, loaded.stamp, loaded.predicted, took)
+        self._planner.record(loaded.spec, loaded.predicted, took)
         spec, expected = loaded.spec, took.total
         failure, after = "", None
         try:
             if isinstance(loaded.model, InstructModel):
-                loaded.model.keep()
+                loaded.model.save_session()
             loaded.model.close()
         except Exception as error:
-            log.exception("Closing %s failed; it is given up.", spec.name)
+            log.exception("Closing %s failed; it is abandoned.", spec.name)
             failure = f"closing it failed: {error}"
-        del loaded
-        self._registry.clear()
+        del loaded, self._registry[role]
         gc.collect()
         trim()
         try:
@@ -241,36 +227,25 @@ class ModelManager:
         self._fire("unload_failed" if failure else "unloaded", spec, failure or reason, before, after)
         if after is not None:
             back, seconds = taken(after, before).total, round(time.monotonic() - began, 4)
-            self._tell(Receipt(spec.role.value, spec.name, before, after, expected, back, seconds))
+            self.announcer.inform(Receipt(spec.role.value, spec.name, before, after, expected, back, seconds))
         return after
 
-    def arrive(self, up: WorkerUp) -> None:
-        """Announce the worker that this manager lives in, with nothing loaded."""
-        self.snapshot = replace(self.snapshot, worker_pid=up.pid, since=up.at)
-        self._bus.publish(up, self.snapshot)
-
     def leave(self) -> None:
-        """Unload, and take the worker's name off the snapshot: nobody serves from now on."""
+        """Unload, and announce that no worker serves from now on."""
         self.unload_model("the worker ends")
-        self.snapshot = replace(self.snapshot, worker_pid=None)
-        self._bus.amend(self.snapshot)
-
-    def set_keep_alive(self, until: float | None) -> None:
-        """Say until when (seconds since the epoch) the warm model is kept if nobody uses it."""
-        if self.state is Phase.WARM:
-            self.snapshot = replace(self.snapshot, keep_alive_until=until)
-            self._bus.amend(self.snapshot)
+        self.announcer.leave()
 
     def _swap(self, spec: ModelSpec, cancelled: Callable[[], bool]) -> None:
-        """Plan, unload what is warm, load; once more and smaller when memory ran out all the same.
+        """Plan, unload what is warm, load; if memory runs out in spite of the plan, load again with less.
 
-        What is warm stays so when it is clear beforehand that the wanted one cannot fit even alone.
+        A spec that cannot fit even alone is refused before anything is unloaded.
         """
         now = read_memory()
-        plan = self._announced(self._planner.plan(spec, self.settings.memory, now, self._warm(now)))
-        if self.state is Phase.WARM:
-            now = self._unload(f"{spec.role} is wanted", now) or read_memory()
-            # With what is really free now: not all may have come back.
+        plan = self._announced(self._planner.plan(spec, self.settings.memory, now, self._warm_models(now)))
+        roles = tuple(self._registry)
+        for role in roles:
+            now = self._unload(role, f"{spec.role} is wanted", now) or read_memory()
+        if roles:  # planned again with what is free now: not all memory may have come back
             again = self._planner.plan(spec, self.settings.memory, now)
             plan = again if again.spec == plan.spec and again.fits else self._announced(again)
         try:
@@ -282,19 +257,20 @@ class ModelManager:
         reduced = smaller(spec, plan.spec)
         if reduced is None:
             raise MemoryRefusedError(error.message, error.hint) from error
-        log.warning("%s It is tried once more with less.", error.message)
+        log.warning("%s It is loaded again with less.", error.message)
         plan = self._announced(self._planner.plan(reduced, self.settings.memory, read_memory()))
         try:
             self._load(spec, plan, cancelled)
         except OutOfMemoryError as again:
-            needed, free = gib(plan.needed[RAM]), gib(plan.available[RAM])
-            sentence = f"{again.message} The plan had {needed} of RAM needed and {free} free."
-            raise MemoryRefusedError(sentence, again.hint) from again
+            needed, free = exact_size(plan.needed[RAM]), exact_size(plan.available[RAM])
+            raise MemoryRefusedError(
+                f"{again.message} The plan needed {needed} of RAM, and {free} were free.", again.hint
+            ) from again
 
     def _announced(self, plan: Plan) -> Plan:
         """Publish a plan. Raises MemoryRefusedError for one that does not fit."""
         spec = plan.spec
-        self._tell(
+        self.announcer.inform(
             Planned(
                 spec.role.value, spec.name, plan.fits, plan.needed, plan.available, plan.unload,
                 spec.gpu_layers, spec.context_length, plan.reason,
@@ -304,28 +280,26 @@ class ModelManager:
             raise MemoryRefusedError(plan.reason, plan.hint)
         return plan
 
-    def _warm(self, now: Memory) -> Warm | None:
-        """What would come back if the warm model were unloaded now."""
-        loaded = next(iter(self._registry.values()), None)
-        return given_back(loaded.spec, loaded.before, now) if loaded else None
+    def _warm_models(self, now: Memory) -> tuple[WarmModel, ...]:
+        return tuple(given_back(each.spec, each.before, now) for each in self._registry.values())
 
     def _load(self, wanted: ModelSpec, plan: Plan, cancelled: Callable[[], bool]) -> None:
         spec = plan.spec
-        before, stamp = read_memory(), stamp_of(spec)
+        before = read_memory()
         predicted = predict(spec, before)
         if not self._fire("load", spec, "", before, need=plan.need):
-            # Another program was quicker: what is free has shrunk since the plan was made.
+            # Another program took memory after the plan was made.
             self._announced(self._planner.plan(wanted, self.settings.memory, read_memory()))
             raise MemoryRefusedError(f"{spec.name} does not fit any more.", "Try it again.")
         try:
             if cancelled():
                 raise CancelledError  # noqa: TRY301  # it ends the load like any other failure
             limit, kept = self.settings.sessions.limit, spec.role is Role.INSTRUCT
-            sessions = Sessions(self._paths.sessions, spec, limit, self._library.has_session) if kept else None
-            model = engine.load(spec, on_progress=self._progress(spec), cancelled=cancelled)
+            sessions = SessionCache(self._paths.sessions, spec, limit, self._has_session) if kept else None
+            model = engine.load(spec, on_progress=self.announcer.load_progress(spec), cancelled=cancelled)
             if isinstance(model, InstructModel):
                 model.sessions = sessions
-            loaded, after = Loaded(wanted, spec, stamp, model, before, predicted), read_memory()
+            loaded, after = Loaded(wanted, spec, model, before, predicted), read_memory()
         except BaseException as error:
             gc.collect()
             trim()
@@ -333,80 +307,30 @@ class ModelManager:
             raise
         self._registry[spec.role] = loaded
         self._fire("loaded", spec, "", before, after)
-        self._planner.record(spec, stamp, predicted, taken(before, after))
+        self._planner.record(spec, predicted, taken(before, after))
 
-    def _tell(self, event: Planned | Receipt) -> None:
-        """Publish what is good to know; that it cannot be sent is no reason to stop."""
-        try:
-            self._bus.publish(event)
-        except redis.RedisError:
-            log.exception("An event could not be published: %s", event)
+    def _has_session(self, name: str) -> bool:
+        """Whether a KV cache may be saved under this name: a conversation's, or the current journal's."""
+        if name.startswith(JOURNAL):
+            return name == self._journal.journal_session()
+        return self._conversations.has_conversation(name)
 
-    def _progress(self, spec: ModelSpec) -> Callable[[float], None]:
-        sent = 0.0
-
-        def progress(fraction: float) -> None:
-            nonlocal sent
-            if time.monotonic() - sent > PROGRESS_SECONDS:
-                sent = time.monotonic()
-                # Called by llama.cpp in the middle of a load, which a lost event is no reason to stop.
-                with suppress(redis.RedisError):
-                    self._bus.publish(LoadProgress(spec.role.value, spec.name, fraction))
-
-        return progress
-
-    def _wanted(self, role: Role) -> ModelSpec:
+    def wanted(self, role: Role) -> ModelSpec:
+        """The spec of a role, resolved again only after a change. Raises ModelFileError, SettingsError."""
         configured = self.settings.role(role)
-        known = self._known.get(role)
-        if known and known.configured == configured and known.stamp == stamp_of(known.spec):
-            return known.spec
-        spec = resolve(self.settings, self._paths, role)
-        self._known[role] = Known(configured, stamp_of(spec), spec)
+        known, spec = self._specs.get(role, (None, None))
+        if spec is None or known != configured or not spec.header.is_of(spec.path):
+            spec = resolve(self.settings, self._paths, role)
+            self._specs[role] = configured, spec
         return spec
 
-    # The machine's guards and its one callback.
+    # The machine's guards.
 
     def fits(self, event: EventData) -> bool:
         return fits(event.kwargs["need"], event.kwargs["before"], self.settings.memory)
 
     def not_leased(self, _: EventData) -> bool:
         return self._leases == 0
-
-    def _record(self, event: EventData) -> None:
-        """Number the transition and put it in the outbox; nothing here can fail, so the machine cannot stick."""
-        spec: ModelSpec = event.kwargs["spec"]
-        taken = event.transition
-        if taken is None:
-            raise AssertionError("a state changes by a transition")
-        phase = Phase[str(taken.dest)]
-        now = time.monotonic()
-        change = StateChanged(
-            seq=self.snapshot.seq + 1,
-            source=Phase[taken.source].value,
-            to=phase.value,
-            trigger=event.event.name,
-            role=spec.role.value,
-            model=spec.name,
-            reason=event.kwargs["reason"],
-            elapsed_ms=round((now - self._entered) * 1000, 3),
-            starter=spec.starter,
-            before=event.kwargs["before"],
-            after=event.kwargs["after"],
-        )
-        self._entered = now
-        shown = phase is not Phase.EMPTY
-        self.snapshot = Snapshot(
-            seq=change.seq,
-            phase=phase.value,
-            role=spec.role.value if shown else None,
-            model=spec.name if shown else None,
-            starter=shown and spec.starter,
-            reason=change.reason,
-            since=change.at,
-            worker_pid=self.snapshot.worker_pid,
-        )
-        self._outbox.append((change, self.snapshot))
-        log.info("%s → %s (%s) %s %s", change.source, change.to, change.trigger, change.role, change.reason)
 
     def _fire(
         self,
@@ -417,17 +341,7 @@ class ModelManager:
         after: Memory | None = None,
         need: Footprint | None = None,
     ) -> bool:
-        """Fire a trigger and publish the transition. Raises MachineError, with nothing changed, if it is not legal."""
+        """Fire a trigger and publish the transition. Raises MachineError, with nothing changed, where it is illegal."""
         fired = self.trigger(trigger, spec=spec, reason=reason, before=before, after=after, need=need)
-        self.publish()
+        self.announcer.publish()
         return fired
-
-    def publish(self) -> None:
-        """Send the transitions that were not sent yet, in order; those that cannot be sent wait for the next call."""
-        while self._outbox:
-            try:
-                self._bus.publish(*self._outbox[0])
-            except redis.RedisError:
-                log.exception("A transition could not be published yet.")
-                return
-            self._outbox.pop(0)

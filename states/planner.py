@@ -1,4 +1,4 @@
-"""Asks what a model takes and makes the plan of its load; keeps predicted beside actual."""
+"""Has states/memory_plan.py decide whether a model fits, with its footprint: predicted, corrected by past loads."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING
 
 import redis
 
-from core.footprint import RAM, Footprint, Offload, estimate
-from core.ledger import Ledger, Measured, Stamp
-from core.settings import Role
-from core.simulation import simulate
-from states.plan import Plan, Warm, make_plan
-from states.room import Taken, taken
+from core.llama.simulate import simulate
+from core.memory.footprint import RAM, Footprint, estimate
+from core.memory.measured import Measured, MeasuredLoads
+from core.roles import Role
+from states.memory_plan import Plan, WarmModel, make_plan
+from states.reclaim import Taken, taken
 
 if TYPE_CHECKING:
-    from core.events import Memory
-    from core.model_files import ModelSpec
+    from collections.abc import Sequence
+
+    from core.memory.types import Device, Memory
+    from core.model_files.spec import ModelSpec
     from core.settings import MemorySettings
 
 log = logging.getLogger(__name__)
@@ -27,57 +29,56 @@ LEAST_BATCH = 64
 
 
 class Planner:
-    """Makes plans from llama.cpp's own simulation, corrected by what earlier loads took."""
+    """Plans from llama.cpp's own simulation, corrected by the ledger of past loads."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, loads: MeasuredLoads) -> None:
+        self._loads = loads
 
-    def plan(self, spec: ModelSpec, reserve: MemorySettings, now: Memory, warm: Warm | None = None) -> Plan:
-        """What loading a spec would need and do, with the memory as it is now."""
+    def plan(self, spec: ModelSpec, reserve: MemorySettings, now: Memory, warm: Sequence[WarmModel] = ()) -> Plan:
+        """The plan of loading a spec with the memory that is free now."""
         return make_plan(spec, lambda each: self._measure(each, now), now, reserve, warm)
 
     def measured(self, spec: ModelSpec) -> Measured | None:
-        return self._ledger.find(spec, stamp_of(spec))
+        return self._loads.find(spec)
 
-    def record(self, spec: ModelSpec, stamp: Stamp, predicted: Footprint, took: Taken) -> None:
-        """Keep what a loaded model has taken by now. That it cannot be kept is no reason to stop."""
+    def record(self, spec: ModelSpec, predicted: Footprint, took: Taken) -> None:
+        """Record the memory that a loaded model has taken so far. A failure to do so stops nothing."""
         # The file's pages of weights that were copied, for the CPU or to a device, are no longer used.
         mapped = min(took.mapped, max(0, predicted.ram - took.own))
         actual = {RAM: took.own + mapped, **took.devices}
         try:
-            self._ledger.record(spec, stamp, {RAM: predicted.ram, **predicted.devices}, actual)
+            self._loads.record(spec, {RAM: predicted.ram, **predicted.devices}, actual)
         except redis.RedisError:
-            log.exception("What %s took could not be kept.", spec.name)
+            log.exception("The measured memory of %s could not be recorded.", spec.name)
 
     def _measure(self, spec: ModelSpec, now: Memory) -> Footprint:
         predicted = predict(spec, now)
         try:
-            return self._ledger.correct(spec, stamp_of(spec), predicted)
+            return self._loads.correct(spec, predicted)
         except redis.RedisError:
-            log.exception("What %s took before could not be read.", spec.name)
+            log.exception("The measured memory of %s could not be read.", spec.name)
             return predicted
 
 
 def predict(spec: ModelSpec, now: Memory) -> Footprint:
-    """The footprint of a spec: llama.cpp's own where it can say, else computed from the header."""
-    offloads = tuple(Offload(each.id, each.free) for each in now.devices)
-    return _predict(spec, stamp_of(spec), offloads if spec.gpu_layers else ())
+    """The footprint of a spec: simulated by llama.cpp, else computed from the header."""
+    return _predict(spec, now.devices if spec.gpu_layers else ())
 
 
 @lru_cache(maxsize=512)
-def _predict(spec: ModelSpec, _: Stamp, offloads: tuple[Offload, ...]) -> Footprint:
+def _predict(spec: ModelSpec, offloads: tuple[Device, ...]) -> Footprint:
     try:
         return simulate(spec)
     except (ValueError, RuntimeError, OSError, AssertionError, MemoryError):
-        # A file that llama.cpp refuses is refused again, in words, when it is loaded.
+        # A file that llama.cpp refuses gets its error message when it is loaded.
         log.info("llama.cpp cannot simulate %s; its footprint is computed.", spec.name)
         return estimate(spec, offloads)
 
 
 def smaller(wanted: ModelSpec, tried: ModelSpec) -> ModelSpec | None:
-    """What to try after memory ran out: half the context and three quarters of the layers, where they may be chosen.
+    """The spec to try after memory ran out; None when nothing is left to reduce.
 
-    A smaller batch always may. None when there is nothing left to take away.
+    Half the context and three quarters of the layers where the settings leave the choice, and a quarter of the batch.
     """
     reduced = replace(
         wanted,
@@ -91,15 +92,7 @@ def smaller(wanted: ModelSpec, tried: ModelSpec) -> ModelSpec | None:
     return None if same else reduced
 
 
-def given_back(spec: ModelSpec, before: Memory, now: Memory) -> Warm:
-    """What unloading a model makes free: its own RAM, for mapped weights count as free already, and its VRAM."""
+def given_back(spec: ModelSpec, before: Memory, now: Memory) -> WarmModel:
+    """The memory that unloading a model frees: its VRAM and its own RAM; mapped weights count as free already."""
     took = taken(before, now)
-    return Warm(spec.role, took.own, took.devices)
-
-
-def stamp_of(spec: ModelSpec) -> Stamp:
-    try:
-        stat = spec.path.stat()
-    except OSError:
-        return 0, 0
-    return stat.st_mtime_ns, stat.st_size
+    return WarmModel(spec.role, took.own, took.devices)

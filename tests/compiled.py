@@ -1,15 +1,16 @@
-"""Compiled programs as an optimizer would have written them, for the starter model."""
+"""Writes compiled programs for the starter model, as an optimizer does."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from core.compiled import folder
-from core.model_files import resolve
-from core.model_hash import file_id
-from core.programs import PROGRAMS
-from core.saved_programs import Run, SavedProgram, Score, Sets, save_program
-from core.settings import Role, load_settings
+from core.model_files.fingerprint import file_id
+from core.model_files.spec import resolve
+from core.programs.in_use import compiled_folder
+from core.programs.saved import Run, SavedProgram, Score, Sets, save_program
+from core.programs.signatures import PROGRAMS
+from core.roles import Role
+from core.settings_file import load_settings
 
 if TYPE_CHECKING:
     from core.paths import Paths
@@ -47,12 +48,12 @@ def run_of(program: str, model: str) -> Run:
 def write_compiled(
     paths: Paths, program: str, name: str, *, model: str = "", instructions: str = "Say it in your own words."
 ) -> SavedProgram:
-    """Write `compiled/NAME.json`: other instructions, and one example; bound to the starter unless `model` is given."""
+    """Writes `compiled/NAME.json` with other instructions and one demo, for the starter unless `model` is given."""
     import dspy
 
     spec = resolve(load_settings(), paths, Role.INSTRUCT)
     made = PROGRAMS[program]()
     made.predict.signature = made.predict.signature.with_instructions(instructions)
     made.predict.demos = [dspy.Example(**DEMOS[program])]
-    run = run_of(program, model or file_id(spec.path, spec.header.chat_template))
-    return save_program(folder(paths) / f"{name}.json", made, run)
+    run = run_of(program, model or file_id(spec.header, spec.header.chat_template))
+    return save_program(compiled_folder(paths) / f"{name}.json", made, run)

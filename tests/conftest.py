@@ -1,4 +1,4 @@
-"""What all tests share: the starter models, a home of their own, and real processes on it."""
+"""Fixtures for all tests: the starter models, a new home, and real processes on it."""
 
 from __future__ import annotations
 
@@ -10,33 +10,50 @@ from pathlib import Path
 import pytest
 
 from app.client import Client
-from app.runtime import Runtime
+from app.runtime.owner import Runtime
 from core import starter
 from core.paths import Paths, find_paths
-from core.settings import Role, load_settings
+from core.roles import Role
+from core.settings_file import load_settings
 from tests.model_files import endless
+
+HERE = Path(__file__).parent
+WHOLE_PROGRAMS = ("app/commands/", "e2e/", "faults/", "stress/")
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One process more than there are cores: the tests wait for other processes for a third of the time."""
+    """One more than there are cores: tests wait for other processes a third of the time."""
     return (os.cpu_count() or 1) + 1
+
+
+def pytest_configure() -> None:
+    """Removes the developer's settings, for the tests and the programs that they start."""
+    for name in [name for name in os.environ if name.startswith("CHARLIE_")]:
+        del os.environ[name]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of whole commands and programs are slow: each starts several processes."""
+    for item in items:
+        if item.path.is_relative_to(HERE) and str(item.path.relative_to(HERE)).startswith(WHOLE_PROGRAMS):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")
 def starters() -> dict[Role, Path]:
-    """The three starter files as they are shipped: copy one before damaging it."""
+    """The three starter files. Copy one before damaging it."""
     return {role: starter.path_of(role) for role in Role}
 
 
 @pytest.fixture(scope="session")
 def talkative(starters: dict[Role, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Settings with which the starter model talks on until its context is full, so that one can come in between."""
+    """Settings for replies that go on until the context is full, so that a test can interrupt them."""
     file = endless(starters[Role.INSTRUCT], tmp_path_factory.mktemp("talkative") / "endless.gguf")
     return {"CHARLIE_INSTRUCT__FILE": str(file), "CHARLIE_INSTRUCT__SAMPLING__MAX_TOKENS": "3000"}
 
 
 def settle(home: Path, patch: pytest.MonkeyPatch) -> Path:
-    """Make `home` the CHARLIE_HOME of this process, with no other setting."""
+    """Makes `home` the CHARLIE_HOME of this process, with no other setting and times in UTC."""
     for name in [name for name in os.environ if name.startswith("CHARLIE_")]:
         patch.delenv(name)
     patch.setenv("CHARLIE_HOME", str(home))
@@ -47,13 +64,13 @@ def settle(home: Path, patch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """CHARLIE_HOME on a new folder, no other setting, and times in UTC."""
+    """A new folder as CHARLIE_HOME, no other setting, and times in UTC."""
     return settle(tmp_path, monkeypatch)
 
 
 @pytest.fixture
 def paths(home: Path) -> Paths:
-    """The paths of `home`, all made."""
+    """The paths of `home`, with all folders made."""
     found = find_paths()
     found.make()
     return found
@@ -61,7 +78,7 @@ def paths(home: Path) -> Paths:
 
 @pytest.fixture
 def client(home: Path) -> Iterator[Client]:
-    """A client of a real redis-server; nobody works on what is enqueued."""
+    """A client of a real redis-server, without a worker: jobs stay in the queue."""
     made = Client(load_settings(), find_paths())
     with Runtime(made, worker=False):
         yield made

@@ -1,4 +1,4 @@
-"""Model files whose headers are damaged in thousands of ways, and what becomes of each."""
+"""Model files with headers damaged in thousands of ways, and the outcome of reading each."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from time import perf_counter
 import psutil
 
 from core.errors import ModelFileError
-from core.footprint import Offload, estimate
-from core.gguf import read_header
-from core.model_files import check_role, describe_spec
-from core.settings import Role
+from core.memory.footprint import estimate
+from core.memory.types import Device
+from core.model_files.gguf import read_header
+from core.model_files.spec import check_role, default_spec
+from core.roles import Role
 from tests.benchmarks.shapes import Shape, write
 
 KINDS = ("instruct", "embedding", "reranker", "llama", "experts", "bert")
-ROOM = 512 * 1024**2
-"""Bytes that may be allocated beside what is there already."""
+MAX_BYTES = 512 * 1024**2
+"""Bytes that may be allocated in a `memory_limit` block."""
 KEY = re.compile(rb"(?:general|tokenizer|llama|bert|gemma3)\.[a-z0-9_.]+")
 EXTREMES = (0, 1, 2**15, 2**20, 2**24 - 1, 2**31 - 1, 2**32 - 1, 2**40, 2**53, 2**62, 2**63 - 1, 2**63, 2**64 - 1)
 
@@ -31,10 +32,10 @@ Change = tuple[int, bytes]
 
 
 @contextmanager
-def little_room(beside: int = 0) -> Iterator[None]:
-    """Whoever allocates gigabytes gets MemoryError; `beside` is what may be mapped."""
+def memory_limit(mapped: int = 0) -> Iterator[None]:
+    """Allocating more than MAX_BYTES raises MemoryError in this block; files of `mapped` bytes may be mapped."""
     limits = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (psutil.Process().memory_info().vms + beside + ROOM, limits[1]))
+    resource.setrlimit(resource.RLIMIT_AS, (psutil.Process().memory_info().vms + mapped + MAX_BYTES, limits[1]))
     try:
         yield
     finally:
@@ -42,11 +43,11 @@ def little_room(beside: int = 0) -> Iterator[None]:
 
 
 def outcome(path: Path) -> str:
-    """What became of one file: a header whose model could be planned in some role, or the sentence."""
+    """Reads one file and estimates its memory; returns "a header", or the sentence of its error."""
     began = perf_counter()
     try:
         header = read_header(path)
-        footprint = estimate(describe_spec(header), [Offload("GPU0", 10**9)])
+        footprint = estimate(default_spec(header), [Device("", 10**9, 10**9, "GPU0")])
         assert min(footprint.weights, footprint.kv_cache, footprint.compute, footprint.overhead) >= 0
         for role in Role:
             check_role(header, role)
@@ -60,7 +61,7 @@ def outcome(path: Path) -> str:
 
 
 def write_whole(path: Path, kind: str, starters: Mapping[Role, Path]) -> Path:
-    """A copy of a starter model, or a file of another shape."""
+    """A copy of a starter model, or a file of another architecture."""
     small = {"layers": 2, "width": 256, "heads": 4, "kv_heads": 4, "feed_forward": 512, "vocabulary": 2000}
     match kind:
         case "llama":
@@ -75,7 +76,7 @@ def write_whole(path: Path, kind: str, starters: Mapping[Role, Path]) -> Path:
 
 
 def flip(dice: random.Random, header: bytes) -> list[Change]:
-    """Some bits, anywhere or where the counts and first keys are."""
+    """Flips some bits, anywhere or among the counts and first keys."""
     places = [dice.randrange(dice.choice((len(header), min(len(header), 2000)))) for _ in range(dice.randint(1, 8))]
     return [(at, bytes([header[at] ^ (1 << dice.randrange(8))])) for at in places]
 
@@ -86,13 +87,13 @@ def noise(dice: random.Random, header: bytes) -> list[Change]:
 
 
 def inflate(dice: random.Random, header: bytes) -> list[Change]:
-    """A count, or the length of a key, becomes another number."""
+    """Replaces a count, or the length of a key, by another number."""
     ends = [found.start() - 8 for found in KEY.finditer(header)]
     return [(dice.choice([8, 16, *ends]), struct.pack("<Q", dice.choice(EXTREMES)))]
 
 
 def mistype(dice: random.Random, header: bytes) -> list[Change]:
-    """A value becomes of another kind, or another number, or a list of another kind or length."""
+    """Replaces the type or the number of a value, or makes it a list of any type and length."""
     at = dice.choice([found.end() for found in KEY.finditer(header)])
     changes = [
         (at, struct.pack("<I", dice.randrange(14))),
@@ -104,7 +105,7 @@ def mistype(dice: random.Random, header: bytes) -> list[Change]:
 
 
 def swap(dice: random.Random, header: bytes) -> list[Change]:
-    """A stretch stands where another was: keys twice, tensors among the entries."""
+    """Overwrites one stretch with another, which duplicates keys or puts tensors among the entries."""
     length = dice.randint(1, 200)
     start, at = (dice.randrange(len(header) - length) for _ in range(2))
     return [(at, header[start : start + length])]
@@ -114,10 +115,10 @@ MUTATIONS: tuple[Callable[[random.Random, bytes], list[Change]], ...] = (flip, n
 
 
 def damaged_headers(whole: Path, rounds: int) -> Iterator[str]:
-    """What became of each of so many mutations of a file, one after the other and in little memory."""
+    """The outcomes of `rounds` mutations of a file, with little memory."""
     header = whole.read_bytes()[: whole.stat().st_size - read_header(whole).tensor_bytes]
     dice = random.Random(whole.stat().st_size)
-    with little_room(), whole.open("r+b", buffering=0) as file:
+    with memory_limit(), whole.open("r+b", buffering=0) as file:
         for number in range(rounds):
             changes = MUTATIONS[number % len(MUTATIONS)](dice, header)
             changes = [(at, data[: len(header) - at]) for at, data in changes]

@@ -1,36 +1,50 @@
-"""A hub on loopback, for what fetches models."""
+"""A model hub on loopback, for tests of downloads."""
 
 from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from tests.waiting import join
+
 HALF = 1_000_000
-"""Bytes of the first part of a file; then the hub may fail, or wait."""
+"""Bytes of a file's first part; after it the hub may fail or wait."""
 PATIENCE = 30.0
 
 
 class Hub:
-    """One repository with one file. A `broken` one cuts off the first download, and answers no second."""
+    """One repository with one file, and `more`. A `broken` hub cuts off the first download and refuses the next."""
 
     def __init__(
-        self, data: bytes, repo: str = "owner/name", file: str = "model.gguf", *, broken: bool = False
+        self,
+        data: bytes,
+        repo: str = "owner/name",
+        file: str = "model.gguf",
+        *,
+        broken: bool = False,
+        more: Mapping[str, bytes] | None = None,
     ) -> None:
         self.data, self.repo, self.file, self.broken = data, repo, file, broken
+        self.more = dict(more or {})
         self.etag = hashlib.sha256(data).hexdigest()
         self.ranges: list[str | None] = []
         self.go = threading.Event()
-        """Unset, a download stops after its first part until it is set."""
+        """While it is not set, downloads wait after their first part."""
         self.go.set()
+
+    def data_of(self, path: str) -> bytes | None:
+        """The content of the file that a request names."""
+        files = {self.file: self.data, **self.more} if f"/{self.repo}/" in path else {}
+        return next((data for file, data in files.items() if path.endswith(f"/resolve/main/{file}")), None)
 
     @contextmanager
     def served(self) -> Iterator[str]:
-        """Its address."""
+        """Serves the hub; yields its address."""
         server = ThreadingHTTPServer(("127.0.0.1", 0), handler(self))
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
         thread.start()
         try:
             yield f"http://127.0.0.1:{server.server_port}"
@@ -38,7 +52,7 @@ class Hub:
             self.go.set()
             server.shutdown()
             server.server_close()
-            thread.join()
+            join(thread)
 
 
 def handler(hub: Hub) -> type[BaseHTTPRequestHandler]:  # noqa: C901  # one class of small methods
@@ -46,29 +60,33 @@ def handler(hub: Hub) -> type[BaseHTTPRequestHandler]:  # noqa: C901  # one clas
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             pass
 
-        def _head(self, status: int, length: int) -> None:
+        def _head(self, status: int, data: bytes, start: int = 0) -> None:
             self.send_response(status)
-            self.send_header("ETag", f'"{hub.etag}"')
+            etag = hub.etag if data is hub.data else hashlib.sha256(data).hexdigest()
+            self.send_header("ETag", f'"{etag}"')
             self.send_header("X-Repo-Commit", "0" * 40)
-            self.send_header("Content-Length", str(length))
+            self.send_header("Content-Length", str(len(data) - start))
             self.send_header("Connection", "close")
 
-        def _missing(self) -> bool:
-            if self.path.endswith(f"/resolve/main/{hub.file}") and f"/{hub.repo}/" in self.path:
-                return False
-            self.send_response(404)
-            self.send_header("X-Error-Code", "EntryNotFound" if f"/{hub.repo}/" in self.path else "RepoNotFound")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return True
+        def _wanted(self) -> bytes | None:
+            data = hub.data_of(self.path)
+            if data is None:
+                self.send_response(404)
+                known = f"/{hub.repo}/" in self.path
+                self.send_header("X-Error-Code", "EntryNotFound" if known else "RepoNotFound")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+            return data
 
         def do_HEAD(self) -> None:
-            if not self._missing():
-                self._head(200, len(hub.data))
+            data = self._wanted()
+            if data is not None:
+                self._head(200, data)
                 self.end_headers()
 
         def do_GET(self) -> None:
-            if self._missing():
+            data = self._wanted()
+            if data is None:
                 return
             wanted = self.headers.get("Range")
             hub.ranges.append(wanted)
@@ -78,14 +96,14 @@ def handler(hub: Hub) -> type[BaseHTTPRequestHandler]:  # noqa: C901  # one clas
                 self.end_headers()
                 return
             start = int(wanted.removeprefix("bytes=").split("-")[0]) if wanted else 0
-            self._head(206 if start else 200, len(hub.data) - start)
+            self._head(206 if start else 200, data, start)
             if start:
-                self.send_header("Content-Range", f"bytes {start}-{len(hub.data) - 1}/{len(hub.data)}")
+                self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
             self.end_headers()
-            self.wfile.write(hub.data[start : start + HALF])
+            self.wfile.write(data[start : start + HALF])
             self.wfile.flush()
             if not hub.broken and hub.go.wait(PATIENCE):
-                self.wfile.write(hub.data[start + HALF :])
+                self.wfile.write(data[start + HALF :])
                 self.wfile.flush()
             self.close_connection = True
 

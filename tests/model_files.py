@@ -1,4 +1,4 @@
-"""Model files that the starters do not stand for: one that is slow, one that never ends, one that llama.cpp refuses."""
+"""Writes small model files: slow, endless, or random ones, and some that llama.cpp refuses."""
 
 from __future__ import annotations
 
@@ -18,14 +18,29 @@ TEMPLATE = "{% for message in messages %}{{ message['role'] + ': ' + message['co
 WORDS_TEMPLATE = TEMPLATE + "{% if add_generation_prompt %}assistant:{% endif %}"
 
 
-def write_slow(path: Path, *, experts_used: int = 0) -> Path:
-    """An instruct model of 40 MB whose completion never ends by itself: every letter is as likely.
+BYTE_TOKENS = 3 + 256
 
-    Its layers are full of zeros, which take as long as any other numbers.
-    """
+
+def add_bytes(writer: Any, template: str) -> None:
+    """Add a vocabulary of three special tokens and one token for each byte."""
     tokens = [b"<unk>", b"<s>", b"</s>", *(f"<0x{byte:02X}>".encode() for byte in range(256))]
-    kinds = [gguf.TokenType.UNKNOWN, gguf.TokenType.CONTROL, gguf.TokenType.CONTROL, *[gguf.TokenType.BYTE] * 256]
-    output = np.full((len(tokens), WIDTH), -1, np.float16)
+    writer.add_vocab_size(len(tokens))
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list(tokens)
+    writer.add_token_scores([0.0] * len(tokens))
+    control = gguf.TokenType.CONTROL
+    writer.add_token_types([gguf.TokenType.UNKNOWN, control, control, *[gguf.TokenType.BYTE] * 256])
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_chat_template(template)
+
+
+def write_slow(path: Path, *, experts_used: int = 0) -> Path:
+    """An instruct model of 40 MB whose reply never ends by itself: every letter is equally likely.
+
+    Its layers are full of zeros, which take as long to compute as other numbers.
+    """
+    output = np.full((BYTE_TOKENS, WIDTH), -1, np.float16)
     output[3 + ord("a") : 3 + ord("z") + 1] = 1
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_name("slow")
@@ -37,15 +52,8 @@ def write_slow(path: Path, *, experts_used: int = 0) -> Path:
     writer.add_layer_norm_rms_eps(1e-6)
     if experts_used:
         writer.add_expert_used_count(experts_used)
-    writer.add_vocab_size(len(tokens))
-    writer.add_tokenizer_model("llama")
-    writer.add_token_list(tokens)
-    writer.add_token_scores([0.0] * len(tokens))
-    writer.add_token_types(kinds)
-    writer.add_bos_token_id(1)
-    writer.add_eos_token_id(2)
-    writer.add_chat_template(TEMPLATE)
-    writer.add_tensor("token_embd.weight", np.ones((len(tokens), WIDTH), np.float16))
+    add_bytes(writer, TEMPLATE)
+    writer.add_tensor("token_embd.weight", np.ones((BYTE_TOKENS, WIDTH), np.float16))
     writer.add_tensor("output.weight", output)
     writer.add_tensor("output_norm.weight", np.ones(WIDTH, np.float32))
     for layer in range(LAYERS):
@@ -67,12 +75,12 @@ def write_slow(path: Path, *, experts_used: int = 0) -> Path:
 
 
 def write_aborting(path: Path) -> Path:
-    """A file whose header is whole, but on which an assertion of llama.cpp fails: it uses experts and has none."""
+    """A file with a valid header that makes an assertion of llama.cpp fail: it uses experts and has none."""
     return write_slow(path, experts_used=5)
 
 
 def write_refused(path: Path, good: Path) -> Path:
-    """A copy of a good file whose header is whole, but which llama.cpp refuses: a tensor has another name."""
+    """A copy of a good file with a valid header that llama.cpp refuses: one tensor has another name."""
     data = good.read_bytes()
     assert data.count(b"output_norm.weight") == 1
     path.write_bytes(data.replace(b"output_norm.weight", b"output_n0rm.weight"))
@@ -80,16 +88,16 @@ def write_refused(path: Path, good: Path) -> Path:
 
 
 Kind = Literal["llama", "gemma3", "mamba", "lfm2"]
-"""With plain attention, with a sliding window, without any attention, and with both in turn."""
+"""Plain attention; a sliding window; no attention; layers with and without attention in turn."""
 WINDOW = 32
-"""Tokens that gemma3's windowed layers look back on."""
+"""Tokens in the window of gemma3's sliding-window layers."""
 STATE, CONVOLUTION = 16, 4
-"""Numbers that mamba keeps of the past for each channel, and tokens that it and lfm2 convolve."""
+"""Size of mamba's state per channel, and tokens that mamba and lfm2 convolve."""
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How large a model of random numbers is. With `words`, it speaks in words of one token each, else in bytes."""
+    """Size of a random model. With `words`, each of its tokens is a word, else a byte."""
 
     width: int = 64
     layers: int = 2
@@ -102,14 +110,25 @@ class Size:
 
 
 def syllables() -> list[str]:
-    """Words of up to four letters, each with its beginnings before it, so that SentencePiece finds it whole."""
+    """Words of up to four letters. Every prefix of a word precedes it, as SentencePiece merges need."""
     consonants, vowels = "bcdfghjklmnprstvwz", "aeiou"
     short = ["".join(letters) for count in (1, 2, 3) for letters in product(*(consonants, vowels, consonants)[:count])]
     return short + ["".join(letters) for letters in product(consonants, vowels, consonants, vowels)][:6000]
 
 
-def write_random(path: Path, seed: int = 0, size: Size = Size()) -> Path:
-    """An instruct model of random numbers: each token that it says depends on all that were read. It never ends."""
+def write_split(path: Path, tensors: int, seed: int = 0, size: Size = Size()) -> list[Path]:
+    """`write_random` in parts of so many tensors, of which the first holds none, as some publish them."""
+    write_random(path, seed, size, split=tensors)
+    return sorted(path.parent.glob(f"{path.stem}-0*-of-0*.gguf"))
+
+
+def write_random(
+    path: Path, seed: int = 0, size: Size = Size(), split: int = 0, also: Callable[[Any], object] = lambda _: None
+) -> Path:
+    """An instruct model of random weights, whose next token depends on the whole context. Its replies never end.
+
+    `also` adds to the header.
+    """
     rng = np.random.default_rng(seed)
     tokens = [b"<unk>", b"<s>", b"</s>", *(f"<0x{byte:02X}>".encode() for byte in range(256))]
     kinds = [gguf.TokenType.UNKNOWN, gguf.TokenType.CONTROL, gguf.TokenType.CONTROL, *[gguf.TokenType.BYTE] * 256]
@@ -122,7 +141,9 @@ def write_random(path: Path, seed: int = 0, size: Size = Size()) -> Path:
         kinds += [gguf.TokenType.NORMAL] * len(pieces)
         scores += [-float(len(piece)) for piece in pieces]
 
-    writer = gguf.GGUFWriter(path, size.kind, use_temp_file=True)
+    writer = gguf.GGUFWriter(
+        path, size.kind, use_temp_file=not split, split_max_tensors=split, small_first_shard=bool(split)
+    )
 
     def matrix(name: str, rows: int, columns: int, silent: int = 0) -> None:
         values = rng.standard_normal((rows, columns), np.float32) * np.float32(2 / columns**0.5)
@@ -145,8 +166,9 @@ def write_random(path: Path, seed: int = 0, size: Size = Size()) -> Path:
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
     writer.add_chat_template(WORDS_TEMPLATE if size.words else TEMPLATE)
+    also(writer)
     matrix("token_embd.weight", len(tokens), size.width)
-    # Of tokens that are never the likeliest: the end, and with words all that is no word.
+    # Zeros for tokens that must never be the likeliest: the end and, with `words`, all except the words.
     matrix("output.weight", len(tokens), size.width, silent=first if size.words else 3)
     norm = "token_embd_norm.weight" if size.kind == "lfm2" else "output_norm.weight"
     writer.add_tensor(norm, np.ones(size.width, np.float32))
@@ -160,7 +182,7 @@ def write_random(path: Path, seed: int = 0, size: Size = Size()) -> Path:
 
 
 def _kind(writer: Any, size: Size) -> None:
-    """What the header of each kind says besides."""
+    """Header fields that only some architectures have."""
     match size.kind:
         case "llama":
             pass
@@ -191,7 +213,7 @@ def _layer(writer: Any, name: str, size: Size, matrix: Callable[[str, int, int],
         writer.add_tensor(f"{name}.ssm_conv1d.weight", np.full((inner, CONVOLUTION), 0.25, np.float32))
         matrix(f"{name}.ssm_x.weight", rank + 2 * STATE, inner)
         writer.add_tensor(f"{name}.ssm_dt.weight", np.full((inner, rank), 0.1, np.float32))
-        # Steps so small that what was read is long remembered.
+        # Small steps, so that the state keeps earlier tokens for long.
         writer.add_tensor(f"{name}.ssm_dt.bias", np.full(inner, -3, np.float32))
         writer.add_tensor(f"{name}.ssm_a", np.full((inner, STATE), -0.1, np.float32))
         writer.add_tensor(f"{name}.ssm_d", np.full(inner, 0.1, np.float32))
@@ -219,7 +241,7 @@ def _layer(writer: Any, name: str, size: Size, matrix: Callable[[str, int, int],
 
 
 def endless(file: Path, made: Path) -> Path:
-    """A copy of a model that never ends its turn by itself: the output row of its end is zero."""
+    """A copy of a model whose replies never end by themselves: the output row of the end token is zero."""
     shutil.copy(file, made)
     reader = gguf.GGUFReader(made, "r+")
     end = int(reader.fields["tokenizer.ggml.eos_token_id"].contents())
@@ -228,3 +250,36 @@ def endless(file: Path, made: Path) -> Path:
     output.data[end] = 0
     reader.data.flush()
     return made
+
+
+def write_adapter(
+    path: Path, *, seed: int = 0, size: Size = Size(), rank: int = 4, strength: float = 0.2, architecture: str = ""
+) -> Path:
+    """A LoRA of random weights for `write_random`'s model of this size, on the queries of every layer."""
+    rng = np.random.default_rng(seed)
+    writer = gguf.GGUFWriter(path, architecture or size.kind)
+    writer.add_type(gguf.GGUFType.ADAPTER)
+    writer.add_string(gguf.Keys.Adapter.TYPE, "lora")
+    writer.add_name(path.stem)
+    writer.add_float32(gguf.Keys.Adapter.LORA_ALPHA, float(rank))
+    for layer in range(size.layers):
+        for half, shape in (("a", (rank, size.width)), ("b", (size.width, rank))):
+            values = rng.standard_normal(shape, np.float32) * np.float32(strength)
+            writer.add_tensor(f"blk.{layer}.attn_q.weight.lora_{half}", values)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def merge(file: Path, adapter: Path, merged: Path) -> Path:
+    """A copy of a model of 32-bit weights with an adapter of `write_adapter` added to them."""
+    shutil.copy(file, merged)
+    halves = {tensor.name: np.array(tensor.data) for tensor in gguf.GGUFReader(adapter).tensors}
+    reader = gguf.GGUFReader(merged, "r+")
+    for tensor in reader.tensors:
+        if (half := halves.get(f"{tensor.name}.lora_a")) is not None:
+            tensor.data[:] += halves[f"{tensor.name}.lora_b"] @ half
+    reader.data.flush()
+    return merged

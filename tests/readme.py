@@ -1,34 +1,44 @@
-"""Renews the generated parts of README.md: settings, keys, state graph. `python -m tests.readme`."""
+"""Renews the generated parts of the README pages: `python -m tests.readme`."""
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
-import re
-from itertools import groupby
+from collections.abc import Callable, Iterator
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
+import typer
 from pydantic import BaseModel, ByteSize
 from textual.binding import Binding
 from textual.dom import DOMNode
 
-from app.screens.chat import ChatScreen
-from app.screens.journal import JournalScreen
-from app.screens.log import LogScreen
-from app.screens.models import ModelsScreen
-from app.tui import CharlieApp
-from app.widgets.conversation_list import ConversationList
-from app.widgets.entry_list import EntryList
-from app.widgets.prompt import Prompt
-from app.widgets.turn import Mine, Turn
+from app.cli import COMMANDS, load_command
+from app.tui.app import CharlieApp
+from app.tui.chat.conversation_list import ConversationList
+from app.tui.chat.prompt import Prompt
+from app.tui.chat.screen import ChatScreen
+from app.tui.chat.turn import Turn, UserTurn
+from app.tui.journal.entry_editor import Editor
+from app.tui.journal.entry_list import EntryList
+from app.tui.journal.screen import JournalScreen
+from app.tui.library.history import HistoryScreen
+from app.tui.library.trash import TrashScreen
+from app.tui.log.screen import LogScreen
+from app.tui.models.screen import ModelsScreen
+from app.tui.shared.dialogs import ConfirmDialog
+from app.tui.shared.typing_fields import TypingArea
+from core.database import keys
 from core.settings import Settings
 from states.diagram import mermaid
 
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
 
 
-def settings_section() -> str:
-    """The settings with their defaults, as the TOML file would have them; what has no default is a comment."""
+def settings_part() -> str:
+    """The settings with their defaults, as the TOML file would have them; a setting without a default is a comment."""
     plain: list[str] = []
     tables: list[str] = []
     for name, value in Settings.model_construct():
@@ -55,7 +65,7 @@ def _line(key: str, value: Any) -> str:
     return f"{key} = {{}}" if value == {} else f"{key} = {json.dumps(value)}"
 
 
-def keys_section() -> str:
+def keys_part() -> str:
     """A table of the keys that have an id, by screen."""
     rows = ["| where | key | what | id |", "|---|---|---|---|"]
     screens: dict[str, type[DOMNode]] = {
@@ -63,32 +73,91 @@ def keys_section() -> str:
         "Chat": ChatScreen,
         "Chat, prompt": Prompt,
         "Chat, on a turn": Turn,
-        "Chat, on mine": Mine,
+        "Chat, on your turn": UserTurn,
         "Chat, list": ConversationList,
         "Journal": JournalScreen,
         "Journal, list": EntryList,
+        "Journal, editor": Editor,
         "Models": ModelsScreen,
         "Log": LogScreen,
+        "where text is typed": TypingArea,
+        "History": HistoryScreen,
+        "Trash": TrashScreen,
+        "a question": ConfirmDialog,
     }
     for where, screen in screens.items():
         named = [binding for binding in Binding.make_bindings(screen.BINDINGS) if binding.id and binding.description]
         for id_, same in groupby(named, key=lambda binding: binding.id):
             alike = list(same)
-            keys = ", ".join(f"`{binding.key}`" for binding in alike)
-            rows.append(f"| {where} | {keys} | {alike[0].tooltip or alike[0].description} | `{id_}` |")
+            shown = ", ".join(f"`{binding.key}`" for binding in alike)
+            rows.append(f"| {where} | {shown} | {alike[0].tooltip or alike[0].description} | `{id_}` |")
     return "\n".join(rows)
 
 
-def renewed(text: str) -> str:
-    """The page with its generated parts as they are to be now."""
-    parts = {"settings": settings_section(), "keys": keys_section(), "graph": f"```mermaid\n{mermaid()}\n```"}
-    for name, part in parts.items():
-        pattern = re.compile(rf"<!-- {name} -->.*?<!-- /{name} -->", re.DOTALL)
-        whole = f"<!-- {name} -->\n{part}\n<!-- /{name} -->"
-        # A backslash in the part is no escape of the pattern's.
-        text = pattern.sub(whole.replace("\\", r"\\"), text)
+def commands_part() -> str:
+    """A table of all commands, each with its arguments and its help."""
+    rows = [row for name in COMMANDS for row in _commands(f"charlie {name}", load_command(name))]
+    return "\n".join(["| command | what it does |", "|---|---|", *rows])
+
+
+def _commands(name: str, command: Any) -> Iterator[str]:
+    if hasattr(command, "list_commands"):
+        context = typer.Context(command)
+        for each in command.list_commands(context):
+            yield from _commands(f"{name} {each}", command.get_command(context, each))
+        return
+    words = [name]
+    for each in command.params:
+        if each.param_type_name == "argument":
+            word = (each.metavar or each.name).upper()
+            words.append(word if each.required else f"[{word}]")
+    yield f"| `{' '.join(words)}` | {' '.join(command.help.split())} |"
+
+
+def redis_keys_part() -> str:
+    """A table of the Redis keys: each constant and function of core/database/keys.py with its docstring."""
+    rows = ["| key | what is under it |", "|---|---|"]
+    for node, after in pairwise([*ast.parse(inspect.getsource(keys)).body, ast.Pass()]):
+        match node, after:
+            case ast.Assign(targets=[ast.Name(id=name)]), ast.Expr(value=ast.Constant(value=str(text))):
+                key = getattr(keys, name)
+            case ast.FunctionDef(name=name), _:
+                function = getattr(keys, name)
+                (parameter,) = inspect.signature(function).parameters
+                key, text = function(f"<{parameter.rstrip('_')}>"), function.__doc__
+            case _:
+                continue
+        rows.append(f"| `{key}` | {' '.join(text.split())} |")
+    return "\n".join(rows)
+
+
+def graph_part() -> str:
+    return f"```mermaid\n{mermaid()}\n```"
+
+
+PAGES: dict[str, dict[str, Callable[[], str]]] = {
+    "README.md": {},
+    "CONTRIBUTING.md": {},
+    "app/README.md": {"commands": commands_part, "settings": settings_part, "keys": keys_part},
+    "core/README.md": {"redis-keys": redis_keys_part},
+    "optimizers/README.md": {},
+    "states/README.md": {"graph": graph_part},
+    "tasks/README.md": {},
+    "tests/benchmarks/README.md": {},
+}
+"""The pages that explain Charlie, each with its generated parts by name."""
+
+
+def renewed(page: str) -> str:
+    """A page with its generated parts as the program has them now."""
+    text = (ROOT / page).read_text()
+    for name, part in PAGES[page].items():
+        before, begin, rest = text.partition(f"<!-- {name} -->\n")
+        _, end, after = rest.partition(f"<!-- /{name} -->")
+        text = f"{before}{begin}{part()}\n{end}{after}"
     return text
 
 
 if __name__ == "__main__":
-    README.write_text(renewed(README.read_text()))
+    for each in PAGES:
+        (ROOT / each).write_text(renewed(each))

@@ -1,4 +1,4 @@
-"""Who may import whom, and what a process has loaded once it has done its work."""
+"""The import contracts, and the libraries that each process loads."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def test_the_import_contracts_hold() -> None:
 INTERFACE = """
 import asyncio, sys
 from app.client import Client
-from app.runtime import Runtime
-from app.tui import CharlieApp
+from app.runtime.owner import Runtime
+from app.tui.app import CharlieApp
 from core.paths import find_paths
-from core.settings import load_settings
+from core.settings_file import load_settings
 
 async def visit(client):
     async with CharlieApp(client).run_test(size=(100, 30)) as pilot:
@@ -38,16 +38,17 @@ async def visit(client):
 
 client = Client(load_settings(), find_paths())
 with Runtime(client, worker=False):
-    conversation = client.library.new_conversation()
+    conversation = client.conversations.new_conversation()
     client.chat(conversation.id, "hello")
-    client.ingest(client.library.new_entry("a walk"))
+    client.ingest(client.journal.new_entry("a walk"))
     asyncio.run(visit(client))
 print(sorted({name.partition(".")[0] for name in sys.modules}))
 """
 
 
-def test_the_interface_loads_nothing_heavy(home: Path) -> None:
-    """It has visited every screen, with a conversation and an entry there."""
+@pytest.mark.slow
+def test_the_interface_loads_no_heavy_library(home: Path) -> None:
+    """Even after a visit to every screen, with a conversation and an entry."""
     loaded = run(sys.executable, "-c", INTERFACE).splitlines()[-1]
     assert "'textual'" in loaded
     for heavy in ("llama_cpp", "dspy", "litellm", "torch", "transitions", "gguf"):
@@ -68,16 +69,24 @@ print(sorted({name.partition(".")[0] for name in sys.modules}))
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["--version"], ["ask", "--help"], ["journal", "--help"], ["programs", "use", "--help"], ["paths"]],
+    [
+        ["--help"],
+        ["--version"],
+        ["ask", "--help"],
+        ["journal", "--help"],
+        ["conversations", "--help"],
+        ["trash", "--help"],
+        ["paths"],
+    ],
 )
-def test_the_command_line_loads_what_it_needs(home: Path, arguments: list[str]) -> None:
+def test_the_command_line_loads_no_heavy_library(home: Path, arguments: list[str]) -> None:
     loaded = run(sys.executable, "-c", HELP, *arguments).splitlines()[-1]
     assert "'typer'" in loaded
     for heavy in ("textual", "huey", "redis", "llama_cpp", "dspy", "numpy", "transitions", "gguf", "huggingface_hub"):
         assert f"'{heavy}'" not in loaded, heavy
 
 
-def test_optimizers_know_nothing_of_the_queue(home: Path) -> None:
+def test_optimizers_load_neither_queue_nor_interface(home: Path) -> None:
     loaded = run(sys.executable, "-c", "import sys, optimizers.optimize_mood; print(sorted(sys.modules))")
     for other in ("app", "tasks", "states", "huey", "redis", "textual"):
         assert f"'{other}'" not in loaded, other

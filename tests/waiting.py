@@ -1,18 +1,22 @@
-"""Waits for what happens, with a deadline and without sleeping: every wait blocks on a stream of the database."""
+"""Waits with a deadline and without sleeping; waits for events block on a stream of the database."""
 
 from __future__ import annotations
 
 import os
 import select
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import TypeVar
 
-from app.runtime import Runtime
-from core.bus import Bus
-from core.events import Event, Snapshot
-from tasks.jobs import Ended, Hits, Jobs, Text
+from app.runtime.owner import Runtime
+from core.events.bus import Bus
+from core.events.types import Event, Snapshot
+from tasks.jobs.records import Ended, Hits, Text
+from tasks.jobs.store import Jobs
 
 PATIENCE = 30.0
 """Seconds after which a wait fails the test."""
@@ -21,21 +25,21 @@ T = TypeVar("T")
 
 
 def deadline(items: Iterator[T | None], seconds: float = PATIENCE) -> Iterator[T]:
-    """The items of a source that yields None while it waits; fails when it has nothing for too long."""
+    """The items of a source that yields None while it waits; fails after `seconds` in all."""
     end = time.monotonic() + seconds
     for item in items:
-        assert time.monotonic() < end, "what was waited for did not come"
+        assert time.monotonic() < end, f"still waiting after {seconds:.0f} seconds"
         if item is not None:
             yield item
 
 
-def happening(bus: Bus, past: int = 0) -> Iterator[Event | Snapshot]:
-    """The snapshot, then what happens; the subscription stands when the snapshot has been taken from it."""
+def follow_events(bus: Bus, past: int = 0) -> Iterator[Event | Snapshot]:
+    """The snapshot, then the events. The subscription is active once the snapshot was taken."""
     return deadline(bus.follow(lambda: False, past=past))
 
 
-def tended(running: Runtime, bus: Bus) -> Iterator[Event | Snapshot]:
-    """The same, with the runtime mending what breaks all the while, as the interface has it do."""
+def follow_and_tick(running: Runtime, bus: Bus) -> Iterator[Event | Snapshot]:
+    """Follows events while the runtime restarts lost processes, as in the interface."""
 
     def follow() -> Iterator[Event | Snapshot | None]:
         for item in bus.follow(lambda: False):
@@ -46,28 +50,52 @@ def tended(running: Runtime, bus: Bus) -> Iterator[Event | Snapshot]:
 
 
 def first(items: Iterator[T], wanted: Callable[[T], bool]) -> T:
-    """The next item that is wanted."""
+    """The next item for which `wanted` is true."""
     for item in items:
         if wanted(item):
             return item
-    raise AssertionError("the source ended before what was waited for came")
+    raise AssertionError("the source ended without the wanted item")
 
 
 def output(jobs: Jobs, job_id: str) -> Iterator[Text | Hits | Ended]:
-    """A job's output as it comes."""
+    """A job's output, as it streams."""
     return deadline(jobs.follow(job_id))
 
 
 def ended(jobs: Jobs, job_id: str) -> Ended:
-    """How a job ended; waits for it."""
+    """Waits for the end of a job."""
     *_, last = output(jobs, job_id)
     assert isinstance(last, Ended)
     return last
 
 
+def join(*threads: threading.Thread, seconds: float = PATIENCE) -> None:
+    """Wait until the threads have ended."""
+    end = time.monotonic() + seconds
+    for thread in threads:
+        thread.join(max(0, end - time.monotonic()))
+        assert not thread.is_alive(), f"{thread.name} has not ended within {seconds:.0f} seconds"
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raises TimeoutError in the block after each `seconds`; main thread only."""
+
+    def expire(number: int, frame: FrameType | None) -> None:
+        raise TimeoutError(f"not done after {seconds:.0f} seconds")
+
+    before = signal.signal(signal.SIGALRM, expire)
+    signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 @contextmanager
 def ends_within(pid: int, seconds: float) -> Iterator[None]:
-    """The process, which need not be a child of ours, ends at most so long after the block began."""
+    """Fails unless the process, which need not be a child, ends within `seconds` of the block's start."""
     descriptor = os.pidfd_open(pid)
     try:
         began = time.monotonic()

@@ -1,1 +1,1 @@
-"""The commands of `charlie`, one module for each group. They import what is slow inside the functions."""
+"""The commands of `charlie`, one module for each group; app.cli imports them lazily."""

@@ -1,19 +1,20 @@
-"""`charlie ask`: one message to the model, its reply on stdout."""
+"""`charlie ask`: sends one message to the model and streams the reply to stdout."""
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from tasks.jobs import Hits, Text
+from app.commands.library.records import find_conversation
+from app.commands.output import AsJson, data, data_json, note, note_limits
+from app.commands.session import read_text, session
+from tasks.jobs.records import Hits, Text
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text for people.")]
-MaxTokens = Annotated[int | None, typer.Option(min=1, help="Most tokens of the reply.")]
-Temperature = Annotated[float | None, typer.Option(min=0, max=5, help="0 always takes the likeliest token.")]
-Seed = Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="The same seed draws the same reply.")]
+MaxTokens = Annotated[int | None, typer.Option(min=1, help="Limit of the reply's tokens.")]
+Temperature = Annotated[float | None, typer.Option(min=0, max=5, help="0 always chooses the likeliest token.")]
+Seed = Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="The same seed gives the same reply.")]
 
 
 def ask(
@@ -22,52 +23,43 @@ def ask(
     max_tokens: MaxTokens = None,
     temperature: Temperature = None,
     seed: Seed = None,
-    conversation: Annotated[str | None, typer.Option(metavar="ID", help="Go on with this conversation.")] = None,
+    conversation: Annotated[str | None, typer.Option(metavar="ID", help="Continue this conversation.")] = None,
 ) -> None:
-    """Ask the model, and print its reply as it is made."""
-    from app.commands.session import read_text, session, tell_about
-    from app.output import data_json, talk
-
     message = read_text(text, "message")
     with session(worker=True) as running:
-        library = running.client.library
-        known = library.conversation(conversation) if conversation else library.new_conversation()
+        conversations = running.client.conversations
+        used = find_conversation(running.client, conversation) if conversation else conversations.new_conversation()
         if conversation is None and sys.stderr.isatty():
-            talk(f"Conversation {known.id}")
-        options = given(max_tokens, temperature, seed)
+            note(f"Conversation {used.id}")
+        options = sampling(max_tokens, temperature, seed)
         printer = Printer(silent=as_json)
-        result = running.follow(lambda: running.client.chat(known.id, message, **options), printer.take)
+        result = running.follow(lambda: running.client.chat(used.id, message, **options), printer.take)
         if as_json:
             data_json(result)
         else:
             printer.end()
-            tell_about(result)
+            note_limits(result)
 
 
-def given(max_tokens: int | None, temperature: float | None, seed: int | None) -> dict[str, Any]:
-    """The sampling options that were given."""
+def sampling(max_tokens: int | None, temperature: float | None, seed: int | None) -> dict[str, Any]:
+    """The given options, without the missing ones."""
     options = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed}
     return {key: value for key, value in options.items() if value is not None}
 
 
 class Printer:
-    """Prints text as it comes, and sees to it that the last line ends on a terminal."""
+    """Streams a reply to stdout and ends its last line."""
 
     def __init__(self, *, silent: bool) -> None:
         self._silent = silent
-        self._ended = True
+        self._line_ended = True
 
     def take(self, output: Text | Hits) -> None:
-        from app.output import data
-        from tasks.jobs import Text
-
         if self._silent or not isinstance(output, Text) or not output.text:
             return
         data(output.text, end="")
-        self._ended = output.text.endswith("\n")
+        self._line_ended = output.text.endswith("\n")
 
     def end(self) -> None:
-        from app.output import data
-
-        if not self._ended:
+        if not self._line_ended:
             data("")

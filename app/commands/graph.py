@@ -1,15 +1,18 @@
-"""`charlie graph`: the state graph, from the same table as the machine."""
+"""`charlie graph`: exports the state graph from the machine's own table of transitions."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, assert_never
+from typing import Annotated, Literal, assert_never
 
 import typer
 
-if TYPE_CHECKING:
-    from states.lifecycle import Phase
+from app.commands.ps import current_snapshot
+from app.commands.session import session
+from core.errors import CharlieError
+from core.events.types import Phase
+from states import diagram
 
 Format = Literal["mermaid", "dot", "svg", "png"]
 
@@ -17,14 +20,11 @@ Format = Literal["mermaid", "dot", "svg", "png"]
 def graph(
     form: Annotated[Format, typer.Option("--format", help="svg and png need Graphviz.")] = "mermaid",
     out: Annotated[Path | None, typer.Option(help="Write to this file instead of stdout.")] = None,
-    live: Annotated[bool, typer.Option("--live", help="Mark the present state.")] = False,
+    live: Annotated[bool, typer.Option("--live", help="Mark the current state.")] = False,
 ) -> None:
-    """Export the state graph."""
-    from core.errors import CharlieError
-
     if form == "png" and out is None and sys.stdout.isatty():
-        raise CharlieError("A PNG is not text for a terminal.", "Name a file with --out.")
-    picture = _draw(form, _present() if live else None)
+        raise CharlieError("PNG output cannot be shown in a terminal.", "Name a file with --out.")
+    picture = _draw(form, _current_phase() if live else None)
     if out is None:
         sys.stdout.buffer.write(picture)
         sys.stdout.buffer.flush()
@@ -36,8 +36,6 @@ def graph(
 
 
 def _draw(form: Format, live: Phase | None) -> bytes:
-    from states import diagram
-
     match form:
         case "mermaid":
             return diagram.mermaid(live).strip().encode() + b"\n"
@@ -49,10 +47,6 @@ def _draw(form: Format, live: Phase | None) -> bytes:
             assert_never(form)
 
 
-def _present() -> Phase:
-    from app.commands.session import session
-    from app.commands.status import present
-    from states.lifecycle import Phase
-
+def _current_phase() -> Phase:
     with session(worker=False) as running:
-        return Phase(present(running).phase)
+        return current_snapshot(running).phase

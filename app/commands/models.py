@@ -1,42 +1,46 @@
-"""`charlie models`: which file has which role, what a file is, what loading it takes, and getting one.
-
-Only `plan` needs a worker and starts one.
-"""
+"""`charlie models`, `warm` and `unload`. Only `models plan`, `warm` and `unload` need a worker."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
-from app.commands.ask import AsJson
-from app.commands.runtime import RoleName
+from app.commands.attach import exit_on_signals
+from app.commands.output import AsJson, StatusLine, data, data_json, note, table
+from app.commands.session import session
+from app.model_facts import ModelFacts, UnusableModel, UsableModel, read_facts
+from app.plan_text import rows as plan_rows
+from core.figures import size
+from core.files import stamp
+from core.memory.footprint import estimate
+from core.memory.readings import read_ram
+from core.model_files import checksums, configure, hub
+from core.model_files.chat_template import TemplateError, chat_template
+from core.model_files.gguf import FileKind, Header, read_header
+from core.model_files.spec import available, default_spec, describe, locate
+from core.paths import find_paths
+from core.roles import Role
+from core.settings_file import load_settings
 
-if TYPE_CHECKING:
-    from app.model_facts import Facts
-    from core.gguf import Header
+models = typer.Typer(rich_markup_mode=None)
 
-models = typer.Typer(help="See which model has which role, choose others, get one.", rich_markup_mode=None)
+RoleName = Literal["instruct", "embedding", "reranker"]
 
-RoleArgument = Annotated[RoleName, typer.Argument(help="What the model is for.")]
+RoleArgument = Annotated[RoleName, typer.Argument(help="The model's role.")]
 
 
 @models.command("list")
 def list_models(as_json: AsJson = False) -> None:
-    """List the roles with their models and what these need, then the other files in the models folder."""
-    from app.model_facts import Known, read_facts
-    from app.output import data, data_json, table
-    from core.model_files import available
-    from core.paths import find_paths
-    from core.settings import load_settings
-
+    """List the roles' models with their memory needs, then the other files in the models folder."""
     load_settings()
     paths = find_paths()
     paths.make()
     facts = read_facts(paths)
-    used = {each.spec.path for each in facts if isinstance(each, Known)}
-    others = [str(path) for path in available(paths) if path not in used]
+    used = {stamp(each.spec.path) for each in facts if isinstance(each, UsableModel)}
+    others = [str(path) for path in available(paths) if stamp(path) not in used]
     if as_json:
         data_json({"roles": [_as_json(each) for each in facts], "others": others})
         return
@@ -45,10 +49,8 @@ def list_models(as_json: AsJson = False) -> None:
         data(path)
 
 
-def _as_json(facts: Facts) -> dict[str, Any]:
-    from app.model_facts import Known
-
-    if not isinstance(facts, Known):
+def _as_json(facts: ModelFacts) -> dict[str, Any]:
+    if isinstance(facts, UnusableModel):
         return {"role": facts.role, "error": facts.error.message, "hint": facts.error.hint}
     spec = facts.spec
     return {
@@ -63,11 +65,8 @@ def _as_json(facts: Facts) -> dict[str, Any]:
     }
 
 
-def _row(facts: Facts) -> tuple[str, ...]:
-    from app.model_facts import Known
-    from app.output import size
-
-    if not isinstance(facts, Known):
+def _row(facts: ModelFacts) -> tuple[str, ...]:
+    if isinstance(facts, UnusableModel):
         return (facts.role, "cannot be used", "", "", str(facts.error))
     spec = facts.spec
     needs = f"needs {size(facts.needs.ram)}" + (f" + {size(facts.needs.vram)} VRAM" if facts.needs.vram else "")
@@ -77,46 +76,53 @@ def _row(facts: Facts) -> tuple[str, ...]:
 
 @models.command()
 def inspect(file: Annotated[Path, typer.Argument(help="A GGUF file.")], as_json: AsJson = False) -> None:
-    """Show what a model file's header says."""
-    from dataclasses import asdict
-
-    from app.output import data, data_json, size, table
-    from core.gguf import read_header
-    from core.model_files import describe
-
+    """Show the header of a model file."""
     header = read_header(file)
     if as_json:
-        data_json({**asdict(header), "path": str(header.path), "kind": describe(header)})
-        return
-    data(
-        table(
-            [
-                ("name", header.name),
-                ("kind", describe(header)),
-                ("architecture", header.architecture),
-                ("parameters", f"{header.parameters:,}"),
-                ("quantization", header.quantization),
-                ("size", size(header.file_bytes)),
-                ("layers", str(header.layers)),
-                ("context length", f"{header.context_length:,} tokens"),
-                ("embedding length", str(header.embedding_length)),
-                ("heads", f"{header.heads}, {header.kv_heads} for keys and values"),
-                ("vocabulary", f"{header.vocab_size:,} tokens"),
-                ("pooling", header.pooling or "-"),
-                ("chat template", "yes" if header.chat_template else "no"),
-                ("needs", _needs(header)),
-            ]
+        files, template = [str(each.path) for each in header.files], _template(header)
+        data_json(
+            {**asdict(header), "path": str(header.path), "files": files, "kind": describe(header), "template": template}
         )
-    )
+        return
+    parts = f" in {len(header.files)} parts" if len(header.files) > 1 else ""
+    rows = [
+        ("name", header.name),
+        ("kind", describe(header)),
+        ("architecture", header.architecture or "-"),
+        ("parameters", f"{header.parameters:,}"),
+        ("quantization", header.quantization),
+        ("size", f"{size(header.file_bytes)}{parts}"),
+    ]
+    if header.kind is FileKind.MODEL:
+        rows += [
+            ("layers", str(header.layers)),
+            ("context length", f"{header.context_length:,} tokens"),
+            ("embedding length", str(header.embedding_length)),
+            ("heads", f"{header.heads}, {header.kv_heads} for keys and values"),
+            ("vocabulary", f"{header.vocab_size:,} tokens"),
+            ("pooling", header.pooling or "-"),
+            ("chat template", _template_words(header)),
+            ("sampling", ", ".join(f"{name} {value:g}" for name, value in header.sampling) or "-"),
+            ("needs", _needs(header)),
+        ]
+    data(table(rows))
+
+
+def _template(header: Header) -> dict[str, bool | str]:
+    """What a chat template supports, or why it cannot be used; empty without a template."""
+    try:
+        return asdict(chat_template(header.chat_template).supports) if header.chat_template else {}
+    except TemplateError as error:
+        return {"error": str(error)}
+
+
+def _template_words(header: Header) -> str:
+    words: dict[bool | str, str] = {True: "yes", False: "no"}
+    return ", ".join(f"{key}: {words.get(value, value)}" for key, value in _template(header).items()) or "no"
 
 
 def _needs(header: Header) -> str:
-    from app.output import size
-    from core.footprint import estimate
-    from core.memory import read_ram
-    from core.model_files import describe_spec
-
-    spec = describe_spec(header)
+    spec = default_spec(header)
     need, free = size(estimate(spec).total), size(read_ram().available)
     return f"{need} of RAM at {spec.context_length:,} tokens without a GPU; {free} are available now"
 
@@ -124,16 +130,10 @@ def _needs(header: Header) -> str:
 @models.command()
 def plan(
     role: RoleArgument,
-    file: Annotated[Path | None, typer.Option(help="A GGUF file, instead of the one that the role has.")] = None,
+    file: Annotated[Path | None, typer.Option(help="A GGUF file, instead of the role's.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what loading a role's model would need and do now, by device. Nothing is loaded or unloaded for it."""
-    from app.commands.session import session
-    from app.output import data, data_json, table
-    from app.plans import rows
-    from core.model_files import locate
-    from core.settings import Role
-
+    """Show a role's load plan: memory by device, and unloads. Nothing is loaded."""
     with session(worker=True) as running:
         path = None
         if file is not None:
@@ -144,45 +144,37 @@ def plan(
         if as_json:
             data_json(result)
         else:
-            data(table(rows(result)))
+            data(table(plan_rows(result)))
 
 
 @models.command()
 def use(role: RoleArgument, file: Annotated[Path, typer.Argument(help="A GGUF file.")]) -> None:
-    """Configure a file for a role; the next use of the role takes it."""
-    from app.output import talk
-    from core import checksums, model_files
-    from core.paths import find_paths
-    from core.settings import Role, load_settings
-
-    load_settings()  # a broken configuration is told of before it is written to
+    """Use a model file for a role, from the next job on."""
+    load_settings()  # report a broken configuration before changing it
     paths = find_paths()
-    header = model_files.use(paths, Role(role), file)
-    if checksums.has_changed(header.path):
-        talk(f"The file {header.path} has changed since it was downloaded; `charlie doctor` says how to mend it.")
-    talk(f"The role {role} has {header.name} now ({paths.config_file}).")
+    header = configure.use(paths, Role(role), file)
+    for each in header.files:
+        if checksums.has_changed(each.path):
+            note(f"The file {each.path} has changed since it was downloaded; `charlie doctor` says how to fix it.")
+    if reason := _template(header).get("error"):
+        note(f"Its chat template cannot be used, so its prompts will have a plain form: {reason}.")
+    note(f"The role {role} now uses {header.name} ({paths.config_file}).")
 
 
 @models.command()
 def pull(
     role: RoleArgument,
-    repo: Annotated[str | None, typer.Option(help="A repository of the hub; without it, the recommended one.")] = None,
-    file: Annotated[str | None, typer.Option(help="The file in it.")] = None,
+    repo: Annotated[str | None, typer.Option(help="A Hugging Face repository, if not the recommended one.")] = None,
+    file: Annotated[str | None, typer.Option(help="A file of the repository.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Download a model for a role, going on where an earlier download ended, and configure it."""
-    from app.commands.session import end_in_order
-    from app.output import StatusLine, data, data_json, size, talk
-    from core import model_files
-    from core.paths import find_paths
-    from core.settings import Role, load_settings
-
+    """Download a model and use it for a role. An earlier download is resumed."""
     if file is not None and repo is None:
-        raise typer.BadParameter("--file names a file of --repo: give both.")
+        raise typer.BadParameter("--file is a file of --repo: give both.")
     load_settings()
     paths = find_paths()
     paths.make()
-    end_in_order()
+    exit_on_signals()
     with StatusLine() as status:
 
         def show(done: int, total: int) -> None:
@@ -192,9 +184,21 @@ def pull(
             share = f" {done / total:.0%}" if total else ""
             status.show(f"downloading {size(done)} of {size(total)}{share}")
 
-        got = model_files.pull(paths, Role(role), repo, file, show)
+        got = hub.pull(paths, Role(role), repo, file, show, ram=read_ram().total)
     if as_json:
         data_json({"file": str(got)})
     else:
         data(str(got))
-    talk(f"The role {role} has {got.name} now.")
+    note(f"The role {role} now uses {got.name}.")
+
+
+def warm(role: Annotated[RoleName, typer.Argument(help="The role whose model to load.")]) -> None:
+    with session(worker=True) as running:
+        result = running.follow(lambda: running.client.warm(Role(role)), lambda _: None)
+        data(f"load_ms {result.get('load_ms', 0):.1f}")
+
+
+def unload() -> None:
+    with session(worker=True) as running:
+        result = running.follow(running.client.unload, lambda _: None)
+        note("Unloaded." if result.get("unloaded") else "Nothing was loaded.")

@@ -1,48 +1,44 @@
-"""`charlie programs`: what optimizers have found for each program, and which of it the app uses."""
+"""`charlie programs`: lists the compiled programs of optimizers, and chooses the ones in use."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from app.commands.ask import AsJson
+from app.commands.output import AsJson, data, data_json, note, table
+from core.errors import CharlieError
+from core.model_files.fingerprint import file_id
+from core.model_files.spec import ModelSpec, resolve
+from core.paths import Paths, find_paths
+from core.programs import in_use
+from core.programs.saved import SavedProgram, load_program
+from core.programs.signatures import PROGRAMS
+from core.roles import Role
+from core.settings_file import load_settings
 
-if TYPE_CHECKING:
-    from core.compiled import Compiled
-    from core.model_files import ModelSpec
-    from core.paths import Paths
-    from core.saved_programs import SavedProgram
+programs = typer.Typer(rich_markup_mode=None)
 
-programs = typer.Typer(
-    help="See what optimizers have found for the model's tasks, and choose what is used.", rich_markup_mode=None
-)
-
-Name = Annotated[str, typer.Argument(help="A compiled program, as `charlie programs list` names it.")]
-AS_IT_COMES = "as it comes"
-OWN_WORDS = ("mood", "title", "recall")
-"""What the starter is asked for in the words of its training, with which it does as well as by a program."""
+Name = Annotated[str, typer.Argument(help="A compiled program; `charlie programs list` has the names.")]
+TRAINED = ("mood", "title", "recall")
+"""Programs that the starter model was trained on: its default prompts are as good as compiled ones."""
 
 
 @programs.command("list")
 def list_programs(as_json: AsJson = False) -> None:
-    """List the programs with what is used of each, then all that optimizers have found."""
-    from app.output import data, data_json, table, talk
-    from core.compiled import compiled, used_file
-    from core.programs import PROGRAMS
-
+    """List the programs with the version in use, then all compiled ones."""
     paths = _paths()
-    found = compiled(paths)
-    there = any(used_file(paths, program).exists() for program in PROGRAMS)
-    model = _configured(paths) if there or any(each.saved for each in found) else ""
+    found = in_use.compiled(paths)
+    there = any(in_use.used_file(paths, program).exists() for program in PROGRAMS)
+    model = _model_id_or_note(paths) if there or any(each.saved for each in found) else ""
     used = {program: _used(paths, program, found, model) for program in PROGRAMS}
     if as_json:
         listed = [_as_json(each, model) for each in found]
         data_json({"programs": used, "compiled": listed})
         return
-    data(table((program, each["in_use"] or AS_IT_COMES, each["error"]) for program, each in used.items()))
+    data(table((program, each["in_use"] or "default", each["error"]) for program, each in used.items()))
     if not found:
-        talk("No optimizer has written a program yet; `python optimizers/optimize_title.py --help` tells of one.")
+        note("No optimizer has written a program yet; see `python optimizers/optimize_title.py --help`.")
         return
     data("")
     data(table(_row(each, model) for each in found if each.saved is not None))
@@ -53,17 +49,14 @@ def list_programs(as_json: AsJson = False) -> None:
 
 @programs.command()
 def show(name: Name, as_json: AsJson = False) -> None:
-    """Show how a compiled program was found, and its instructions and examples in full."""
-    from app.output import data, data_json, table
-    from core.compiled import find
-
+    """Show the search for a compiled program, and its instructions and examples."""
     paths = _paths()
-    saved = find(paths, name)
+    saved = in_use.find(paths, name)
     if as_json:
         data_json(saved.model_dump())
         return
     run = saved.run
-    fits = _fits(saved, _configured(paths))
+    fits = _fits(saved, _model_id_or_note(paths))
     data(
         table(
             [
@@ -90,98 +83,73 @@ def show(name: Name, as_json: AsJson = False) -> None:
 
 @programs.command()
 def use(name: Name) -> None:
-    """Have the app use a compiled program from the next job on."""
-    from app.output import talk
-    from core import compiled
-    from core.errors import CharlieError
-    from core.programs import PROGRAMS
-    from core.saved_programs import load_program
-
+    """Use a compiled program, from the next job on."""
     paths = _paths()
-    program = compiled.find(paths, name).run.program
+    program = in_use.find(paths, name).run.program
     if program not in PROGRAMS:
         raise CharlieError(
             f"'{name}' is for a program '{program}', which this version does not have.",
             f"It has {', '.join(PROGRAMS)}.",
         )
-    file = compiled.folder(paths) / f"{name}.json"
+    file = in_use.compiled_folder(paths) / f"{name}.json"
     saved = load_program(file, PROGRAMS[program](), _model_id(paths))
-    compiled.use(paths, saved)
-    talk(f"The program '{program}' is '{name}' from the next job on.")
-    if program in OWN_WORDS and _spec(paths).starter:
-        talk(f"The starter model does as well without it, or better; `charlie programs reset {program}` goes back.")
+    in_use.use(paths, saved)
+    note(f"'{program}' now uses '{name}', starting with the next job.")
+    if program in TRAINED and _spec(paths).starter:
+        note(f"The starter model is as good without it, or better; `charlie programs reset {program}` undoes this.")
 
 
 @programs.command()
 def reset(
-    program: Annotated[str | None, typer.Argument(help="Of this program alone; without it, of all.")] = None,
+    program: Annotated[str | None, typer.Argument(help="Without it, all programs are reset.")] = None,
 ) -> None:
-    """Have the app use a program as it comes, or all of them, from the next job on."""
-    from app.output import talk
-    from core import compiled
-    from core.errors import CharlieError
-    from core.programs import PROGRAMS
-
+    """Use the default of a program, or of all, from the next job on."""
     if program is not None and program not in PROGRAMS:
         raise CharlieError(f"There is no program '{program}'.", f"There are {', '.join(PROGRAMS)}.")
     paths = _paths()
-    changed = [each for each in ([program] if program else PROGRAMS) if compiled.reset(paths, each)]
+    changed = [each for each in ([program] if program else PROGRAMS) if in_use.reset(paths, each)]
     for each in changed:
-        talk(f"The program '{each}' is used as it comes from the next job on.")
+        note(f"'{each}' now uses its default, starting with the next job.")
     if not changed:
-        talk(f"The program '{program}' was used as it comes." if program else "All programs were used as they come.")
+        note(f"'{program}' already uses its default." if program else "All programs already use their defaults.")
 
 
 def _paths() -> Paths:
-    from core.paths import find_paths
-    from core.settings import load_settings
-
-    load_settings()  # a broken configuration is told of first
+    load_settings()  # report a broken configuration first
     paths = find_paths()
     paths.make()
     return paths
 
 
 def _model_id(paths: Paths) -> str:
-    """Of the instruct model that is configured now. Raises CharlieError when it cannot be used."""
-    from core.model_hash import file_id
-
+    """The id of the configured instruct model. Raises CharlieError when it cannot be used."""
     spec = _spec(paths)
-    return file_id(spec.path, spec.header.chat_template)
+    return file_id(spec.header, spec.header.chat_template)
 
 
 def _spec(paths: Paths) -> ModelSpec:
-    from core.model_files import resolve
-    from core.settings import Role, load_settings
-
     return resolve(load_settings(), paths, Role.INSTRUCT)
 
 
-def _configured(paths: Paths) -> str:
-    """The same; empty, having said so, when it cannot be used."""
-    from app.output import talk
-    from core.errors import CharlieError
-
+def _model_id_or_note(paths: Paths) -> str:
+    """The id of the configured instruct model; empty, after a note, when it cannot be used."""
     try:
         return _model_id(paths)
     except CharlieError as error:
-        talk(f"The instruct model cannot be used, so nothing fits it: {error}")
+        note(f"The instruct model cannot be used, so no program fits it: {error}")
         return ""
 
 
-def _used(paths: Paths, program: str, found: list[Compiled], model: str) -> dict[str, str]:
-    """The name of what is used of a program (empty: as it comes), and why it is not used after all."""
-    from core.compiled import in_use, used_file
-    from core.errors import CharlieError
-
+def _used(paths: Paths, program: str, found: list[in_use.Compiled], model: str) -> dict[str, str]:
+    """The name of the compiled program in use (empty: the default), and the reason when it cannot be used."""
     try:
-        saved = in_use(paths, program)
+        saved = in_use.in_use(paths, program)
     except CharlieError as error:
-        return {"in_use": str(used_file(paths, program)), "error": error.message}
+        return {"in_use": str(in_use.used_file(paths, program)), "error": error.message}
     if saved is None:
         return {"in_use": "", "error": ""}
     name = next((each.name for each in found if each.saved == saved), "")
-    other = "" if saved.run.model == model else "It was made for another model, so the program is used as it comes."
+    other = "" if saved.run.model == model else "It was made for another model, so the default is used."
     return {"in_use": name or f"{saved.run.optimizer} of {saved.created}", "error": other}
 
 
@@ -189,7 +157,7 @@ def _fits(saved: SavedProgram, model: str) -> str:
     return "fits the model" if saved.run.model == model else "made for another model"
 
 
-def _as_json(each: Compiled, model: str) -> dict[str, Any]:
+def _as_json(each: in_use.Compiled, model: str) -> dict[str, Any]:
     if each.saved is None:
         return {"name": each.name, "error": each.error}
     return {
@@ -204,9 +172,9 @@ def _as_json(each: Compiled, model: str) -> dict[str, Any]:
     }
 
 
-def _row(each: Compiled, model: str) -> tuple[str, ...]:
+def _row(each: in_use.Compiled, model: str) -> tuple[str, ...]:
     if each.saved is None:
-        raise AssertionError("a row is of a file that holds a program")
+        raise AssertionError("only a readable program has a row")
     run = each.saved.run
     return (
         each.name,
@@ -222,7 +190,7 @@ def _row(each: Compiled, model: str) -> tuple[str, ...]:
 
 
 def _score(score: Any) -> str:
-    """In percent, with its 95% interval."""
+    """In percent, with the 95% interval."""
     return f"{score.mean:.1f}% [{score.low:.1f}, {score.high:.1f}]"
 
 

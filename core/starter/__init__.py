@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from core.settings import Role
+    from core.roles import Role
 
 
 def path_of(role: Role) -> Path:

@@ -6,7 +6,7 @@ import json
 import sys
 
 from core import starter
-from core.settings import Role
+from core.roles import Role
 from optimizers.starter import encoders, evaluate, export, instruct, vocabulary
 
 VOCABULARY_SEED = 7

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import dspy
 
-from core.lm_adapters import JSONAdapter
-from core.programs import MOODS
+from core.dspy_lm.adapters import JSONAdapter
+from core.programs.signatures import MOODS
 from optimizers.starter import lessons, program_examples
 from optimizers.starter.lessons import Lesson, Span, system, turn
 

@@ -18,20 +18,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core import starter
-from core.engine import load_embedding, load_instruct, load_reranker
-from core.gguf import read_header
-from core.instruct import Completion, Message
-from core.model_files import describe_spec
-from core.prompts import ASK_PROMPT, MOOD_PROMPT, journal_question
-from core.settings import Role, Sampling
+from core.llama.engine import EmbeddingModel, InstructModel, RerankerModel, load_as
+from core.llama.instruct import Completion, Message
+from core.model_files.gguf import read_header
+from core.model_files.spec import default_spec
+from core.programs.prompts import ASK_PROMPT, MOOD_PROMPT, journal_question
+from core.roles import Role
+from core.settings import Sampling
 from optimizers.starter import lessons, phrases, searching, small_talk
 from optimizers.starter.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from core.engine import InstructModel
-    from core.model_files import ModelSpec
+    from core.llama.engine import InstructModel
+    from core.model_files.spec import ModelSpec
     from optimizers.starter.facts import Entry, Question
     from optimizers.starter.searching import Pair
 
@@ -178,8 +179,8 @@ def search(count: int) -> list[Figure]:
     """Whether the entry that a query means, in other words, is among the first of 200."""
     nearest, reordered, asked = 0, 0, 0
     with (
-        closing(load_embedding(_spec(Role.EMBEDDING))) as embedding,
-        closing(load_reranker(_spec(Role.RERANKER))) as reranker,
+        closing(load_as(EmbeddingModel, _spec(Role.EMBEDDING))) as embedding,
+        closing(load_as(RerankerModel, _spec(Role.RERANKER))) as reranker,
     ):
         for seed in range(-(-count // ENTRIES)):
             pairs = _pairs(World(4000 + seed, held_out=True))
@@ -245,7 +246,7 @@ def perplexity() -> float:
 
 def evaluate(count: int = COUNT) -> Iterator[Figure]:
     """All figures; `count` is how many questions of each kind are asked, of replies to the day three times as many."""
-    with closing(load_instruct(_spec(Role.INSTRUCT))) as instruct:
+    with closing(load_as(InstructModel, _spec(Role.INSTRUCT))) as instruct:
         yield from from_entries(instruct, count)
         yield moods(instruct, count)
         yield from faithfulness(instruct, 3 * count)  # of a few in a hundred, more have to be counted
@@ -255,7 +256,7 @@ def evaluate(count: int = COUNT) -> Iterator[Figure]:
 
 
 def _spec(role: Role) -> ModelSpec:
-    return describe_spec(read_header(starter.path_of(role)))
+    return default_spec(read_header(starter.path_of(role)))
 
 
 def main() -> int:

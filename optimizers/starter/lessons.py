@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from core.prompts import ASK_PROMPT, MOOD_PROMPT, TITLE_PROMPT, journal_question
+from core.programs.prompts import ASK_PROMPT, MOOD_PROMPT, TITLE_PROMPT, journal_question
 from core.settings import InstructSettings
 from optimizers.starter import phrases, small_talk, words
 from optimizers.starter.facts import Facts, yours

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from core.programs import THEMES
-from core.prompts import number_entries
+from core.programs.prompts import number_entries
+from core.programs.signatures import THEMES
 from optimizers.starter import lessons, phrases
 
 if TYPE_CHECKING:

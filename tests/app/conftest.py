@@ -1,41 +1,20 @@
-"""A real database on a folder of its own, and the application over it."""
+"""The application over a real database, and waiting for what it shows."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 
 import pytest
 from textual.pilot import Pilot
 
 from app.client import Client
-from app.runtime import Runtime
-from app.tui import CharlieApp
-from core.paths import find_paths
-from core.settings import load_settings
+from app.tui.app import CharlieApp
 
 PATIENCE = 10.0
 """Seconds until a test that waits for something to be seen gives up."""
 
 Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """CHARLIE_HOME on an empty folder, and times shown in UTC."""
-    monkeypatch.setenv("CHARLIE_HOME", str(tmp_path))
-    monkeypatch.setenv("TZ", "UTC")
-    time.tzset()
-    return tmp_path
-
-
-@pytest.fixture
-def client(home: Path) -> Iterator[Client]:
-    """A client of a real redis-server; nobody works on what is enqueued."""
-    made = Client(load_settings(), find_paths())
-    with Runtime(made, worker=False):
-        yield made
 
 
 @pytest.fixture

@@ -1,28 +1,27 @@
-"""What asking for work costs."""
+"""The cost of submitting a job, and the order of its event."""
 
 from __future__ import annotations
 
 from app.client import Client
-from core.events import JobChanged, QueueChanged, Snapshot
-from tasks.jobs import JobState
-from tests.waiting import first, happening
+from core.events.types import JobChanged, JobState, QueueChanged, Snapshot
+from tests.waiting import first, follow_events
 
 
 def _reads(client: Client) -> int:
-    """How often the server has read something from a connection, this time included."""
+    """The number of reads of the server from its connections, with this one."""
     found: int = client.redis.info("stats")["total_reads_processed"]
     return found
 
 
-def test_a_job_is_asked_for_in_three_round_trips(client: Client) -> None:
-    client.unload()  # which connects
+def test_submitting_a_job_takes_three_round_trips(client: Client) -> None:
+    client.unload()  # connects
     before = _reads(client)
     client.search("river")
     assert _reads(client) - before <= 3 + 1
 
 
-def test_whoever_hears_of_a_job_finds_it_in_the_queue(client: Client) -> None:
-    events = happening(client.bus)
+def test_a_job_is_in_the_queue_before_its_event(client: Client) -> None:
+    events = follow_events(client.bus)
     assert isinstance(next(events), Snapshot)
     for number in range(1, 20):
         job = client.search("river")

@@ -1,6 +1,6 @@
 """Readings, accuracy, partial offload and swaps on a machine with a GPU: `python -m tests.benchmarks.accelerator`.
 
-Prints one table, and ends where llama.cpp finds no accelerator. Each load is in a process of its own.
+Prints one table, or one sentence if llama.cpp finds no accelerator. Each load has its own process.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from core import engine
-from core.memory import DeviceReading, read_devices
-from core.settings import Role
-from core.simulation import simulate
+from core.llama import engine
+from core.llama.simulate import simulate
+from core.memory.readings import read_devices
+from core.memory.types import Device
+from core.roles import Role
 from tests.benchmarks.accuracy import fill, resident, spec_of
 from tests.benchmarks.shapes import Shape, write
 
@@ -35,11 +36,11 @@ CASES = (
     Shape(architecture="bert", layers=24, width=1024, heads=16, kv_heads=16, role=Role.EMBEDDING, context=512),
 )
 SHARES = (1.0, 0.5, 0.0)
-"""Parts of the layers that are offloaded."""
+"""Shares of the layers to offload."""
 
 
 def run_case(number: int, share: float) -> dict[str, Any]:
-    """Predict, load, use and measure one case in this process; then unload it. Bytes."""
+    """Predicts, loads, uses, measures and unloads one case in this process. Sizes are in bytes."""
     shape = CASES[number]
     with tempfile.TemporaryDirectory() as folder:
         path = write(Path(folder) / "model.gguf", shape)
@@ -62,7 +63,7 @@ def run_case(number: int, share: float) -> dict[str, Any]:
 
 
 def swaps() -> list[int]:
-    """Free bytes on all devices with nothing loaded, after each of the swaps between two models."""
+    """Swaps between two models. Returns the free bytes of all devices after each unload."""
     free = []
     with tempfile.TemporaryDirectory() as folder:
         specs = []
@@ -78,23 +79,21 @@ def swaps() -> list[int]:
     return free
 
 
-def apart(*arguments: str) -> Any:
+def run_in_subprocess(*arguments: str) -> Any:
     command = [sys.executable, "-m", "tests.benchmarks.accelerator", *arguments]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=600)
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def report(devices: tuple[DeviceReading, ...]) -> None:
+def report(devices: tuple[Device, ...]) -> None:
     for device in devices:
-        kind = f"{device.kind}, {'unified memory' if device.unified else 'memory of its own'}"
+        kind = f"{device.kind}, {'unified memory' if device.unified else 'dedicated memory'}"
         print(f"{device.id}: {device.name}, {kind}, {device.free / MIB:,.0f} of {device.total / MIB:,.0f} MB free")
-    print(
-        "\n| case | context | layers | VRAM predicted MB | measured | off by | came back | RAM predicted | measured |"
-    )
+    print("\n| case | context | layers | VRAM predicted MB | measured | off by | returned | RAM predicted | measured |")
     print("|---|---:|---:|---:|---:|---:|---:|---:|---:|")
     for number, shape in enumerate(CASES):
         for share in SHARES:
-            found = apart("case", str(number), str(share))
+            found = run_in_subprocess("case", str(number), str(share))
             predicted, measured, back = (sum(found[key]) for key in ("predicted", "measured", "back"))
             off = f"{predicted / measured - 1:+.1%}" if measured > MIB else "-"
             returned = f"{back / measured:.0%}" if measured > MIB else "-"
@@ -104,7 +103,7 @@ def report(devices: tuple[DeviceReading, ...]) -> None:
                 f"| {found['ram'][0] / MIB:,.0f} | {found['ram'][1] / MIB:,.0f} |",
                 flush=True,
             )
-    free = apart("swaps")
+    free = run_in_subprocess("swaps")
     print(f"\n{SWAPS} swaps: {free[1] / MIB:,.0f} MB free after the second, {free[-1] / MIB:,.0f} MB after the last.")
 
 
@@ -117,7 +116,7 @@ def main() -> None:
         case _:
             devices = read_devices()
             if not devices:
-                print("There is no accelerator that this llama.cpp can use; nothing was measured.")
+                print("This llama.cpp finds no accelerator, so nothing was measured.")
                 return
             report(devices)
 

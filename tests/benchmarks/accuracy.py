@@ -1,7 +1,7 @@
-"""The footprint beside the memory that a load then takes: `python -m tests.benchmarks.accuracy`.
+"""Predicted and measured memory of a load: `python -m tests.benchmarks.accuracy`.
 
-Each case is loaded in a process of its own, and its context filled to the end. Measured is how much the process grows:
-its own memory, and the pages of the model file that it uses. Linux only, for /proc.
+Each case is loaded in its own process, with a full context. The measured figure is the growth of the process: its own
+memory plus the pages of the model file that it uses. Needs /proc, so Linux only.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from core import engine
-from core.footprint import estimate
-from core.gguf import read_header
-from core.instruct import InstructModel
-from core.model_files import ModelSpec
-from core.native import decode_sequences, never
-from core.settings import Role
-from core.simulation import simulate
+from core.llama import engine
+from core.llama.calls import decode_sequences, never
+from core.llama.instruct import InstructModel
+from core.llama.simulate import simulate
+from core.memory.footprint import estimate
+from core.model_files.gguf import read_header
+from core.model_files.spec import ModelSpec
+from core.roles import Role
 from tests.benchmarks.shapes import Shape, write
 
 MIB = 1024**2
@@ -83,6 +83,7 @@ def spec_of(path: Path, shape: Shape, gpu_layers: int = 0) -> ModelSpec:
         gpu_layers=gpu_layers,
         least_gpu_layers=gpu_layers,
         threads=2,
+        prefill_threads=2,
         batch=shape.batch,
         kv_type=shape.kv,
         mmap=True,
@@ -91,7 +92,7 @@ def spec_of(path: Path, shape: Shape, gpu_layers: int = 0) -> ModelSpec:
 
 
 def resident(path: Path) -> int:
-    """This process's own memory, and the pages of the file at `path` that are mapped in, in bytes."""
+    """Bytes of this process's own memory plus the resident pages of the mapped file."""
     total, counted = 0, False
     for line in Path("/proc/self/smaps").read_text().splitlines():
         if "-" in line.split(" ", 1)[0]:
@@ -102,7 +103,7 @@ def resident(path: Path) -> int:
 
 
 def drop_mapped(path: Path) -> None:
-    """Forget the mapped pages of a file: those that are used come back, a copy's source does not."""
+    """Drops the mapped pages of a file: pages in use return, pages that were only copied from do not."""
     libc = ctypes.CDLL(None, use_errno=True)
     for line in Path("/proc/self/maps").read_text().splitlines():
         if line.endswith(str(path)):
@@ -112,7 +113,7 @@ def drop_mapped(path: Path) -> None:
 
 
 def fill(model: engine.Model, shape: Shape) -> None:
-    """Use all that the model has: every token of its context, as far as can be of its vocabulary too."""
+    """Fills the whole context, with as many different tokens as possible."""
     tokens = [number * 7919 % shape.vocabulary for number in range(shape.context)]
     if isinstance(model, InstructModel):
         model.llama.eval(tokens)
@@ -121,7 +122,7 @@ def fill(model: engine.Model, shape: Shape) -> None:
 
 
 def run_case(shape: Shape) -> dict[str, Any]:
-    """Predict, load, use and measure one case in this process."""
+    """Predicts, loads, uses and measures one case in this process."""
     with tempfile.TemporaryDirectory() as folder:
         path = write(Path(folder) / "model.gguf", shape)
         spec = spec_of(path, shape)
@@ -145,7 +146,7 @@ def run_case(shape: Shape) -> dict[str, Any]:
 
 
 def gigabyte() -> list[float]:
-    """Milliseconds that simulating a file of 1 GB takes, in this process, several times."""
+    """Milliseconds of several simulated loads of a 1 GB file, in this process."""
     with tempfile.TemporaryDirectory() as folder:
         spec = spec_of(write(Path(folder) / "model.gguf", GIGABYTE, hollow=True), GIGABYTE)
         simulate(spec)  # the first call imports llama.cpp
@@ -165,10 +166,11 @@ def time_gigabyte() -> None:
     )
 
 
-def run_apart(number: int) -> dict[str, Any]:
+def run_in_subprocess(number: int) -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.benchmarks.accuracy", str(number)], check=True, capture_output=True, text=True
-    )
+        [sys.executable, "-m", "tests.benchmarks.accuracy", str(number)],
+        check=True, capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
 
@@ -178,7 +180,7 @@ def main() -> None:
     print("|---|---:|---:|---|---:|---:|---:|---:|---:|")
     off, computed_off = [], []
     for number, shape in enumerate(CASES):
-        found = run_apart(number)
+        found = run_in_subprocess(number)
         measured = found["measured"]
         off.append(abs(found["predicted"] / measured - 1))
         computed_off.append(abs(found["computed"] / measured - 1))

@@ -1,13 +1,12 @@
-"""Cancelling until the model is free, in each phase: `python -m tests.benchmarks.cancel`.
+"""Time from a cancel until the model is free, in each phase: `python -m tests.benchmarks.cancel`.
 
-A second job waits behind the one that is cancelled. The time runs from the call of `client.cancel` until the worker has
-taken that one (its event says `waiting`), so all that ends a job is in it. A job that is still queued holds up nobody:
-there it runs until its output has ended, while another job decodes.
+A second job waits behind the cancelled one. The time runs from the call of `client.cancel` until the worker takes the
+second job (its event says `waiting`), so it includes everything that ends a job. A queued job blocks no other job: for
+it the time runs until its output has ended, while another job decodes.
 """
 
 from __future__ import annotations
 
-import math
 import random
 import statistics
 import time
@@ -16,32 +15,33 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from app.client import Client
-from app.runtime import Runtime
-from core.events import Event, JobChanged, JobProgress, Snapshot, StateChanged
-from core.settings import Role
-from tasks.jobs import Job, JobState, Text
-from tests.benchmarks.charlie import words
+from app.runtime.owner import Runtime
+from core.events.types import Event, JobChanged, JobProgress, JobState, Snapshot, StateChanged
+from core.roles import Role
+from core.settings import InstructSettings
+from tasks.jobs.records import Job, Text
+from tests.benchmarks.charlie import must_fit, words
 from tests.benchmarks.home import home
 from tests.benchmarks.models import Models, built
-from tests.benchmarks.table import Row, limited, table
+from tests.benchmarks.table import Row, attempted, limited, table
 from tests.waiting import ended, first, output
 
 ROUNDS = 15
-PROMPT = 4000
-"""Words, and so tokens, of the prompt whose prefill is cancelled."""
-ROOM = 64
-"""Tokens of completion that leave room for it in the default context of 4,096; replies may have many more."""
-READ = 0.2
-"""The most of it that has been read by then: the rest would take minutes."""
-SAID = 10
-"""The most pieces of a reply that have come when it is cancelled."""
+PROMPT = 3800
+"""Words, which are also tokens, of the prompt whose prefill is cancelled."""
+COMPLETION = 64
+"""Tokens of completion that fit after this prompt in the default context of 4,096; other jobs ask for more."""
+MAX_PREFILL = 0.2
+"""Share of the prompt after which the prefill is cancelled at the latest: the rest would take minutes."""
+MAX_PIECES = 10
+"""Pieces of text after which a reply is cancelled at the latest."""
 LIMIT = 50.0
 MEASURE = "cancel until the model is free"
 
 
 @contextmanager
 def serving(file: Path, *, mmap: bool = True) -> Iterator[Cancelling]:
-    """A worker with a file as the instruct model, on every core, and otherwise as it is by default."""
+    """A worker with a file as the instruct model and default settings otherwise."""
     with home({Role.INSTRUCT: file}) as client:
         client.paths.config_file.write_text(f'[instruct]\nfile = "{file}"\nmmap = {str(mmap).lower()}\n')
         with Runtime(client):
@@ -49,9 +49,9 @@ def serving(file: Path, *, mmap: bool = True) -> Iterator[Cancelling]:
 
 
 class Cancelling:
-    """Has a job reach a phase and cancels it there, `part` (0 to 1) of the way through it.
+    """Cancels a job in a phase, after `part` (0 to 1) of it.
 
-    Each method gives milliseconds, or None when the job was done before it was cancelled.
+    Each method returns milliseconds, or None if the job was done before it was cancelled.
     """
 
     def __init__(self, client: Client) -> None:
@@ -63,7 +63,7 @@ class Cancelling:
 
     def queued(self, part: float) -> float | None:
         running = self._chat(3)
-        self._await_text(running, 1 + round(part * SAID))
+        self._await_text(running, 1 + round(part * MAX_PIECES))
         job = self._chat(3)
         began = time.perf_counter()
         self._client.cancel(job.id)
@@ -75,31 +75,31 @@ class Cancelling:
 
     def loading(self, part: float) -> float | None:
         self._client.unload()
-        usual = self._load_seconds()
+        load_seconds = self._load_seconds()
         job = self._chat(3)
         self._until(lambda event: isinstance(event, StateChanged) and event.to == "loading")
-        time.sleep(part * usual)
+        time.sleep(part * load_seconds)
         return self._until_free(job)
 
     def prefill(self, part: float) -> float | None:
-        job = self._chat(PROMPT, ROOM)
+        job = self._chat(PROMPT, COMPLETION)
         self._until(lambda event: isinstance(event, JobProgress) and event.id == job.id and event.stage == "prefill")
-        wanted = part * READ * PROMPT
+        wanted = part * MAX_PREFILL * PROMPT
         self._until(lambda event: isinstance(event, JobProgress) and event.id == job.id and event.done >= wanted)
         return self._until_free(job)
 
     def decoding(self, part: float) -> float | None:
         job = self._chat(3)
-        self._await_text(job, 1 + round(part * SAID))
+        self._await_text(job, 1 + round(part * MAX_PIECES))
         return self._until_free(job)
 
     def _chat(self, count: int, completion: int = 2000) -> Job:
         self._seed += 1
-        conversation = self._client.library.new_conversation().id
+        conversation = self._client.conversations.new_conversation().id
         return self._client.chat(conversation, words(count, self._seed), max_tokens=completion)
 
     def _load_seconds(self) -> float:
-        """How long a load takes that nobody cancels; nothing is loaded afterwards."""
+        """Seconds of a load that is not cancelled. Unloads the model again."""
         self._client.warm(Role.INSTRUCT)
         warm = self._until(lambda event: isinstance(event, StateChanged) and event.to == "warm")
         ended(self._client.jobs, self._client.unload().id)
@@ -115,44 +115,53 @@ class Cancelling:
         return first(self._events, wanted)
 
     def _until_free(self, job: Job) -> float | None:
-        behind = self._client.plan(Role.INSTRUCT)  # it loads nothing
+        second = self._client.plan(Role.INSTRUCT)  # a job that loads nothing
         began = time.perf_counter()
         self._client.cancel(job.id)
-        self._until(lambda event: isinstance(event, JobChanged) and (event.id, event.state) == (behind.id, "waiting"))
+        self._until(lambda event: isinstance(event, JobChanged) and (event.id, event.state) == (second.id, "waiting"))
         milliseconds = (time.perf_counter() - began) * 1000
-        ended(self._client.jobs, behind.id)
+        ended(self._client.jobs, second.id)
         return milliseconds if ended(self._client.jobs, job.id).state is JobState.CANCELLED else None
 
 
-def measured(case: str, once: Callable[[float], float | None], rounds: int) -> Row:
-    """A phase cancelled at moments that are spread over it."""
+def measured(case: str, once: Callable[[float], float | None], rounds: int) -> Iterator[Row]:
+    """Cancels a phase at moments spread over it, in random order."""
     moments = [(number + 0.5) / rounds for number in range(rounds)]
     random.Random(1).shuffle(moments)
     found = [milliseconds for part in moments if (milliseconds := once(part)) is not None]
     if not found:
-        return Row(MEASURE, f"{case}, which was over before it could be cancelled", "", "", 0.0, "", math.inf)
-    said = f"{case}, median of {len(found)}, worst {max(found):.0f} ms"
-    return limited(MEASURE, said, statistics.median(found), LIMIT, "ms")
+        raise ValueError("each job was done before it was cancelled")
+    case = f"{case}, median of {len(found)}, worst {max(found):.0f} ms"
+    yield limited(MEASURE, case, statistics.median(found), LIMIT, "ms")
 
 
-def rows(models: Models) -> list[Row]:
-    rounds = 2 if models.short else ROUNDS
-    found = []
+def rows(models: Models) -> Iterator[Row]:
     for name, file in (("0.1 B", models.tenth), ("0.5 B", models.half)):
-        with serving(file) as on:
-            found += [
-                measured(f"{name} {phase}", once, rounds)
-                for phase, once in (
-                    ("queued", on.queued),
-                    ("loading", on.loading),
-                    ("prefill", on.prefill),
-                    ("decoding", on.decoding),
-                )
-            ]
-    # A file that is mapped is loaded in no time; one that is read takes a while.
-    with serving(models.half, mmap=False) as on:
-        found.append(measured("0.5 B loading without mmap", on.loading, rounds))
-    return found
+        yield from attempted(MEASURE, name, _in_each_phase, name, file, models)
+    yield from attempted(MEASURE, "0.5 B loading without mmap", _without_mmap, models)
+
+
+def _in_each_phase(name: str, file: Path, models: Models) -> Iterator[Row]:
+    must_fit(file, PROMPT, COMPLETION, system=InstructSettings().system_prompt)
+    with serving(file) as cancelling:
+        for phase, once in (
+            ("queued", cancelling.queued),
+            ("loading", cancelling.loading),
+            ("prefill", cancelling.prefill),
+            ("decoding", cancelling.decoding),
+        ):
+            case = f"{name} {phase}"
+            yield from attempted(MEASURE, case, measured, case, once, _rounds(models))
+
+
+def _without_mmap(models: Models) -> Iterator[Row]:
+    """Loads that take longer, because the file is read instead of mapped."""
+    with serving(models.half, mmap=False) as cancelling:
+        yield from measured("0.5 B loading without mmap", cancelling.loading, _rounds(models))
+
+
+def _rounds(models: Models) -> int:
+    return 2 if models.short else ROUNDS
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Charlie as it is measured: the database and the worker as real processes, this one as the interface beside them."""
+"""Charlie under measurement: real database and worker processes, with this process in place of the interface."""
 
 from __future__ import annotations
 
@@ -11,53 +11,65 @@ from pathlib import Path
 from typing import Any
 
 from app.client import Client
-from app.runtime import Runtime
-from core.gguf import read_header
-from core.settings import Role
-from tasks.jobs import Ended, Text
+from app.runtime.owner import Runtime
+from core.model_files.gguf import read_header
+from core.roles import Role
+from tasks.jobs.records import Ended, Text
 from tests.benchmarks.home import home
 from tests.model_files import syllables
 from tests.waiting import deadline, ended
 
 PATIENCE = 600.0
-"""Seconds for a reply; a long one takes some minutes on a slow machine."""
+"""Limit for a reply in seconds; a long one takes some minutes on a slow machine."""
 SYSTEM = "bab"
-"""The system prompt: short, and the same for those that Charlie is compared with."""
+"""The system prompt: short, and the same for Charlie, the raw engine and the peers."""
 
 
 CONTEXT = 4096
-"""Tokens; what Charlie loads a model with where nothing is configured and the model was made for as many."""
+"""Charlie's default context length in tokens, for models that support as many."""
 
 
 def context_of(file: Path) -> int:
-    """Tokens that a model is loaded with, here and by those that Charlie is compared with."""
+    """Context length in tokens with which Charlie, the raw engine and the peers load a model."""
     return min(CONTEXT, read_header(file).context_length)
+
+
+def must_fit(file: Path, words: int, completion: int, context: int = CONTEXT, system: str = SYSTEM) -> None:
+    """Raises ValueError if a prompt of so many words (see `words`) and its completion exceed a model's context.
+
+    Each measurement checks its full parameters with this, in the short form too.
+    """
+    header = read_header(file)
+    around = len(prompt_of(header.chat_template or "", "", system)) + 1  # at most one token a character, and BOS
+    needed, given = around + words + completion, min(context, header.context_length)
+    if needed > given:
+        raise ValueError(f"{needed:,} tokens are needed, and {file.name} has {given:,} of context.")
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """Seconds from asking for it to the first text and to the end, and what `charlie ask --json` tells of it."""
+    """Seconds from the request to the first text and to the end, and the figures that `charlie ask --json` reports."""
 
     first_s: float
     total_s: float
     stats: dict[str, Any]
     arrived: list[tuple[float, int]]
-    """When text came (seconds), and how many characters there were then."""
+    """For each piece of text: its arrival in seconds, and the characters received so far."""
 
     @property
     def rate(self) -> float:
-        """Tokens per second, from asking for them to the end."""
+        """Tokens per second, from the request to the end."""
         return int(self.stats["completion_tokens"]) / self.total_s
 
 
-class Asked:
-    """Asks for replies and takes the time of them, as the one subscriber."""
+class TimedClient:
+    """Requests replies and times them, as their only subscriber."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
 
     def conversation(self) -> str:
-        return self.client.library.new_conversation().id
+        return self.client.conversations.new_conversation().id
 
     def reply(self, text: str, tokens: int, conversation: str = "") -> Reply:
         conversation = conversation or self.conversation()
@@ -82,27 +94,27 @@ class Asked:
 
 
 @contextmanager
-def serving(file: Path, context: int | None = None) -> Iterator[Asked]:
-    """A worker with a file as the instruct model; it answers greedily, with every core where it is no starter."""
+def serving(file: Path, context: int | None = None) -> Iterator[TimedClient]:
+    """A worker with a file as the instruct model, at temperature 0."""
     with home({Role.INSTRUCT: file}) as client:
         client.paths.config_file.write_text(
             f'[instruct]\nfile = "{file}"\ncontext_length = {context or context_of(file)}\nsystem_prompt = "{SYSTEM}"\n'
             "[instruct.sampling]\ntemperature = 0.0\n"
         )
         with Runtime(client):
-            yield Asked(client)
+            yield TimedClient(client)
 
 
 def words(count: int, seed: int) -> str:
-    """A text of so many words, each of which is one token of a model of random numbers."""
+    """A text of so many words; each is one token of a model with random weights."""
     return " ".join(random.Random(seed).choices(syllables(), k=count))
 
 
-def prompt_of(template: str, text: str) -> str:
-    """What Charlie's prompt for the first message of a conversation is, as text."""
+def prompt_of(template: str, text: str, system: str = SYSTEM) -> str:
+    """Charlie's prompt for the first message of a conversation, as text."""
     import jinja2
 
-    messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": text}]
+    messages = [{"role": "system", "content": system}, {"role": "user", "content": text}]
     rendered: str = jinja2.Template(template, trim_blocks=True, lstrip_blocks=True).render(
         messages=messages, add_generation_prompt=True
     )

@@ -1,6 +1,6 @@
-"""How often an untrained model's answer parses at the first try: `python -m tests.benchmarks.formats [--count 300]`.
+"""Counts an untrained model's answers that parse at the first try: `python -m tests.benchmarks.formats [--count 300]`.
 
-For signatures by chance (tests/core/signatures.py), in both of DSPy's formats, with the grammar and without it.
+For random signatures (tests/core/dspy_lm/signatures.py), in JSON, with and without the grammar.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ import dspy
 from hypothesis import HealthCheck, Phase, given, settings
 from tqdm import tqdm
 
-from core.engine import load_instruct
-from core.gguf import read_header
-from core.instruct import InstructModel
-from core.lm import make_lm
-from core.lm_adapters import ChatAdapter, JSONAdapter
-from core.model_files import describe_spec
+from core.dspy_lm.adapters import JSONAdapter
+from core.dspy_lm.engine import make_lm
+from core.llama.engine import load_as
+from core.llama.instruct import InstructModel
+from core.model_files.gguf import read_header
+from core.model_files.spec import default_spec
 from core.settings import Sampling
-from tests.core.signatures import signatures
+from tests.core.dspy_lm.signatures import signatures
 from tests.model_files import Size, write_random
 
 CONTEXT, TOKENS = 8192, 600
 
 
 class PlainJSONAdapter(dspy.JSONAdapter):  # type: ignore[misc]  # dspy is untyped
-    """DSPy's, which asks for no format: the prompt alone tells it."""
+    """DSPy's adapter without a response format: only the prompt describes it."""
 
     def _prepare_response_format(self, *_: Any) -> None:
         return
@@ -41,13 +41,11 @@ class PlainJSONAdapter(dspy.JSONAdapter):  # type: ignore[misc]  # dspy is untyp
 ADAPTERS: dict[str, Any] = {
     "JSONAdapter, grammar from the signature": JSONAdapter(),
     "JSONAdapter, without a grammar": PlainJSONAdapter(),
-    "ChatAdapter, grammar from the signature": ChatAdapter(use_json_adapter_fallback=False),
-    "ChatAdapter, without a grammar": dspy.ChatAdapter(use_json_adapter_fallback=False),
 }
 
 
 def drawn(count: int) -> list[Any]:
-    """The same signatures each time."""
+    """Random signatures, the same in each run."""
     found: list[Any] = []
 
     @settings(
@@ -67,10 +65,11 @@ def drawn(count: int) -> list[Any]:
 
 @contextmanager
 def untrained() -> Iterator[InstructModel]:
-    """A model of random numbers that speaks in bytes."""
+    """A model with random weights whose tokens are bytes."""
     with TemporaryDirectory() as folder:
         file = write_random(Path(folder) / "untrained.gguf", size=Size(context=CONTEXT))
-        model = load_instruct(replace(describe_spec(read_header(file)), context_length=CONTEXT, threads=1))
+        spec = replace(default_spec(read_header(file)), context_length=CONTEXT, threads=1, prefill_threads=1)
+        model = load_as(InstructModel, spec)
         try:
             yield model
         finally:
@@ -78,7 +77,7 @@ def untrained() -> Iterator[InstructModel]:
 
 
 def parsed(model: InstructModel, adapter: Any, asked: list[Any], name: str) -> int:
-    """How many of the signatures were answered, by one call each, in a form that DSPy reads."""
+    """Number of signatures whose first answer DSPy could parse."""
     right = 0
     for signature in tqdm(asked, desc=name, file=sys.stderr):
         lm = make_lm(model, sampling=Sampling(temperature=1.5, max_tokens=TOKENS, seed=3), cache=False)
@@ -93,7 +92,7 @@ def parsed(model: InstructModel, adapter: Any, asked: list[Any], name: str) -> i
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=300, help="signatures")
+    parser.add_argument("--count", type=int, default=300, help="number of signatures")
     asked = drawn(parser.parse_args().count)
     print("| format | parsed at the first try |\n|---|---:|", flush=True)
     with untrained() as model:

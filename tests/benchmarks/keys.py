@@ -1,7 +1,7 @@
-"""Key press to changed screen while the worker uses every core: `python -m tests.benchmarks.keys`.
+"""Time from key press to changed screen while the model works: `python -m tests.benchmarks.keys`.
 
-The real program on a pseudo-terminal. Keys come at irregular moments, whether or not the last one is on the screen yet,
-and each is a letter that is nowhere else: it has been drawn when its bytes come back.
+The real program runs on a pseudo-terminal. Keys are pressed at irregular moments, without waiting for the last one to
+appear. Each key is a letter that appears nowhere else, so it has been drawn once its bytes are in the output.
 """
 
 from __future__ import annotations
@@ -21,32 +21,37 @@ from pathlib import Path
 import psutil
 
 from app.client import Client
-from core.settings import Role
+from core.roles import Role
+from core.settings import InstructSettings
+from tests.benchmarks.charlie import must_fit
 from tests.benchmarks.home import home
 from tests.benchmarks.models import CONTEXT, Models, built
-from tests.benchmarks.table import Row, limited, table
+from tests.benchmarks.table import Row, attempted, limited, table
 from tests.e2e.terminal import ENTER, Terminal, ctrl, terminal
 from tests.model_files import syllables
 
 KEYS = 500
 LETTERS = range(0x1401, 0x166D)
-"""Canadian syllabics: one cell each, and in nothing that Charlie says or a model of random numbers does."""
-GAP = (0.020, 0.080)
-"""Seconds between two keys."""
+"""Canadian syllabics: one cell wide, and neither in Charlie's texts nor in the replies of a random model."""
+INTERVAL = (0.020, 0.080)
+"""Shortest and longest time between two keys, in seconds."""
 LINE = 40
-"""After so many keys the line is emptied."""
-EMPTY = "Write a message…".encode()
-LOST = 5.0
-"""Seconds after which a key that is not drawn counts with these."""
-DRAWN = 0.5
-"""Seconds after which a message that was sent is on the screen."""
+"""Keys after which the line is cleared."""
+PLACEHOLDER = "Write a message…".encode()
+KEY_LIMIT = 5.0
+"""Limit for a key in seconds; a key that is not drawn by then counts with this time."""
+DRAW_SECONDS = 0.5
+"""Seconds in which a sent message appears on the screen."""
 LIMIT = 50.0
-CALM = 5.0
-"""Seconds in which the processor time of the interface is counted while nobody types."""
+MEASURE = "key press to changed screen, p99"
+PROMPT_WORDS, PROMPT_WORDS_SHORT = CONTEXT // 2, 200
+"""Words in each prompt of the prefill row."""
+IDLE_SECONDS = 5.0
+"""Seconds over which the interface's processor time is measured while nobody types."""
 
 
 @dataclass(frozen=True, slots=True)
-class Typed:
+class KeyTimes:
     """Milliseconds from each key to its letter on the screen."""
 
     times: list[float]
@@ -61,7 +66,7 @@ class Typed:
 
 
 class Keyboard:
-    """Types into a terminal, and reads what comes without a terminal emulator, whose time would count."""
+    """Types into a terminal and reads its output directly: a terminal emulator's time would count."""
 
     def __init__(self, shown: Terminal) -> None:
         self._descriptor: int = shown.child.child_fd
@@ -71,49 +76,49 @@ class Keyboard:
         self._times: list[float] = []
         self._tail = b""
         self._drawn = bytearray()
-        """Since the line was emptied last."""
+        """Output since the line was last cleared."""
 
     def press(self, keys: str) -> None:
-        """A pseudo-terminal takes some kilobytes at a time."""
+        """Writes in parts: a pseudo-terminal accepts some kilobytes at a time."""
         data = keys.encode()
         while data:
             data = data[os.write(self._descriptor, data) :]
             self.read(0.001)
 
     def type(self, count: int, going_on: Callable[[], bool]) -> list[float]:
-        """Type at most `count` keys for as long as it is going on; milliseconds for each key."""
+        """Types at most `count` keys while `going_on` is true. Returns the milliseconds of each key."""
         self._times = []
         for number in range(1, count + 1):
             letter = chr(next(self._letters)).encode()
             self._pending[letter] = time.perf_counter()
             os.write(self._descriptor, letter)
-            self.read(self._random.uniform(*GAP))
+            self.read(self._random.uniform(*INTERVAL))
             if number % LINE == 0:
                 self._settle()
-                self._empty()
+                self._clear_line()
                 if not going_on():
                     break
         self._settle()
         return self._times
 
-    def _empty(self) -> None:
-        """Empty the line; letters that come before it is empty would go with it."""
-        given_up = time.perf_counter() + LOST
+    def _clear_line(self) -> None:
+        """Clears the line and waits: a letter typed before that would be cleared too."""
+        deadline = time.perf_counter() + KEY_LIMIT
         self._drawn.clear()
         self.press(ctrl("u"))
-        while EMPTY not in self._drawn and time.perf_counter() < given_up:
+        while PLACEHOLDER not in self._drawn and time.perf_counter() < deadline:
             self.read(0.01)
 
     def _settle(self) -> None:
-        """Wait for the keys that are not drawn yet."""
-        given_up = time.perf_counter() + LOST
-        while self._pending and time.perf_counter() < given_up:
+        """Waits for the keys that are not drawn yet."""
+        deadline = time.perf_counter() + KEY_LIMIT
+        while self._pending and time.perf_counter() < deadline:
             self.read(0.01)
-        self._times += [LOST * 1000] * len(self._pending)
+        self._times += [KEY_LIMIT * 1000] * len(self._pending)
         self._pending.clear()
 
     def read(self, seconds: float) -> None:
-        """Take what is drawn in the next seconds."""
+        """Reads the output of the next seconds."""
         end = time.perf_counter() + seconds
         while (rest := end - time.perf_counter()) > 0:
             if not select.select([self._descriptor], [], [], rest)[0]:
@@ -126,8 +131,8 @@ class Keyboard:
             self._drawn += drawn
 
 
-class Desk:
-    """The interface on a terminal, a keyboard, and a client that sees what the worker is at."""
+class Session:
+    """The interface on a terminal, a keyboard, and a client that watches the worker."""
 
     def __init__(self, shown: Terminal, client: Client) -> None:
         self._client = client
@@ -136,24 +141,24 @@ class Desk:
         self.keyboard = Keyboard(shown)
 
     def send(self, words: int) -> str:
-        """Paste a message into a new conversation, send it, and return its job once the worker is at it.
+        """Sends a new message in a new conversation. Returns its job once the worker has started it.
 
-        It is unlike any before, and drawn by then: one of 20,000 characters takes a moment, whatever the worker does.
+        Waits until the message is drawn, too: 20,000 characters take a moment, whatever the worker does.
         """
         self._seed += 1
         text = " ".join(random.Random(self._seed).choices(syllables(), k=words))
         self.keyboard.press(ctrl("n"))
-        self.keyboard.read(DRAWN)
+        self.keyboard.read(DRAW_SECONDS)
         self.keyboard.press(f"{ctrl('u')}\x1b[200~{text}\x1b[201~{ENTER}")
         while not (queue := self._client.queue()) or not queue[0].job.started:
             self.keyboard.read(0.01)
-        self.keyboard.read(DRAWN)
+        self.keyboard.read(DRAW_SECONDS)
         return queue[0].job.id
 
     def decoding(self, job: str) -> bool:
         return not self._client.jobs.get(job).state.ended and bool(self._client.jobs.written(job))
 
-    def reading(self, job: str) -> bool:
+    def prefilling(self, job: str) -> bool:
         return not self._client.jobs.get(job).state.ended and not self._client.jobs.written(job)
 
     def stop(self, job: str) -> None:
@@ -167,7 +172,7 @@ class Desk:
             self.keyboard.read(0.01)
 
     def processor_share(self, seconds: float) -> float:
-        """Per cent of one core that the interface uses."""
+        """Percent of one core that the interface uses."""
         before = self._interface.cpu_times()
         began = time.perf_counter()
         self.keyboard.read(seconds)
@@ -177,8 +182,8 @@ class Desk:
 
 
 @contextmanager
-def desk(file: Path) -> Iterator[Desk]:
-    """`charlie` with a file as the instruct model, on every core; its replies end when the context is full."""
+def open_session(file: Path) -> Iterator[Session]:
+    """`charlie` with a file as the instruct model. Its replies end only when the context is full."""
     with home({Role.INSTRUCT: file}) as client:
         client.paths.config_file.write_text(
             f'[instruct]\nfile = "{file}"\ncontext_length = {CONTEXT}\n'
@@ -186,53 +191,58 @@ def desk(file: Path) -> Iterator[Desk]:
         )
         with terminal(client.paths.config_file.parent.parent, 120, 36) as shown:
             shown.until("Say something")
-            yield Desk(shown, client)
+            yield Session(shown, client)
             shown.press(ctrl("q"))
             shown.until_end()
 
 
-def while_decoding(on: Desk, keys: int) -> Typed:
+def while_decoding(session: Session, keys: int) -> KeyTimes:
     times: list[float] = []
     while len(times) < keys:
-        job = on.send(20)
-        on.await_text(job)
-        times += on.keyboard.type(keys - len(times), partial(on.decoding, job))
-        on.stop(job)
-    return Typed(times)
+        job = session.send(20)
+        session.await_text(job)
+        times += session.keyboard.type(keys - len(times), partial(session.decoding, job))
+        session.stop(job)
+    return KeyTimes(times)
 
 
-def while_reading(on: Desk, keys: int, words: int) -> Typed:
-    """A prompt after the other, each of so many tokens that are new to the model."""
+def while_prefilling(session: Session, keys: int, words: int) -> KeyTimes:
+    """Sends prompts one after another, each with so many words that are not in the KV cache."""
     times: list[float] = []
     while len(times) < keys:
-        job = on.send(words)
-        times += on.keyboard.type(keys - len(times), partial(on.reading, job))
-        on.stop(job)
-    return Typed(times)
+        job = session.send(words)
+        times += session.keyboard.type(keys - len(times), partial(session.prefilling, job))
+        session.stop(job)
+    return KeyTimes(times)
 
 
-def rows(models: Models) -> list[Row]:
-    """Keys while the 0.1 B model decodes, and while it reads prompts of some thousand tokens."""
-    keys = LINE if models.short else KEYS
-    words = 200 if models.short else CONTEXT // 2
-    with desk(models.tenth) as on:
-        found = {"decoding": while_decoding(on, keys), "prefill": while_reading(on, keys, words)}
-    return [
-        limited("key press to changed screen, p99", f"0.1 B, {phase}, {typed}", typed.p99, LIMIT, "ms")
-        for phase, typed in found.items()
-    ]
+def rows(models: Models) -> Iterator[Row]:
+    """Keys while the 0.1 B model decodes, and during the prefill of prompts of some thousand tokens."""
+    keys, words = (LINE, PROMPT_WORDS_SHORT) if models.short else (KEYS, PROMPT_WORDS)
+    yield from attempted(
+        MEASURE, "0.1 B, decoding", _phase, "decoding", models.tenth, partial(while_decoding, keys=keys)
+    )
+    prefilling = partial(while_prefilling, keys=keys, words=words)
+    yield from attempted(MEASURE, "0.1 B, prefill", _phase, "prefill", models.tenth, prefilling)
+
+
+def _phase(name: str, file: Path, press_keys: Callable[[Session], KeyTimes]) -> Iterator[Row]:
+    must_fit(file, PROMPT_WORDS, 1, CONTEXT, InstructSettings().system_prompt)
+    with open_session(file) as session:
+        times = press_keys(session)
+        yield limited(MEASURE, f"0.1 B, {name}, {times}", times.p99, LIMIT, "ms")
 
 
 def main() -> None:
-    """The table, and what the interface itself uses while a reply comes."""
+    """Prints the table, and the interface's processor time while a reply streams."""
     with built(short=False) as models:
         print(table(rows(models)))
-        with desk(models.tenth) as on:
-            job = on.send(20)
-            on.await_text(job)
-            share = on.processor_share(CALM)
-            on.stop(job)
-    print(f"\nWhile a reply comes and nobody types, the interface uses {share:.1f}% of one core.")
+        with open_session(models.tenth) as session:
+            job = session.send(20)
+            session.await_text(job)
+            share = session.processor_share(IDLE_SECONDS)
+            session.stop(job)
+    print(f"\nWhile a reply streams and nobody types, the interface uses {share:.1f}% of one core.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""200 jobs of mixed roles, enqueued at once to a real worker: `python -m tests.benchmarks.mixed_jobs`."""
+"""A real worker runs 200 jobs of mixed roles: `python -m tests.benchmarks.mixed_jobs`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import tempfile
 import time
 
 from app.client import Client
-from app.runtime import Runtime
-from core.events import JobChanged, Snapshot, StateChanged
+from app.runtime.owner import Runtime
+from core.events.types import JobChanged, Snapshot, StateChanged
 from core.paths import find_paths
-from core.settings import Role, load_settings
-from tests.waiting import first, happening
+from core.roles import Role
+from core.settings_file import load_settings
+from tests.waiting import first, follow_events
 
 COUNT = 200
 
@@ -25,9 +26,9 @@ def main() -> None:
 
 
 def report(client: Client) -> None:
-    entry = client.library.new_entry("Bread, and rain on the river")
-    conversation = client.library.new_conversation().id
-    events = happening(client.bus)
+    entry = client.journal.new_entry("Bread, and rain on the river")
+    conversation = client.conversations.new_conversation().id
+    events = follow_events(client.bus)
     assert isinstance(next(events), Snapshot)
     began, jobs = time.monotonic(), []
     for number in range(COUNT // 4):

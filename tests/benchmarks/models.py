@@ -1,4 +1,4 @@
-"""The models that speed is measured on: the starters, and two llama-shaped ones of random numbers."""
+"""The models of the speed table: Llama models with random weights, and the starters to swap them with."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from pathlib import Path
 import gguf
 
 from core import starter
-from core.settings import Role
+from core.roles import Role
 from tests.model_files import Size, write_random
 
 CONTEXT = 8192
-"""What they were made for; they are loaded with Charlie's usual 4,096 where no more is needed."""
+"""The models' own context length. Most measurements load them with Charlie's default of 4,096."""
 TENTH = Size(width=768, layers=12, heads=12, feed_forward=2048, context=CONTEXT, words=True)
 HALF = Size(
     width=1280, layers=24, heads=20, feed_forward=3456, context=CONTEXT, words=True,
     weights=gguf.GGMLQuantizationType.Q8_0,
 )  # fmt: skip
 SHORT = Size(width=256, layers=4, heads=4, feed_forward=512, context=CONTEXT, words=True)
-"""In place of both where it is only seen that a measurement works."""
+"""Replaces both in the short form."""
 
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """The model files of one run. `short` is set where only that it works is wanted, in seconds."""
+    """The model files of one run. `short` asks for the short form, which takes seconds and has no valid figures."""
 
     folder: Path
     starters: dict[Role, Path]
     tenth: Path
     half: Path
     other: Path
-    """A small generating model, to be swapped for one of the others."""
+    """A small instruct model (7 M): what the peers unload in a swap, and where overhead beside the model shows most."""
     short: bool
 
     @property
     def instruct(self) -> dict[str, Path]:
-        return {"starter": self.starters[Role.INSTRUCT], "0.1 B": self.tenth, "0.5 B": self.half}
+        return {"0.1 B": self.tenth, "0.5 B": self.half}
 
 
 @contextmanager
@@ -54,6 +54,6 @@ def built(*, short: bool) -> Iterator[Models]:
         yield Models(folder, {role: starter.path_of(role) for role in Role}, tenth, half, other, short)
 
 
-def threads_of(name: str) -> int:
-    """How many threads Charlie uses by itself, and so the others: one for a starter, else every core."""
-    return 1 if name == "starter" else os.cpu_count() or 1
+def threads() -> int:
+    """Threads of Charlie's prefill by default, and of the raw engine and the peers: one for each core."""
+    return os.cpu_count() or 1

@@ -1,7 +1,7 @@
-"""What each optimizer gains for each program on the starter model.
+"""Gain of each optimizer for each program on the starter model.
 
-`python -m tests.benchmarks.optimizers [--budget 300] [--write]` runs them one after the other as a person would, each
-in a process of its own; `--write` renews the part of README.md beside this file.
+`python -m tests.benchmarks.optimizers [--budget 300] [--write]` runs them one after another, each in its own
+process; `--write` updates their section of README.md in this folder.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from core.saved_programs import Run, Score, read_program
+from core.programs.saved import Run, Score, read_program
 from optimizers.methods import Method
 
 HERE = Path(__file__).parent
@@ -27,7 +27,7 @@ HEAD = """\
 
 
 def run(program: str, method: Method, budget: int) -> Run:
-    """One optimization in a home of its own, with no configured model, so that the starter answers."""
+    """One optimization with a new CHARLIE_HOME and no configured model, so the starter answers."""
     with TemporaryDirectory() as home:
         out = Path(home) / "found.json"
         script = HERE.parents[1] / "optimizers" / f"optimize_{program}.py"
@@ -51,14 +51,14 @@ def shown(score: Score) -> str:
     return f"{score.mean:.1f} [{score.low:.1f}, {score.high:.1f}]"
 
 
-def renew(table: str) -> None:
+def update_readme(table: str) -> None:
     README.write_text(SECTION.sub(lambda found: f"{found[1]}{table}\n{found[2]}", README.read_text()))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--budget", type=int, default=300, help="about how many answers each search may take")
-    parser.add_argument("--write", action="store_true", help="renew the README")
+    parser.add_argument("--budget", type=int, default=300, help="answers that each search may use, approximately")
+    parser.add_argument("--write", action="store_true", help="update the README")
     parsed = parser.parse_args()
     lines = [HEAD]
     print(HEAD, flush=True)
@@ -66,8 +66,8 @@ def main() -> int:
         for method in Method:
             lines.append(row(run(program, method, parsed.budget)))
             print(lines[-1], flush=True)
-            if parsed.write:  # after each, for the whole takes half an hour or more
-                renew("\n".join(lines))
+            if parsed.write:  # after each run: all of them take half an hour or more
+                update_readme("\n".join(lines))
     return 0
 
 

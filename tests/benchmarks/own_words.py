@@ -1,6 +1,6 @@
-"""How good the starter is when the app asks it in its own words: `python -m tests.benchmarks.own_words`.
+"""Scores of the starter with prompts in the words of its training: `python -m tests.benchmarks.own_words`.
 
-On the test sets of the optimizers and by their scores; so is the starter asked until a program is in use.
+The app uses these prompts until a program is in use. Test sets and scores are those of the optimizers.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from typing import Any
 
 import dspy
 
-from core.engine import load_instruct
-from core.instruct import Message
-from core.model_files import resolve
+from core.llama.engine import InstructModel, load_as
+from core.llama.instruct import Message
+from core.model_files.spec import resolve
 from core.paths import find_paths
-from core.prompts import ASK_PROMPT, MOOD_PROMPT, TITLE_PROMPT
-from core.settings import Role, Settings
+from core.programs.prompts import ASK_PROMPT, MOOD_PROMPT, TITLE_PROMPT
+from core.roles import Role
+from core.settings import Settings
 from optimizers import optimize_mood, optimize_recall, optimize_title
 from optimizers.scoring import interval
 from optimizers.starter.evaluate import answer
@@ -50,12 +51,12 @@ ASKED: tuple[tuple[Task, Callable[[Any, Ask], dspy.Prediction]], ...] = (
 
 def main() -> int:
     spec = resolve(Settings(), find_paths(), Role.INSTRUCT)
-    model = load_instruct(spec)
+    model = load_as(InstructModel, spec)
 
     def ask(prompt: str, text: str) -> str:
         return answer(model, Message("system", prompt), Message("user", text)).strip()
 
-    print("| program | asked in the starter's own words |\n|---|---:|")
+    print("| program | prompts in the words of its training |\n|---|---:|")
     for task, answered in ASKED:
         test = split(task, starter=True, seed=0, most=None).test
         scores = [float(task.score(example, answered(example, ask))) for example in test]

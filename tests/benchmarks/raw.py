@@ -1,6 +1,6 @@
-"""The raw engine: llama-cpp-python by itself in one process, without a queue, a database or a stream.
+"""The raw engine: llama-cpp-python in one process, without a queue, a database or a stream.
 
-As a module it is that process: it reads one JSON object a line and answers each with one.
+Run as a module it is that process: it reads one JSON object per line and answers each with one.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-MARKS = 8
-"""So many parts of a completion are timed by themselves, to see whether a token's cost grows."""
+PARTS = 8
+"""Parts of a completion that are timed separately, to see whether a token's cost grows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """Seconds from the request to the first token, to the last, and at which each part of the completion was done."""
+    """Seconds from the request to the first token, to the last one, and to the end of each part (`marks`)."""
 
     first_s: float
     total_s: float
@@ -34,7 +34,7 @@ class Timed:
 
 
 class Raw:
-    """The handle of such a process. Times are taken inside it, so that the pipe does not count."""
+    """Handle of such a process. It takes the times itself, so the pipe does not count."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
@@ -46,15 +46,15 @@ class Raw:
         self._ask(op="close")
 
     def complete(self, prompt: str, tokens: int) -> Timed:
-        """By `Llama.generate`, greedy, from the tokenizing on."""
+        """Calls `Llama.generate`, greedy; the time includes tokenizing."""
         return Timed(**self._ask(op="complete", prompt=prompt, tokens=tokens))
 
     def chat(self, messages: list[dict[str, str]], tokens: int) -> Timed:
-        """By `Llama.create_chat_completion(stream=True)`, greedy."""
+        """Calls `Llama.create_chat_completion(stream=True)`, greedy."""
         return Timed(**self._ask(op="chat", messages=messages, tokens=tokens))
 
     def swap(self, file: Path, prompt: str, *, context: int, threads: int) -> Timed:
-        """What is loaded closed, the file loaded, one token made: all of it is in the times."""
+        """Closes the loaded model, loads the file and generates one token; the times include all of it."""
         return Timed(**self._ask(op="swap", file=str(file), prompt=prompt, context=context, threads=threads))
 
     def _ask(self, **request: Any) -> Any:
@@ -79,8 +79,9 @@ def raw() -> Iterator[Raw]:
 def _load(file: str, context: int, threads: int, *, embedding: bool = False) -> Any:
     from llama_cpp import Llama
 
+    # As in Charlie, decoding leaves one core free.
     return Llama(
-        file, n_ctx=context, n_batch=512, n_threads=threads, n_threads_batch=threads,
+        file, n_ctx=context, n_batch=512, n_threads=max(1, threads - 1), n_threads_batch=threads,
         flash_attn=not embedding, embedding=embedding, verbose=False,
     )  # fmt: skip
 
@@ -92,16 +93,16 @@ def _complete(llama: Any, prompt: str, count: int, began: float) -> dict[str, An
         times.append(time.perf_counter() - began)
         if len(times) == count or token == llama.token_eos():
             break
-    return _told(times)
+    return _timings(times)
 
 
 def _chat(llama: Any, messages: list[dict[str, str]], count: int, began: float) -> dict[str, Any]:
     chunks = llama.create_chat_completion(messages, max_tokens=count, temperature=0.0, stream=True)
-    return _told([time.perf_counter() - began for chunk in chunks if chunk["choices"][0]["delta"].get("content")])
+    return _timings([time.perf_counter() - began for chunk in chunks if chunk["choices"][0]["delta"].get("content")])
 
 
-def _told(times: list[float]) -> dict[str, Any]:
-    marks = [times[len(times) * part // MARKS - 1] for part in range(1, MARKS + 1)] if len(times) >= MARKS else []
+def _timings(times: list[float]) -> dict[str, Any]:
+    marks = [times[len(times) * part // PARTS - 1] for part in range(1, PARTS + 1)] if len(times) >= PARTS else []
     return {"first_s": times[0], "total_s": times[-1], "tokens": len(times), "marks": marks}
 
 

@@ -1,4 +1,4 @@
-"""The nearest 50 of 100,000 entries: `python -m tests.benchmarks.search`."""
+"""Finds the nearest 50 of 100,000 entries: `python -m tests.benchmarks.search`."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.client import Client
-from app.runtime import Runtime
-from core.embedder import model_id
-from core.library import INDEXES, Entry
-from core.model_files import resolve
-from core.settings import Role
-from core.vectors import VectorStore
-from tasks.jobs import Hits, JobState
+from app.runtime.owner import Runtime
+from core.database.keys import INDEXES
+from core.events.types import JobState
+from core.library.records import Entry
+from core.library.vectors import VectorStore
+from core.model_files.fingerprint import embedding_id
+from core.model_files.spec import resolve
+from core.roles import Role
+from tasks.jobs.records import Hits
 from tests.benchmarks.home import home
 from tests.benchmarks.models import Models, built
 from tests.benchmarks.table import Row, limited, table
@@ -25,12 +27,12 @@ from tests.waiting import ended, first, output
 
 COUNT, COUNT_SHORT = 100_000, 2_000
 ROUNDS, ROUNDS_SHORT = 15, 2
-PART = 1_000
-"""Entries that are written at a time."""
+BATCH = 1_000
+"""Entries per write."""
 NEAREST = 50
-MOST_MS = 50.0
+MAX_MS = 50.0
 WIDTH = 384
-"""Dimensions of the vectors of a small model that people use, all-MiniLM-L6."""
+"""Dimensions of all-MiniLM-L6, a small model in wide use."""
 
 
 def rows(models: Models) -> list[Row]:
@@ -41,21 +43,21 @@ def rows(models: Models) -> list[Row]:
         spec = resolve(client.settings, client.paths, Role.EMBEDDING)
         with Runtime(client, worker=False):
             for width in (spec.header.embedding_length, WIDTH):
-                name = model_id(spec) if width != WIDTH else "other"
+                name = embedding_id(spec) if width != WIDTH else "other"
                 _write(client, count, name, width)
                 nearest = _nearest(VectorStore(client._raw, name, width), width, rounds)
-                found.append(limited(f"nearest {NEAREST}, {width} dimensions", case, nearest, MOST_MS, "ms"))
+                found.append(limited(f"nearest {NEAREST}, {width} dimensions", case, nearest, MAX_MS, "ms"))
         with Runtime(client):
-            ended(client.jobs, client.search("rain", NEAREST).id)  # which reads the vectors in
-            searched = [_searched(client) for _ in range(rounds)]
-            changed = [_searched(client, _one_more) for _ in range(rounds)]
-    for measure, figures in (("search to first hits", searched), ("the same after a new entry", changed)):
-        found.append(limited(measure, case, statistics.median(figures), MOST_MS, "ms"))
+            ended(client.jobs, client.search("rain", NEAREST).id)  # loads the vectors
+            unchanged = [_searched(client) for _ in range(rounds)]
+            changed = [_searched(client, _add_entry) for _ in range(rounds)]
+    for measure, figures in (("search to first hits", unchanged), ("search to first hits after a new entry", changed)):
+        found.append(limited(measure, case, statistics.median(figures), MAX_MS, "ms"))
     return found
 
 
 def _nearest(store: VectorStore, width: int, rounds: int) -> float:
-    """Milliseconds of the call alone."""
+    """Milliseconds of the call itself."""
     figures = []
     for query in _unit(np.random.default_rng(2), rounds, width):
         began = time.perf_counter()
@@ -65,7 +67,7 @@ def _nearest(store: VectorStore, width: int, rounds: int) -> float:
 
 
 def _searched(client: Client, before: Callable[[Client], object] = lambda _: None) -> float:
-    """Milliseconds from asking to the first hits, while the embedding model is warm."""
+    """Milliseconds from the request to the first hits, while the embedding model is warm."""
     before(client)
     ended(client.jobs, client.warm(Role.EMBEDDING).id)
     began = time.perf_counter()
@@ -75,23 +77,23 @@ def _searched(client: Client, before: Callable[[Client], object] = lambda _: Non
     taken = (time.perf_counter() - began) * 1000
     assert isinstance(hits, Hits)
     assert len(hits.hits) == NEAREST
-    client.cancel(job.id)  # the reranker's part is not measured here
+    client.cancel(job.id)  # reranking is not measured here
     list(out)
     return taken
 
 
-def _one_more(client: Client) -> None:
-    entry = client.library.new_entry("One more day by the river")
+def _add_entry(client: Client) -> None:
+    entry = client.journal.new_entry("One more day by the river")
     assert ended(client.jobs, client.ingest(entry).id).state is JobState.DONE
 
 
 def _write(client: Client, count: int, name: str, width: int) -> None:
-    """Entries, each with a vector of one model, as that model would have left them."""
+    """Writes entries, each with one vector, as if that model had indexed them."""
     dice = np.random.default_rng(1)
     keys = f"charlie:vectors:{name}", f"charlie:chunks:{name}"
     client.redis.sadd(INDEXES, *keys)
     for entries in _entries(count):
-        client.library.restore_entries(entries)
+        client.journal.restore_entries(entries)
         vectors = _unit(dice, len(entries), width)
         with client._raw.pipeline(transaction=False) as pipe:
             pipe.hset(keys[0], mapping={each.id: row.tobytes() for each, row in zip(entries, vectors, strict=True)})
@@ -101,8 +103,8 @@ def _write(client: Client, count: int, name: str, width: int) -> None:
 
 def _entries(count: int) -> Iterator[list[Entry]]:
     text = "It rained, and we stayed at home. " * 10
-    for start in range(0, count, PART):
-        numbers = range(start, min(start + PART, count))
+    for start in range(0, count, BATCH):
+        numbers = range(start, min(start + BATCH, count))
         yield [Entry(f"{number:014x}", f"Day {number}\n{text}", number, number) for number in numbers]
 
 

@@ -1,4 +1,4 @@
-"""Model files of any shape, full of zeros: right for memory and speed, and they say nothing."""
+"""Model files of any shape with zeros as weights: for measuring memory and speed, not for text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any, Literal
 import gguf
 import numpy as np
 
-from core.settings import KvType, Role
+from core.roles import Role
+from core.settings import KvType
 
 Weights = Literal["f32", "f16", "q8_0", "q4_0", "mixed"]
 TYPES = {
@@ -26,7 +27,7 @@ TEMPLATE = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """One case: a model's shape, and what it is loaded with. Lengths in tokens."""
+    """A model's shape, and the settings of its load. Lengths are in tokens."""
 
     architecture: Literal["llama", "gemma3", "bert"] = "llama"
     layers: int = 8
@@ -53,7 +54,7 @@ class Shape:
 
 
 class _File:
-    """A GGUF file under way, whose matrices have the shape's weight type. A hollow one has holes for tensors."""
+    """Writes a GGUF file whose matrices have the shape's weight type. In a hollow file the tensors are holes."""
 
     def __init__(self, path: Path, shape: Shape, *, hollow: bool) -> None:
         self.shape = shape
@@ -71,7 +72,7 @@ class _File:
     def matrix(self, name: str, *shape: int) -> None:
         """`shape` is [out, in], or [experts, out, in]."""
         kind = self.shape.weights
-        if kind == "mixed":  # as the medium mixes of llama.cpp: half of the matrices are finer than the others
+        if kind == "mixed":  # as in llama.cpp's medium mixes: half of the matrices have more bits
             kind = "q8_0" if "down" in name or "attn_v" in name else "q4_0"
         *rows, columns = shape
         block, size = gguf.GGML_QUANT_SIZES[TYPES[kind]]
@@ -108,7 +109,7 @@ class _File:
 
 
 def write(path: Path, shape: Shape, *, hollow: bool = False) -> Path:
-    """Write the file of a shape; a hollow one is as long and takes no room on the disk."""
+    """Writes the file of a shape. A hollow file has the same length and takes no disk space."""
     file = _File(path, shape, hollow=hollow)
     writer = file.writer
     writer.add_name(path.stem)
@@ -150,7 +151,7 @@ def _decoder(file: _File) -> None:
     writer.add_eos_token_id(2)
     writer.add_chat_template(TEMPLATE)
     if shape.experts:
-        # Tokens that differ, and routers that see it, so that every expert is used.
+        # Random embeddings and routers, so that every expert is used.
         file.put("token_embd.weight", dice.normal(size=(shape.vocabulary, shape.width)).astype(np.float16))
     else:
         file.matrix("token_embd.weight", shape.vocabulary, shape.width)

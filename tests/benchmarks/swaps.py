@@ -1,4 +1,4 @@
-"""300 swaps between two models, and what is left behind: `python -m tests.benchmarks.swaps`. Linux only, for /proc."""
+"""Resources left behind by 300 swaps of two models: `python -m tests.benchmarks.swaps`. Needs /proc, so Linux only."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from pathlib import Path
 import psutil
 
 from app.client import Client
-from app.runtime import Runtime
-from core.embedder import EmbeddingModel
-from core.events import Receipt
-from core.instruct import InstructModel
+from app.runtime.owner import Runtime
+from core.events.types import Receipt
+from core.llama.embedding import EmbeddingModel
+from core.llama.instruct import InstructModel
 from core.paths import find_paths
-from core.settings import Role, SettingsFile, load_settings
+from core.roles import Role
+from core.settings_file import SettingsFile, load_settings
 from states.manager import ModelManager
 from tests.benchmarks.shapes import Shape, write
 
@@ -30,8 +31,8 @@ OTHER = Shape(architecture="bert", role=Role.EMBEDDING, layers=4, width=384, hea
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
-    """What the process holds with nothing loaded."""
+class Resources:
+    """Resources of the process while no model is loaded."""
 
     rss: int
     threads: int
@@ -39,14 +40,14 @@ class Left:
     mappings: int
 
 
-def look() -> Left:
+def measure() -> Resources:
     process = psutil.Process()
     mappings = len(Path("/proc/self/maps").read_text().splitlines())
-    return Left(process.memory_info().rss, threading.active_count(), process.num_fds(), mappings)
+    return Resources(process.memory_info().rss, threading.active_count(), process.num_fds(), mappings)
 
 
-def swap(manager: ModelManager, swaps: int) -> list[Left]:
-    """Lease the two models in turn and use them; what is left after each unload."""
+def swap(manager: ModelManager, swaps: int) -> list[Resources]:
+    """Leases and uses the two models in turn. Returns the resources after each unload."""
     found = []
     for number in range(swaps):
         role = (Role.INSTRUCT, Role.EMBEDDING)[number % 2]
@@ -55,12 +56,12 @@ def swap(manager: ModelManager, swaps: int) -> list[Left]:
                 model.llama.eval(list(range(3, 67)))
             elif isinstance(model, EmbeddingModel):
                 model.embed(["word1 word2 word3"])
-        manager.unload_model("the next is wanted")
-        found.append(look())
+        manager.unload_model("the other model is needed")
+        found.append(measure())
     return found
 
 
-def run(swaps: int = SWAPS) -> tuple[list[Left], list[Receipt]]:
+def run(swaps: int = SWAPS) -> tuple[list[Resources], list[Receipt]]:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["CHARLIE_HOME"] = folder
         paths = find_paths()
@@ -80,19 +81,19 @@ def main() -> None:
     found, receipts = run()
     print("| swap | RSS MB | threads | descriptors | mappings |\n|---:|---:|---:|---:|---:|")
     for number in (1, 10, 25, *range(SETTLED, SWAPS + 1, 50)):
-        left = found[number - 1]
-        print(f"| {number} | {left.rss / MIB:.1f} | {left.threads} | {left.descriptors} | {left.mappings} |")
-    curve = [left.rss for left in found[::10]]
+        each = found[number - 1]
+        print(f"| {number} | {each.rss / MIB:.1f} | {each.threads} | {each.descriptors} | {each.mappings} |")
+    curve = [each.rss for each in found[::10]]
     lowest, highest = min(curve), max(curve)
     line = "".join("▁▂▃▄▅▆▇█"[round(7 * (rss - lowest) / max(1, highest - lowest))] for rss in curve)
     print(f"\nRSS with nothing loaded, {lowest / MIB:.1f} to {highest / MIB:.1f} MB: {line}")
     growth = found[-1].rss / found[SETTLED - 1].rss - 1
     back = sum(receipt.returned for receipt in receipts) / max(1, sum(receipt.expected for receipt in receipts))
-    print(f"From swap {SETTLED} to {SWAPS}: {growth:+.2%}. Given back by the unloads: {back:.0%}.")
+    print(f"From swap {SETTLED} to {SWAPS}: {growth:+.2%}. Memory returned by the unloads: {back:.0%}.")
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--json"]:
-        print(json.dumps([asdict(left) for left in run(int(sys.argv[2]))[0]]))
+        print(json.dumps([asdict(each) for each in run(int(sys.argv[2]))[0]]))
     else:
         main()

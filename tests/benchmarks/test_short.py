@@ -1,9 +1,11 @@
-"""The measuring programs work: the whole table in its short form, whose figures say nothing."""
+"""The short form of the table has all rows; its figures mean nothing."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+
+import pytest
 
 MEASURES = (
     "tokens per second ÷ raw generate()",
@@ -14,17 +16,18 @@ MEASURES = (
     "return to a chat",
     "cancel until the model is free",
     "embedding",
-    "reading in",
+    "indexing",
     "nearest 50",
     "search to first hits",
     "enqueueing a job",
-    "memory of a job",
+    "memory of a queued job",
     "key press to changed screen",
     "`charlie` to a prompt",
     "`charlie --help`",
 )
 
 
+@pytest.mark.slow
 def test_every_measure_has_its_rows() -> None:
     command = [sys.executable, "-m", "tests.benchmarks", "--short"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)

@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from core.engine import EmbeddingModel, InstructModel, RerankerModel, load_embedding, load_instruct, load_reranker
-from core.gguf import read_header
-from core.model_files import ModelSpec
-from core.settings import Role
+from core.llama.engine import EmbeddingModel, InstructModel, RerankerModel, load_as
+from core.model_files.gguf import read_header
+from core.model_files.spec import ModelSpec
+from core.roles import Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +18,7 @@ def spec_of(path: Path, role: Role, context_length: int | None = None, batch: in
     header = read_header(path)
     return ModelSpec(
         role=role,
-        path=path,
+        path=header.path,
         name=header.name,
         header=header,
         starter=header.starter,
@@ -27,6 +27,7 @@ def spec_of(path: Path, role: Role, context_length: int | None = None, batch: in
         gpu_layers=0,
         least_gpu_layers=0,
         threads=1,
+        prefill_threads=1,
         batch=batch,
         kv_type="f16",
         mmap=True,
@@ -36,20 +37,20 @@ def spec_of(path: Path, role: Role, context_length: int | None = None, batch: in
 
 @pytest.fixture(scope="session")
 def instruct(starters: dict[Role, Path]) -> Iterator[InstructModel]:
-    model = load_instruct(spec_of(starters[Role.INSTRUCT], Role.INSTRUCT, context_length=1024))
+    model = load_as(InstructModel, spec_of(starters[Role.INSTRUCT], Role.INSTRUCT, context_length=1024))
     yield model
     model.close()
 
 
 @pytest.fixture(scope="session")
 def embedding(starters: dict[Role, Path]) -> Iterator[EmbeddingModel]:
-    model = load_embedding(spec_of(starters[Role.EMBEDDING], Role.EMBEDDING))
+    model = load_as(EmbeddingModel, spec_of(starters[Role.EMBEDDING], Role.EMBEDDING))
     yield model
     model.close()
 
 
 @pytest.fixture(scope="session")
 def reranker(starters: dict[Role, Path]) -> Iterator[RerankerModel]:
-    model = load_reranker(spec_of(starters[Role.RERANKER], Role.RERANKER))
+    model = load_as(RerankerModel, spec_of(starters[Role.RERANKER], Role.RERANKER))
     yield model
     model.close()

@@ -1,4 +1,4 @@
-"""Where files live."""
+"""The folders of Charlie."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from core.errors import CharlieError
 from core.paths import find_paths
 
 
-def test_home_holds_everything(home: Path) -> None:
+def test_all_folders_are_in_charlie_home(home: Path) -> None:
     paths = find_paths()
     assert (paths.config, paths.data, paths.models) == (home / "config", home / "data", home / "models")
     assert (paths.logs, paths.run) == (home / "logs", home / "run")
@@ -19,7 +19,9 @@ def test_home_holds_everything(home: Path) -> None:
     assert paths.database == home / "data" / "database"
 
 
-def test_finding_creates_nothing_and_making_is_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_find_paths_creates_nothing_and_make_creates_private_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = tmp_path / "new"
     monkeypatch.setenv("CHARLIE_HOME", str(root))
     paths = find_paths()
@@ -30,7 +32,7 @@ def test_finding_creates_nothing_and_making_is_private(tmp_path: Path, monkeypat
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
-def test_without_a_home_the_platform_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_charlie_home_the_platform_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CHARLIE_HOME", raising=False)
     for name in ("CONFIG", "DATA", "STATE"):
         monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name))
@@ -38,7 +40,7 @@ def test_without_a_home_the_platform_says(tmp_path: Path, monkeypatch: pytest.Mo
     assert find_paths().data.is_relative_to(tmp_path)
 
 
-def test_a_home_that_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_as_charlie_home_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("CHARLIE_HOME", str(tmp_path / "file"))
     with pytest.raises(CharlieError, match="cannot be used") as refused:
@@ -46,7 +48,7 @@ def test_a_home_that_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert "CHARLIE_HOME" in refused.value.hint
 
 
-def test_somebody_who_does_not_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_home_of_an_unknown_user_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHARLIE_HOME", "~nobody-of-this-name/charlie")
     with pytest.raises(CharlieError, match="cannot be found"):
         find_paths()

@@ -1,4 +1,4 @@
-"""Where a setting comes from, and what is said when it cannot be used."""
+"""The sources of settings, and the errors for unusable ones."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import pytest
 from pydantic import ValidationError
 
 from core.errors import SettingsError
-from core.model_files import use
+from core.model_files.configure import use
 from core.paths import Paths
-from core.settings import Role, SettingsFile, load_settings
+from core.roles import Role
+from core.settings_file import SettingsFile, load_settings
 
 LEVELS: dict[str, tuple[dict[str, Any], str, str, str]] = {
     # key: as an argument, in the environment, in TOML, by default
@@ -38,7 +39,7 @@ def read(settings: object, key: str) -> str:
 
 
 @pytest.mark.parametrize("key", LEVELS)
-def test_precedence(paths: Paths, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+def test_sources_by_precedence(paths: Paths, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
     """Arguments, then environment, then TOML, then defaults."""
     arguments, variable, toml, default = LEVELS[key]
     assert read(load_settings(), key) == default
@@ -59,7 +60,7 @@ def test_sources_are_merged_key_by_key(paths: Paths, monkeypatch: pytest.MonkeyP
     assert (settings.instruct.threads, settings.instruct.batch, settings.instruct.gpu_layers) == (3, 128, 7)
 
 
-def test_they_are_frozen(home: Path) -> None:
+def test_settings_are_frozen(home: Path) -> None:
     settings = load_settings()
     for section, key in ((settings, "keep_alive"), (settings.instruct, "threads")):
         with pytest.raises(ValidationError):
@@ -78,7 +79,7 @@ def nested(key: str, value: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("key", "value", "what"), BAD)
-def test_a_bad_argument(home: Path, key: str, value: str, what: str) -> None:
+def test_a_bad_argument_is_named(home: Path, key: str, value: str, what: str) -> None:
     with pytest.raises(SettingsError) as refused:
         load_settings(**nested(key, value))
     assert f"{key} = {value!r} in the arguments" in refused.value.message
@@ -86,7 +87,7 @@ def test_a_bad_argument(home: Path, key: str, value: str, what: str) -> None:
 
 
 @pytest.mark.parametrize(("key", "value", "what"), BAD)
-def test_a_bad_variable(home: Path, monkeypatch: pytest.MonkeyPatch, key: str, value: str, what: str) -> None:
+def test_a_bad_variable_is_named(home: Path, monkeypatch: pytest.MonkeyPatch, key: str, value: str, what: str) -> None:
     name = "CHARLIE_" + key.upper().replace(".", "__")
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError) as refused:
@@ -99,7 +100,7 @@ def test_a_bad_variable(home: Path, monkeypatch: pytest.MonkeyPatch, key: str, v
 
 
 @pytest.mark.parametrize(("key", "value", "what"), BAD)
-def test_a_bad_line(paths: Paths, key: str, value: str, what: str) -> None:
+def test_a_bad_line_is_named(paths: Paths, key: str, value: str, what: str) -> None:
     paths.config_file.write_text(f'{key} = "{value}"')
     with pytest.raises(SettingsError) as refused:
         load_settings()
@@ -107,8 +108,8 @@ def test_a_bad_line(paths: Paths, key: str, value: str, what: str) -> None:
     assert what in refused.value.message
 
 
-def test_the_place_is_that_of_the_bad_value(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not that of a good one in the same section."""
+def test_the_error_names_the_source_of_the_bad_value(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the source of a good value in the same section."""
     monkeypatch.setenv("CHARLIE_MEMORY__RAM_RESERVE", "much")
     with pytest.raises(SettingsError, match="in the environment variable CHARLIE_MEMORY__RAM_RESERVE"):
         load_settings(memory={"vram_reserve": 1})
@@ -119,7 +120,7 @@ def test_the_place_is_that_of_the_bad_value(paths: Paths, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("text", [b"keep_alive = [", b"\xff\xfe", b"= 1", b"[instruct\n"])
-def test_a_broken_file(paths: Paths, text: bytes) -> None:
+def test_a_broken_file_is_named(paths: Paths, text: bytes) -> None:
     paths.config_file.write_bytes(text)
     with pytest.raises(SettingsError) as refused:
         load_settings()
@@ -127,13 +128,13 @@ def test_a_broken_file(paths: Paths, text: bytes) -> None:
     assert refused.value.hint
 
 
-def test_a_variable_that_is_not_json(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_section_variable_must_be_json(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHARLIE_MEMORY", "{")
     with pytest.raises(SettingsError):
         load_settings()
 
 
-def test_a_change_counts_without_a_restart(paths: Paths, starters: dict[Role, Path]) -> None:
+def test_a_changed_file_takes_effect_without_a_restart(paths: Paths, starters: dict[Role, Path]) -> None:
     file = SettingsFile()
     assert file.current().instruct.file is None
     assert file.current() is file.current()

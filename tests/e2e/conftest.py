@@ -1,4 +1,4 @@
-"""A home of its own for real processes, of which none may be left when a test ends."""
+"""A new home for real processes; when a test ends, none may be left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What runs on a home, and waiting until it is so."""
+"""The processes that run on a home, and waiting for them."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ import psutil
 PATIENCE = 20.0
 """Seconds until a test that waits for something gives up."""
 ORPHAN_SECONDS = 2.0
-"""What is left of an interface that ended, however it did, is gone after this."""
-PATIENT = {"CHARLIE_WATCHDOG__STOPPED_SECONDS": "0"}
-"""With this a worker that a test has stopped is left alone."""
+"""Within this time after any end of the interface, no process is left."""
+PATIENT = {"CHARLIE_WATCHDOG__STOPPED_SECONDS": "0", "CHARLIE_WATCHDOG__SILENCE_SECONDS": "0"}
+"""With this the watchdog does not kill a worker that a test has suspended."""
 
 
 def until(seen: Callable[[], bool], seconds: float = PATIENCE, meanwhile: Callable[[], object] = lambda: None) -> None:
-    """Wait until something holds, for the end of another process has no event to wait for."""
+    """Polls until `seen()` is true: the end of another process is no event that could be waited for."""
     deadline = time.monotonic() + seconds
     while not seen():
-        assert time.monotonic() < deadline, "what was waited for did not come"
+        assert time.monotonic() < deadline, f"still waiting after {seconds:.0f} seconds"
         meanwhile()
         time.sleep(0.01)
 
 
 def running_on(home: Path) -> list[psutil.Process]:
-    """Every living process that was started with this home: interfaces, databases, workers and commands."""
+    """Every living process of this home: interfaces, databases, workers and commands."""
     found, data = [], home / "data" / "database"
     for process in psutil.process_iter():
         try:
-            # redis-server writes its title over its environment; where it works is the data folder.
+            # redis-server overwrites its environment with its title, but its working folder is the data folder.
             ours = process.environ().get("CHARLIE_HOME") == str(home) or process.cwd() == str(data)
             alive = process.status() != psutil.STATUS_ZOMBIE
         except (psutil.AccessDenied, psutil.NoSuchProcess):
@@ -50,7 +50,7 @@ def workers_on(home: Path) -> list[psutil.Process]:
 
 
 def kill_all(home: Path) -> list[str]:
-    """End what was left running; returns what it was, so that a test can fail of it."""
+    """Kills the processes of a home; returns their names, for a test to fail with."""
     left = running_on(home)
     names = [process.name() for process in left]
     for process in left:
@@ -59,7 +59,7 @@ def kill_all(home: Path) -> list[str]:
 
 
 def quiet_disk() -> None:
-    """Write out what others left: a database that ends waits for its own bytes, which come behind those."""
+    """Writes out pending data of others: a database that ends waits until its own data behind it is written."""
     os.sync()
 
 

@@ -1,4 +1,4 @@
-"""The real program in a real pseudo-terminal, whose screen is read by a terminal emulator."""
+"""The real program in a pseudo-terminal, with a terminal emulator that reads its screen."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 import pexpect
 import pyte
 
-from tests.app.charlie import CHARLIE, environment
-from tests.e2e.processes import PATIENCE
+from tests.app.commands.charlie import CHARLIE, environment
+from tests.e2e.processes import PATIENCE, until
 
 ENTER, ESCAPE, TAB = "\r", "\x1b", "\t"
 F1, F2, F3, F4, F5 = "\x1bOP", "\x1bOQ", "\x1bOR", "\x1bOS", "\x1b[15~"
@@ -35,7 +35,7 @@ class Terminal:
         self.raw = b""
         """All that was written to the terminal."""
         self.hanging_up = False
-        """Set it to have whoever reads next close the terminal instead."""
+        """When set, the next read closes the terminal instead."""
 
     @property
     def lines(self) -> list[str]:
@@ -47,7 +47,7 @@ class Terminal:
 
     @property
     def status(self) -> str:
-        """The line that tells the state of the machine."""
+        """The status bar."""
         return next((line for line in reversed(self.lines) if line.strip()[:1] in ("●", "◐", "◌", "○", "✕")), "")
 
     def press(self, *keys: str) -> None:
@@ -55,20 +55,24 @@ class Terminal:
             self.child.send(key)
 
     def until(self, seen: str | Callable[[], bool], seconds: float = PATIENCE) -> None:
-        """Read what the program writes until the screen shows something."""
+        """Reads the program's output until `seen` is on the screen, or is true."""
         deadline = time.monotonic() + seconds
         while not (seen in self.text if isinstance(seen, str) else seen()):
             assert time.monotonic() < deadline, f"{seen} did not come\n{self.text}"
             self._read()
 
     def until_end(self) -> int:
-        """Read until the program ends; returns its exit status, or minus the signal that ended it."""
+        """Reads until the program ends; returns its exit status, or minus the signal that ended it."""
         deadline = time.monotonic() + PATIENCE
         while self._read():
-            assert time.monotonic() < deadline, f"it does not end\n{self.text}"
-        self.child.wait()
+            assert time.monotonic() < deadline, f"it did not end\n{self.text}"
+        self.await_exit()
         status: int | None = self.child.exitstatus
         return status if status is not None else -int(self.child.signalstatus)
+
+    def await_exit(self) -> None:
+        """Wait until the program, whose output has been read or which was killed, has ended."""
+        until(lambda: not self.child.isalive())
 
     def _read(self) -> bool:
         """False at the end."""
@@ -97,5 +101,5 @@ def terminal(
         if not shown.child.ptyproc.fileobj.closed:
             if shown.child.isalive():
                 shown.child.kill(9)
-                shown.child.wait()
+                shown.await_exit()
             shown.child.close()

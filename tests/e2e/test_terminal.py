@@ -1,4 +1,4 @@
-"""The real program on a real terminal: what a person does with it, from start to quit."""
+"""The real program on a pseudo-terminal, used like a person does, from start to quit."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ import pytest
 
 from app.client import Client
 from core.paths import find_paths
-from core.settings import load_settings
-from tasks.jobs import Text
-from tests.app.charlie import charlie
+from core.settings_file import load_settings
+from tasks.jobs.records import Text
+from tests.app.commands.charlie import charlie
 from tests.e2e.processes import PATIENT, assert_all_gone, until, workers_on
 from tests.e2e.terminal import ENTER, ESCAPE, F1, F2, F3, F4, Terminal, ctrl, terminal
+from tests.waiting import first, output
 
 SHORT = {"CHARLIE_INSTRUCT__SAMPLING__SEED": "1", "CHARLIE_INSTRUCT__SAMPLING__MAX_TOKENS": "60"}
 SIZES = [(80, 24), (120, 36)]
 WHEEL_DOWN = "\x1b[<65;20;10M"
-"""Of a mouse, over the middle of the screen."""
+"""One step of the mouse wheel, in the middle of the screen."""
 
 
 def chat(shown: Terminal, text: str) -> None:
@@ -29,7 +30,7 @@ def chat(shown: Terminal, text: str) -> None:
 
 
 def statistics(shown: Terminal) -> list[str]:
-    """The lines below the replies."""
+    """The lines with numbers below the replies."""
     return [line for line in shown.lines if "tokens · " in line]
 
 
@@ -48,7 +49,7 @@ def test_a_day_with_charlie(home: Path, columns: int, rows: int) -> None:
         shown.until("A quiet walk by the river")
         shown.until("saved")
         shown.press(ctrl("f"))
-        shown.until("can be found")
+        shown.until("● indexed")
         shown.press("river walk", ENTER)
         shown.until("A quiet walk by the river")
         shown.until("by relevance")
@@ -74,26 +75,26 @@ def test_a_day_with_charlie(home: Path, columns: int, rows: int) -> None:
         shown.until("hello there")
         shown.press(ctrl("q"))
         assert shown.until_end() == 0
-        assert shown.raw.rstrip().endswith(b"l")  # the last thing is a mode that is reset
-        assert b"\x1b[?1049l" in shown.raw  # the normal screen is back
-        assert b"\x1b[?25h" in shown.raw  # and the cursor
+        assert shown.raw.rstrip().endswith(b"l")  # the last sequence resets a mode
+        assert b"\x1b[?1049l" in shown.raw  # leaves the alternate screen
+        assert b"\x1b[?25h" in shown.raw  # shows the cursor
         assert_all_gone(home)
         assert not list((home / "run").iterdir())
     assert charlie(home, "journal", "list", "--json").json[0]["title"] == "A quiet walk by the river"
 
 
-def test_tokens_are_seen_as_they_come_and_escape_stops_them(home: Path, talkative: dict[str, str]) -> None:
+def test_a_reply_streams_to_the_screen_and_escape_stops_it(home: Path, talkative: dict[str, str]) -> None:
     with terminal(home, variables=talkative | PATIENT) as shown:
         shown.until(lambda: "Empty" in shown.status)
         shown.until("Say something")
         (worker,) = workers_on(home)
         client = Client(load_settings(), find_paths())
-        worker.suspend()  # and let it go on only when it cannot end before what is waited for
+        worker.suspend()  # resumed step by step, so that the reply cannot end first
         chat(shown, "hello there")
         until(lambda: bool(client.queue()))
         job = client.queue()[0].job.id
         worker.resume()
-        next(output for output in client.follow(job) if isinstance(output, Text))
+        first(output(client.jobs, job), lambda item: isinstance(item, Text))
         worker.suspend()
         shown.until(lambda: "Charlie" in shown.text and "tokens · " not in shown.text)
         shown.press(ESCAPE)
@@ -106,7 +107,7 @@ def test_tokens_are_seen_as_they_come_and_escape_stops_them(home: Path, talkativ
         assert_all_gone(home)
 
 
-def test_a_worker_that_is_killed_is_told_of_and_comes_back(home: Path) -> None:
+def test_a_killed_worker_is_replaced_and_answers(home: Path) -> None:
     with terminal(home) as shown:
         shown.until(lambda: "Empty" in shown.status)
         shown.until("Say something")
@@ -138,7 +139,7 @@ def test_a_second_interface_attaches_and_takes_over(home: Path) -> None:
         assert_all_gone(home)
 
 
-def test_bytes_that_are_no_utf_8_are_shown_and_end_nothing(home: Path) -> None:
+def test_invalid_utf_8_is_shown_as_a_replacement_character(home: Path) -> None:
     with terminal(home) as shown:
         shown.until("Write a message")
         shown.child.send(b"caf\xe9 au lait")

@@ -6,8 +6,9 @@ import time
 from functools import partial
 from pathlib import Path
 
-from core.library import EntryState, MessageState
-from tasks.jobs import Job, JobKind, JobState
+from core.events.types import JobKind, JobState
+from core.library.records import EntryState, MessageState
+from tasks.jobs.records import Job
 from tests.faults import phases
 from tests.faults.outcome import STOPPED_SECONDS, Fault, Outcome, TooLateError
 from tests.faults.stage import Stage, left_on, stage
@@ -15,7 +16,7 @@ from tests.waiting import ended
 
 
 def cancelled_while(home: Path, reach: phases.Reach) -> Outcome:
-    """What was said or saved so far is kept, and what waited goes on."""
+    """The text or entry so far is kept, and the waiting jobs run."""
     with stage(home) as on:
         job = reach(on)
         began = time.monotonic()
@@ -31,17 +32,17 @@ def cancelled_while(home: Path, reach: phases.Reach) -> Outcome:
         if seconds > STOPPED_SECONDS:
             missed.append(f"it took {seconds:.1f} s")
         missed += _not_kept(on, job)
-        on.client.cancel(on.jobs[0].id)  # what it waited behind, if it did
+        on.client.cancel(on.jobs[0].id)  # the job ahead of it, if there was one
         if len(on.jobs) < 2:
-            on.ask_for_more()
-        missed += [*on.finish(), *on.broken_promises()]
+            on.queue_more()
+        missed += [*on.wait_for_jobs(), *on.broken_promises()]
         jobs, entries = on.jobs_lost(), on.entries_lost()
         on.stop()
         return Outcome(f"{job.kind} {last.state}", seconds, jobs, entries, left_on(home), tuple(missed))
 
 
 def _not_kept(on: Stage, job: Job) -> list[str]:
-    if job.kind is JobKind.INGEST and (state := on.client.library.entry(job.subject).state) is not EntryState.SAVED:
+    if job.kind is JobKind.INGEST and (state := on.client.journal.entry(job.subject).state) is not EntryState.SAVED:
         return [f"the entry is {state}"]
     if job.kind is JobKind.CHAT and (written := on.client.jobs.written(job.id)):
         reply = on.client.reply(job)

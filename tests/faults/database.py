@@ -1,4 +1,4 @@
-"""Faults of the database: killed while idle, and in the middle of what is written to it."""
+"""Faults of the database: killed while idle, and while it is written to."""
 
 from __future__ import annotations
 
@@ -11,26 +11,28 @@ from pathlib import Path
 
 import redis
 
-from tasks.jobs import Ended, JobKind, JobState, Text
-from tasks.queue import withdraw
+from core.database.connection import read_address
+from core.events.types import JobKind, JobState
+from tasks.jobs.records import Ended, Text
+from tasks.queue.huey_queue import withdraw
 from tests.e2e.processes import databases_on, until
 from tests.faults import phases
-from tests.faults.outcome import BACK_SECONDS, Fault, Outcome
+from tests.faults.outcome import RECOVERED_SECONDS, Fault, Outcome
 from tests.faults.stage import Stage, interface, kill, left_on, stage
 from tests.faults.worker import is_stored_once
-from tests.waiting import PATIENCE, output
+from tests.waiting import PATIENCE, join, output
 
 BURST = 10_000
 RUN_OF_BURST = 20
-"""How many jobs of the burst are left to be run; the others are withdrawn."""
+"""Jobs of the burst that run; the others are withdrawn."""
 KILLS = 3
 """How often the database is killed in one stream."""
 
 
 def _outcome(on: Stage, saw: str, back: float, missed: list[str]) -> Outcome:
-    """Wait for what waited, look at what is there, and end."""
-    missed += [*on.finish(), *on.broken_promises()]
-    if back > BACK_SECONDS:
+    """Waits for the jobs, checks what was kept, and stops Charlie."""
+    missed += [*on.wait_for_jobs(), *on.broken_promises()]
+    if back > RECOVERED_SECONDS:
         missed.append(f"the database came back after {back:.1f} s")
     jobs, entries = on.jobs_lost(), on.entries_lost()
     on.stop()
@@ -38,20 +40,20 @@ def _outcome(on: Stage, saw: str, back: float, missed: list[str]) -> Outcome:
 
 
 def _said_since(on: Stage, since: float) -> str:
-    """What was said of it, without what a healthy worker is said to do."""
-    lost = on.said.find("lost", since)
+    """The line that reports the loss, without lines about a healthy worker."""
+    lost = on.output.find("lost", since)
     return lost[1] if lost else ""
 
 
 def _await_another(on: Stage, old: int, since: float) -> float:
     """Seconds until another database answers."""
-    until(lambda: on.client.database_pid() not in (old, None))
+    until(lambda: (address := read_address(on.client.paths)) is not None and address.pid != old)
     on.client.redis.ping()
     return time.monotonic() - since
 
 
 def killed_while_idle(home: Path, begin: Callable[[Path], AbstractContextManager[Stage]] = interface) -> Outcome:
-    """An entry that is saved meanwhile is saved all the same; all that follows waits for the database."""
+    """Saving an entry and asking for jobs wait until the database is back, and then succeed."""
     with begin(home) as on:
         old = on.database()
         began = kill(old)
@@ -59,10 +61,10 @@ def killed_while_idle(home: Path, begin: Callable[[Path], AbstractContextManager
         try:
             on.save("Written while the database was away.")
         except redis.ConnectionError:
-            missed.append(f"what was being saved was given up after {time.monotonic() - began:.1f} s")
+            missed.append(f"saving an entry failed after {time.monotonic() - began:.1f} s")
         back = _await_another(on, old, began)
-        on.ask(on.client.unload())
-        on.ask_for_more()
+        on.track(on.client.unload())
+        on.queue_more()
         if len(databases_on(home)) != 1:
             missed.append("there is not exactly one database")
         saw = _said_since(on, began) or "nothing"
@@ -70,10 +72,10 @@ def killed_while_idle(home: Path, begin: Callable[[Path], AbstractContextManager
 
 
 def killed_in_a_stream(home: Path) -> Outcome:
-    """The text as it was followed, as it stands in the stream and as it is stored is one and the same."""
+    """The reply is the same where it was followed, in its stream and in the conversation."""
     with interface(home) as on:
-        job = on.ask(phases.chat(on, "hello", max_tokens=2500))
-        on.ask_for_more()
+        job = on.track(phases.chat(on, "hello", max_tokens=500))
+        on.queue_more()
         began = time.monotonic()
         backs: list[float] = []
         pieces = []
@@ -106,11 +108,11 @@ def killed_in_an_ingestion(home: Path) -> Outcome:
 
 
 def killed_in_a_burst(home: Path) -> Outcome:
-    """Ten thousand jobs behind a long one; what was acknowledged is there, in order, and some are run."""
+    """10,000 jobs behind a long one: all acknowledged jobs are kept in order, and the first of them run."""
     with interface(home) as on:
         phases.decoding(on)
         half, old = threading.Event(), on.database()
-        killer = threading.Thread(target=lambda: half.wait(PATIENCE) and kill(old))
+        killer = threading.Thread(target=lambda: half.wait(5 * PATIENCE) and kill(old), daemon=True)
         killer.start()
         began = slowest = 0.0
         burst = []
@@ -121,12 +123,12 @@ def killed_in_a_burst(home: Path) -> Outcome:
             asked = time.monotonic()
             burst.append(on.client.submit(JobKind.UNLOAD, {}))
             slowest = max(slowest, time.monotonic() - asked)
-        killer.join()
+        join(killer)
         on.jobs += burst
         lost = on.jobs_lost()
         ids = [job.id for job in on.jobs]
         queued = [each.job.id for each in on.client.queue()]
-        missed = [] if queued == ids[len(ids) - len(queued) :] else ["the queue is not in the order of asking"]
+        missed = [] if queued == ids[len(ids) - len(queued) :] else ["the queue has changed its order"]
         if on.database() == old:
             missed.append("the database was not killed")
         for job in reversed(on.jobs[RUN_OF_BURST:]):

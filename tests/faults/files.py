@@ -1,4 +1,4 @@
-"""Faults of the database's files: a full disk, one that cannot be written, a removed folder, a damaged file."""
+"""Faults of the database's files: a full disk, a read-only disk, a removed folder, a damaged file."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pathlib import Path
 
 import redis
 
-from app.runtime import REMOVED
-from core.database import APPEND_ONLY
+from app.runtime.owner import REMOVED
+from core.database.server import APPEND_ONLY
 from core.errors import DatabaseError
-from tests.app.charlie import charlie, started
+from tests.app.commands.charlie import charlie, started
 from tests.e2e.processes import until
 from tests.faults import phases
-from tests.faults.outcome import BACK_SECONDS, TOLD_SECONDS, Fault, Outcome
+from tests.faults.outcome import RECOVERED_SECONDS, REPORTED_SECONDS, Fault, Outcome
 from tests.faults.stage import Stage, left_on, stage
 
 SMALL = "4m"
@@ -27,13 +27,13 @@ UNMOUNTABLE = "not provoked: no file system can be mounted here"
 
 def _mount(folder: Path, *options: str) -> bool:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    done = subprocess.run(["mount", *options, str(folder)], capture_output=True, check=False)
+    done = subprocess.run(["mount", *options, str(folder)], capture_output=True, check=False, timeout=20)
     return done.returncode == 0
 
 
 @contextmanager
-def _small_disk(folder: Path) -> Iterator[bool]:
-    """A file system of its own at `folder`; False where this user cannot mount one."""
+def small_disk(folder: Path) -> Iterator[bool]:
+    """Mounts a small file system at `folder`; yields False where this user may not."""
     mounted = shutil.which("mount") is not None and _mount(
         folder, "-t", "tmpfs", "-o", f"size={SMALL},mode=700", "charlie"
     )
@@ -41,10 +41,10 @@ def _small_disk(folder: Path) -> Iterator[bool]:
         yield mounted
     finally:
         if mounted:
-            subprocess.run(["umount", "--lazy", str(folder)], check=True)
+            subprocess.run(["umount", "--lazy", str(folder)], check=True, timeout=20)
 
 
-def _fill(folder: Path) -> Path:
+def fill(folder: Path) -> Path:
     ballast = folder / "ballast"
     with ballast.open("wb", buffering=0) as out:
         try:
@@ -54,8 +54,8 @@ def _fill(folder: Path) -> Path:
             return ballast
 
 
-def _refused(on: Stage) -> str:
-    """What a person is told who saves an entry; empty when they are told that it is saved."""
+def _save_error(on: Stage) -> str:
+    """The error of saving an entry; empty when it was saved."""
     try:
         on.save("x" * 20_000)
     except DatabaseError as error:
@@ -66,27 +66,26 @@ def _refused(on: Stage) -> str:
 
 
 def full(home: Path) -> Outcome:
-    """What cannot be kept is never called saved; once there is room, all goes on."""
+    """No entry is reported as saved while the disk is full; with room again, everything works."""
     data = home / "data" / "database"
-    with _small_disk(data) as mounted:
+    with small_disk(data) as mounted:
         if not mounted:
             return Outcome(UNMOUNTABLE, 0.0)
         with stage(home) as on:
             phases.decoding(on)
-            ballast = _fill(data)
-            saw, again = _refused(on), _refused(on)
-            missed = [] if saw and again else ["an entry was called saved on a full disk"]
+            ballast = fill(data)
+            saw, again = _save_error(on), _save_error(on)
+            missed = [] if saw and again else ["an entry was reported as saved on a full disk"]
             known = set(on.entries)
             ballast.unlink()
             began = time.monotonic()
-            until(lambda: not _refused(on))
+            until(lambda: not _save_error(on))
             back = time.monotonic() - began
             on.client.cancel(on.jobs[0].id)
-            on.ask_for_more()
-            missed += on.finish()
-            unkept = [entry for entry in on.client.library.entries() if entry.id not in on.entries]
-            for entry in unkept:  # kept though its saving was refused, which is no loss
-                on.entries[entry.id] = entry.text
+            on.queue_more()
+            missed += on.wait_for_jobs()
+            for entry in on.client.journal.entries():  # one may be kept though its saving failed, which is no loss
+                on.entries.setdefault(entry.id, entry.text)
             missed += on.broken_promises()
             assert known <= set(on.entries)
             jobs, entries = on.jobs_lost(), on.entries_lost()
@@ -99,9 +98,9 @@ def full(home: Path) -> Outcome:
     return Outcome(saw, back, jobs, entries, left, tuple(missed))
 
 
-def unwritable(home: Path) -> Outcome:
-    """A sentence at the start; nothing is left, and once it can be written all is there."""
-    with _small_disk(home / "data") as mounted:
+def read_only(home: Path) -> Outcome:
+    """Charlie ends with one sentence and leaves no process; with write access again, everything is there."""
+    with small_disk(home / "data") as mounted:
         if not mounted:
             return Outcome(UNMOUNTABLE, 0.0)
         with stage(home) as before:
@@ -122,20 +121,20 @@ def unwritable(home: Path) -> Outcome:
 
 
 def removed(home: Path) -> Outcome:
-    """The folder goes while a reply is written: it comes back with all that was in it."""
+    """The folder is deleted while a reply streams: Charlie restores it with its contents."""
     with stage(home) as on:
         phases.decoding(on)
         began = time.monotonic()
         shutil.rmtree(home / "data")
-        told, saw = on.said.wait(REMOVED, began)
+        reported, saw = on.output.wait(REMOVED, began)
         on.save("Saved behind the removal.")
         back = time.monotonic() - began
         on.client.cancel(on.jobs[0].id)
-        missed = [*on.finish(), *on.broken_promises()]
-        if told > TOLD_SECONDS:
-            missed.append(f"told of after {told:.1f} s")
-        if back > BACK_SECONDS:
-            missed.append(f"it could be written to after {back:.1f} s")
+        missed = [*on.wait_for_jobs(), *on.broken_promises()]
+        if reported > REPORTED_SECONDS:
+            missed.append(f"reported after {reported:.1f} s")
+        if back > RECOVERED_SECONDS:
+            missed.append(f"saving worked again after {back:.1f} s")
         on.stop()
     left = left_on(home)
     with stage(home) as again:
@@ -146,38 +145,38 @@ def removed(home: Path) -> Outcome:
 
 
 def damaged(home: Path) -> Outcome:
-    """The middle of the file cannot be read: a sentence with the way out, and the damaged file is kept."""
+    """Damage in the middle of the file: one sentence names the remedy, and the damaged file is kept."""
     with stage(home) as on:
         on.client.redis.set("charlie:filler", "f" * 2000)
         on.save("Behind the damage.")
         on.stop()
     file = home / "data" / "database" / APPEND_ONLY
     data = file.read_bytes()
-    hole = data.index(b"f" * 2000) - 6  # over the length of the text, too
+    hole = data.index(b"f" * 2000) - 6  # overwrites the length of the text, too
     broken = data[:hole] + os.urandom(1500) + data[hole + 1500 :]
     file.write_bytes(broken)
     began = time.monotonic()
     with started(home, "up") as up:
-        _, said = up.communicate(timeout=60)
-    missed = [] if up.returncode == 1 and "charlie repair" in said else [f"it ended with {up.returncode}: {said}"]
+        _, errors = up.communicate(timeout=60)
+    missed = [] if up.returncode == 1 and "charlie repair" in errors else [f"it ended with {up.returncode}: {errors}"]
     if file.read_bytes() != broken:
         missed.append("the damaged file was written to")
     mended = charlie(home, "repair")
     if mended.code or not any(each.read_bytes() == broken for each in file.parent.glob(f"{APPEND_ONLY}.damaged-*")):
-        missed.append(f"the damaged file was not set aside: {mended.err}")
+        missed.append(f"the damaged file was not kept: {mended.err}")
     with stage(home) as again:
         back = time.monotonic() - began
         again.entries |= on.entries
         entries = again.entries_lost()
         again.stop()
     return Outcome(
-        said.strip().removeprefix("charlie: ").replace("\n", " "), back, 0, entries, left_on(home), tuple(missed)
+        errors.strip().removeprefix("charlie: ").replace("\n", " "), back, 0, entries, left_on(home), tuple(missed)
     )
 
 
 FAULTS = [
     Fault("disk full while decoding", full),
-    Fault("data folder that cannot be written", unwritable),
+    Fault("data folder is read-only", read_only),
     Fault("data folder removed while decoding", removed, quick=True),
-    Fault("database file damaged in its middle", damaged),
+    Fault("database file damaged in the middle", damaged),
 ]

@@ -1,4 +1,4 @@
-"""Bad inputs by the hundred: queue messages, model headers, compiled programs, texts that a terminal would obey."""
+"""Hundreds of bad inputs: queue messages, model headers, compiled programs, texts with terminal control sequences."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from typing import Any
 
 from core import starter
 from core.errors import CharlieError
-from core.library import StoredMessage
-from core.programs import recall_program
-from core.saved_programs import load_program, save_program
-from core.settings import Role
-from tasks.jobs import JobState
-from tests.app.charlie import charlie
+from core.events.types import JobState
+from core.library.records import StoredMessage
+from core.programs.saved import load_program, save_program
+from core.programs.signatures import recall_program
+from core.roles import Role
+from tests.app.commands.charlie import charlie
 from tests.compiled import run_of
 from tests.damaged import KINDS, damaged_headers, write_whole
 from tests.e2e.processes import until
@@ -29,32 +29,32 @@ from tests.waiting import ended
 
 MESSAGES = 400
 HEADERS = 350
-"""Of each kind of model file; there are six."""
+"""For each of the six kinds of model file."""
 PROGRAMS = 600
 MODEL = "0123456789abcdef-01234567-starter"
-OBEYED = (
+CONTROL_SEQUENCES = (
     "\x1b]0;gotcha\x07", "\x1b]52;c;Z290Y2hh\x07", "\x1b[2J\x1b[31mred", "\x9b31mgotcha", "\x1b]8;;http://a.invalid\x1b\\",
-    "\x1bPgotcha\x1b\\", "\x1b[?1049lgotcha", "\x1b[6n", "\u202egotcha", "\x00\x07\x08gotcha",
+    "\x1bPgotcha\x1b\\", "\x1b[?1049lgotcha", "\x1b[6n", "\u202egotcha", "\x07\x08gotcha",
 )  # fmt: skip
 MARKUP = ("[red]gotcha[/red]", "[/]", "[bold", "[@click=app.quit]gotcha[/]", "[link=http://a.invalid]x[/link]", "]] [[")
 
 
 def messages(home: Path) -> Outcome:
-    """Each is refused and counted; the worker lives, and what stands before and behind them is done."""
+    """Each is refused and counted; the worker lives on, and the jobs before and behind them are done."""
     with stage(home) as on:
-        on.ask(on.client.warm(Role.EMBEDDING))
+        on.track(on.client.warm(Role.EMBEDDING))
         ended(on.client.jobs, on.jobs[0].id)
         worker, storage = on.worker(), on.client._queue.storage
-        on.ask_for_more()
+        on.queue_more()
         began = time.monotonic()
         storage.conn.lpush(storage.queue_key, *_bad_messages(random.Random(1)))
-        on.ask_for_more()
-        missed = [*on.finish(), *on.broken_promises()]
+        on.queue_more()
+        missed = [*on.wait_for_jobs(), *on.broken_promises()]
         usable = time.monotonic() - began
         if on.client.refused()[0] != MESSAGES:
             missed.append(f"{on.client.refused()[0]} of {MESSAGES} were counted")
         if on.worker() != worker:
-            missed.append("the worker is another one")
+            missed.append("the worker was restarted")
         saw = next(line for line in charlie(home, "ps").out.splitlines() if line.startswith("refused"))
         jobs, entries = on.jobs_lost(), on.entries_lost()
         on.stop()
@@ -96,22 +96,19 @@ def _bad_messages(dice: random.Random) -> Iterator[bytes]:
 
 
 def headers(home: Path) -> Outcome:
-    """Each ends as a header whose need is known, or in a sentence; whatever else it does is raised here.
-
-    A header that is whole ends in the sentence that tells which role it is not for.
-    """
+    """Each gives a header with known memory needs, or an error of one sentence; any other outcome raises here."""
     began = time.monotonic()
     starters = {role: starter.path_of(role) for role in Role}
-    said = [
+    outcomes = [
         each for kind in KINDS for each in damaged_headers(write_whole(home / f"{kind}.gguf", kind, starters), HEADERS)
     ]
-    saw = f"one of {len(set(said)):,} sentences for each, such as: {said[-1].replace(f'{home}/', '')}"
-    usable = (time.monotonic() - began) / len(said)
-    return Outcome(saw, usable, left=left_on(home), inputs=len(said))
+    saw = f"one of {len(set(outcomes)):,} sentences for each, such as: {outcomes[-1].replace(f'{home}/', '')}"
+    usable = (time.monotonic() - began) / len(outcomes)
+    return Outcome(saw, usable, left=left_on(home), inputs=len(outcomes))
 
 
 def programs(home: Path) -> Outcome:
-    """Each is refused in a sentence and changes nothing, or has set instructions and demos and nothing else."""
+    """Each is refused in one sentence and changes nothing, or sets instructions and demos only."""
     path, dice, missed, refused = home / "recall.json", random.Random(2), list[str](), 0
     saved = recall_program()
     save_program(path, saved, run_of("recall", MODEL))
@@ -126,12 +123,12 @@ def programs(home: Path) -> Outcome:
         except CharlieError as error:
             refused, last = refused + 1, error.message.replace(str(path), "FILE")
             if not error.hint or vars(program.predict) != fresh:
-                missed.append(f"the refused program {number} has no hint, or has changed something")
+                missed.append(f"the refused program {number} has no hint, or changed something")
         harmless = {key: fresh[key] for key in fresh.keys() - {"signature", "demos"}}
         if {
             key: value for key, value in vars(program.predict).items() if key not in ("signature", "demos")
         } != harmless:
-            missed.append(f"the program {number} has set something else")
+            missed.append(f"the program {number} set something else")
         vars(program.predict).update(fresh)
     usable = (time.monotonic() - began) / PROGRAMS
     saw = f"a sentence for {refused:,} of {PROGRAMS:,}, such as: {last}"
@@ -156,32 +153,32 @@ def _bad_program(dice: random.Random, data: bytes, number: int) -> bytes:
 
 
 def texts(home: Path) -> Outcome:
-    """Entries, titles and messages are shown as what they say; nothing in them reaches the terminal as a command."""
+    """Entries, titles and messages show as written; the terminal gets none of their control sequences."""
     with stage(home) as on:
-        job = on.ask(on.client.warm(Role.EMBEDDING))
+        job = on.track(on.client.warm(Role.EMBEDDING))
         assert ended(on.client.jobs, job.id).state is JobState.DONE
-        conversation = on.client.library.new_conversation(OBEYED[0] + MARKUP[0])
-        for number, text in enumerate((*OBEYED, *MARKUP)):
-            said = StoredMessage(f"{number:014x}", ("user", "assistant")[number % 2], text)
-            on.client.library.put_message(conversation.id, said)
+        conversation = on.client.conversations.new_conversation(CONTROL_SEQUENCES[0] + MARKUP[0])
+        for number, text in enumerate((*CONTROL_SEQUENCES, *MARKUP)):
+            message = StoredMessage(f"{number:014x}", ("user", "assistant")[number % 2], text)
+            on.client.conversations.put_message(conversation.id, message)
         on.stop()
     with interface(home) as on:
-        for number, text in enumerate((*OBEYED, *MARKUP)):
+        for number, text in enumerate((*CONTROL_SEQUENCES, *MARKUP)):
             on.save(f"number {number} {text}\n{text}")
-        assert on.shown is not None
-        on.said.wait(MARKUP[-1])  # the last turn
+        assert on.terminal is not None
+        on.output.wait(MARKUP[-1])  # the last turn
         began = time.monotonic()
         on.press(F3)
-        shown = on.said.wait("number 15", began)
+        shown = on.output.wait("number 15", began)
         on.press("\x02")  # to the list
         on.press("\x1b[B" * 3 + ENTER)
-        until(lambda: on.shown is not None and "saved" in on.shown.text)
-        raw = on.shown.raw.decode(errors="replace")
-        missed = [f"{text!r} was sent" for text in OBEYED if text in raw]
-        missed += [f"{text!r} was read as markup" for text in MARKUP if text[:12] not in on.shown.text]
+        until(lambda: on.terminal is not None and "saved" in on.terminal.text)
+        raw = on.terminal.raw.decode(errors="replace")
+        missed = [f"{text!r} was sent" for text in CONTROL_SEQUENCES if text in raw]
+        missed += [f"{text!r} was read as markup" for text in MARKUP if text[:12] not in on.terminal.text]
         entries = on.entries_lost()
         on.stop()
-    count = 2 * len((*OBEYED, *MARKUP))
+    count = 2 * len((*CONTROL_SEQUENCES, *MARKUP))
     return Outcome(f"the text itself: {shown[1]}", shown[0], 0, entries, left_on(home), tuple(missed), count)
 
 

@@ -1,4 +1,4 @@
-"""Faults of the interface, which owns the others: ended in every way, and all three at once by a power cut."""
+"""Faults of the interface, which owns the other processes: ended in every way, and a power cut for all three."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from pathlib import Path
 
 import psutil
 
-from tasks.jobs import JobState
+from core.database.server import APPEND_ONLY
+from core.events.types import JobState
 from tests.e2e.processes import until
 from tests.faults import phases
 from tests.faults.outcome import Fault, Outcome, TooLateError
@@ -21,54 +22,54 @@ from tests.faults.stage import Stage, interface, left_on, stage
 from tests.waiting import ended
 
 CUT = 7
-"""Bytes that a power cut takes from the end of the log."""
+"""Bytes at the end of the append-only file that the power cut loses."""
 
 Begin = Callable[[Path], AbstractContextManager[Stage]]
 End = Callable[[Stage], None]
 
 
 def ended_by(home: Path, begin: Begin, reach: phases.Reach, end: End) -> Outcome:
-    """The interface is ended while the worker is at work, and Charlie is started again."""
+    """Ends the interface while the worker works, and starts Charlie again."""
     with begin(home) as on:
         reach(on)
         began = time.monotonic()
         end(on)
         left = left_on(home)
-    last = on.said.find("ended", began)
+    last = on.output.find("ended", began)
     return started_again(on, left, saw=last[1] if last else "it is gone")
 
 
 def cut_off(home: Path) -> Outcome:
-    """All three are killed at once, and the end of the log never came to the disk."""
+    """Kills all three processes at once and cuts off the end of the append-only file."""
     with stage(home) as on:
         phases.decoding(on)
-        last = on.client.library.new_entry("The last word, which may be cut off.")
+        last = on.client.journal.new_entry("The last word, which may be cut off.")
         for pid in (on.pid, on.database(), on.worker()):
             os.kill(pid, signal.SIGKILL)
         left = left_on(home)
-    log = home / "data" / "database" / "appendonly.aof"
-    os.truncate(log, log.stat().st_size - CUT)
+    file = home / "data" / "database" / APPEND_ONLY
+    os.truncate(file, file.stat().st_size - CUT)
     return started_again(on, left, saw="it is gone", maybe=(last.id, last.text))
 
 
 def started_again(before: Stage, left: tuple[str, ...], saw: str, maybe: tuple[str, str] | None = None) -> Outcome:
-    """What the next start has of what was acknowledged; `maybe` is an entry that need not be there."""
+    """Checks at the next start what was acknowledged before; the entry `maybe` may be missing."""
     began = time.monotonic()
     with stage(before.home) as on:
         usable = time.monotonic() - began
         on.jobs, on.entries = before.jobs, before.entries | on.entries
-        if maybe and maybe[0] in {entry.id for entry in on.client.library.entries()}:
+        if maybe and maybe[0] in {entry.id for entry in on.client.journal.entries()}:
             on.entries[maybe[0]] = maybe[1]
         if ended(on.client.jobs, on.jobs[0].id).state is JobState.DONE:
             raise TooLateError("the job was done before the end came")
         if len(on.jobs) < 2:
-            on.ask_for_more()
-        missed = [*on.finish(), *on.broken_promises()]
+            on.queue_more()
+        missed = [*on.wait_for_jobs(), *on.broken_promises()]
         jobs, entries = on.jobs_lost(), on.entries_lost()
-        told = [line for _, line in on.said.lines if not re.match(r"Charlie is up|\d\d:\d\d:\d\d  ", line)]
+        printed = [line for _, line in on.output.lines if not re.match(r"Charlie is up|\d\d:\d\d:\d\d  ", line)]
         on.stop()
-    if told:
-        saw += f"; at the next start: {' '.join(told)}"
+    if printed:
+        saw += f"; at the next start: {' '.join(printed)}"
     return Outcome(saw, usable, jobs, entries, (*left, *left_on(on.home)), tuple(missed))
 
 
@@ -85,7 +86,7 @@ def _quit(on: Stage) -> None:
 
 
 def _quit_held(on: Stage) -> None:
-    """The worker stands still until it has been told to end, so that the load cannot end first."""
+    """Suspends the worker until the signal to end has reached it, so that the load cannot end first."""
     worker = psutil.Process(on.worker())
     worker.suspend()
     on.end()
@@ -117,5 +118,5 @@ FAULTS = [
 FAULTS += [
     Fault("quit while loading", partial(ended_by, begin=interface, reach=phases.loading, end=_quit_held)),
     Fault("quit while generating", partial(ended_by, begin=interface, reach=phases.decoding, end=_quit)),
-    Fault(f"power cut, and the last {CUT} bytes of the log gone", cut_off, quick=True),
+    Fault(f"power cut, and the last {CUT} bytes of the append-only file lost", cut_off, quick=True),
 ]

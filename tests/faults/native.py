@@ -1,4 +1,4 @@
-"""The worker killed by the kernel for want of memory, aborted by llama.cpp itself, and one that hangs."""
+"""The worker killed by the kernel out of memory, aborted by llama.cpp, and hanging."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from pathlib import Path
 
 import psutil
 
-from core.settings import Role
-from tasks.jobs import Job, JobState
+from core.events.types import JobState
+from core.roles import Role
+from tasks.jobs.records import Job
 from tests.faults import phases
-from tests.faults.outcome import BACK_SECONDS, TOLD_SECONDS, Fault, Outcome, TooLateError
+from tests.faults.outcome import RECOVERED_SECONDS, REPORTED_SECONDS, Fault, Outcome, TooLateError
 from tests.faults.stage import SLOW, Stage, left_on, stage
 from tests.faults.worker import Check, is_interrupted, keeps_its_text
 from tests.model_files import write_aborting
@@ -21,35 +22,35 @@ from tests.waiting import ended
 
 MIB = 1024**2
 HELD_SECONDS = 2.0
-"""What the watchdog is told to wait for; it looks at signs of life that come once a second."""
+"""How long the watchdog waits; it reads a heartbeat that comes once a second."""
 BEAT_SECONDS = 1.0
 
-SPOILED = """
+SABOTAGE = """
 import sys
 if 'tasks.worker' in sys.orig_argv:
     import threading
     from pathlib import Path
     {imported}
     now, whole = Path(__file__).with_name('now'), {owner}
-    def spoiled(*args, **kwargs):
+    def sabotaged(*args, **kwargs):
         if now.exists():
             now.unlink()
             {does}
         return whole(*args, **kwargs)
-    {owner} = spoiled
+    {owner} = sabotaged
 """
-"""As a `sitecustomize`, this has the worker do something else once, at the next call after a file has been made."""
+"""A `sitecustomize` that replaces one call of a worker's function, after the file `now` was created."""
 HANGS = "threading.Event().wait()"
 ABORTS = "from llama_cpp._ggml import libggml; libggml.ggml_abort(b'ops.cpp', 1, b'GGML_ASSERT(%s) failed', b'false')"
 
 
-class Spoiled:
-    """A module that spoils one function of the worker, once `now()` has been called."""
+class Sabotage:
+    """Replaces the first call of a worker's function after `now()`."""
 
     def __init__(self, home: Path, imported: str, owner: str, does: str) -> None:
-        self._folder = home / "spoiled"
+        self._folder = home / "sabotage"
         self._folder.mkdir()
-        text = SPOILED.format(imported=imported, owner=owner, does=does)
+        text = SABOTAGE.format(imported=imported, owner=owner, does=does)
         (self._folder / "sitecustomize.py").write_text(text)
 
     @property
@@ -62,18 +63,18 @@ class Spoiled:
 
 
 def _lost(on: Stage, job: Job, began: float, check: Check, allowed: float = 0.0) -> tuple[str, float, list[str]]:
-    """What was said of the loss, seconds until the next worker is up, and what was missed."""
-    told, saw = on.said.wait("lost", began)
-    back, _ = on.said.wait("is up", began)
+    """The line that reports the loss, seconds until the next worker is up, and what was missed."""
+    reported, saw = on.output.wait("lost", began)
+    back, _ = on.output.wait("is up", began)
     if len(on.jobs) < 2:
-        on.ask_for_more()
+        on.queue_more()
     missed = check(on, job)
-    missed += [*on.finish(), *on.broken_promises()]
-    if told > allowed + TOLD_SECONDS:
-        missed.append(f"told of after {told:.1f} s")
-    if back > allowed + BACK_SECONDS:
+    missed += [*on.wait_for_jobs(), *on.broken_promises()]
+    if reported > allowed + REPORTED_SECONDS:
+        missed.append(f"reported after {reported:.1f} s")
+    if back > allowed + RECOVERED_SECONDS:
         missed.append(f"the worker came back after {back:.1f} s")
-    return f"{saw.partition('  ')[2]}, after {told:.2f} s", back, missed
+    return f"{saw.partition('  ')[2]}, after {reported:.2f} s", back, missed
 
 
 def _outcome(on: Stage, saw: str, back: float, missed: list[str]) -> Outcome:
@@ -87,7 +88,7 @@ def _outcome(on: Stage, saw: str, back: float, missed: list[str]) -> Outcome:
 
 @contextmanager
 def _group(pid: int) -> Iterator[Path | None]:
-    """A memory cgroup under that of a process, with the process in it; None where none can be made."""
+    """Moves a process to a new memory cgroup below its own; yields None where none can be made."""
     made = None
     for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
         _, controllers, path = line.split(":", 2)
@@ -107,12 +108,12 @@ def _group(pid: int) -> Iterator[Path | None]:
     finally:
         if made is not None:
             with suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):
-                psutil.Process(pid).wait(BACK_SECONDS)
+                psutil.Process(pid).wait(RECOVERED_SECONDS)
             made.rmdir()
 
 
 def _limit(group: Path, more: int) -> None:
-    """Limit a cgroup to what it has and some bytes more."""
+    """Limits a cgroup to its present use and `more` bytes."""
     for limit, used in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
         if (group / limit).exists():
             (group / limit).write_text(str(int((group / used).read_text()) + more))
@@ -127,7 +128,7 @@ def _kernel_kills(group: Path) -> int:
 
 
 def out_of_memory(home: Path, phase: str, reach: phases.Reach, more: int) -> Outcome:
-    """Memory is taken away in the middle of the work, as by another program, when no plan can see it any more."""
+    """Memory runs out during the work, after the plan, as when another program takes it."""
     with stage(home) as on:
         with _group(on.worker()) as group:
             if group is None:
@@ -138,28 +139,28 @@ def out_of_memory(home: Path, phase: str, reach: phases.Reach, more: int) -> Out
             if ended(on.client.jobs, job.id).state is JobState.DONE:
                 raise TooLateError("the job was done before memory ran out")
             kills = _kernel_kills(group)
-        on.died_in(phase)
+        on.check_lost_in(phase)
         saw, back, missed = _lost(on, job, began, is_interrupted)
-        return _outcome(on, saw, back, [*missed, *([] if kills else ["it was not the kernel that killed it"])])
+        return _outcome(on, saw, back, [*missed, *([] if kills else ["the kernel did not kill it"])])
 
 
 # llama.cpp aborts.
 
 
 def aborted_in_decode(home: Path) -> Outcome:
-    spoiled = Spoiled(home, "from core.instruct import InstructModel", "InstructModel._eval", ABORTS)
-    with stage(home, **spoiled.variables) as on:
+    sabotage = Sabotage(home, "from core.llama.instruct import InstructModel", "InstructModel._eval", ABORTS)
+    with stage(home, **sabotage.variables) as on:
         job = phases.decoding(on)
-        return _outcome(on, *_lost(on, job, spoiled.now(), keeps_its_text))
+        return _outcome(on, *_lost(on, job, sabotage.now(), keeps_its_text))
 
 
 def aborted_by_a_file(home: Path) -> Outcome:
-    """A file that passes every check of ours, and on which llama.cpp aborts while it looks at it."""
+    """A file that passes every check, but makes llama.cpp abort while it opens it."""
     (home / SLOW).unlink()
     write_aborting(home / SLOW)
     with stage(home) as on:
         began = time.monotonic()
-        job = on.ask(on.client.warm(Role.INSTRUCT))
+        job = on.track(on.client.warm(Role.INSTRUCT))
         return _outcome(on, *_lost(on, job, began, is_interrupted))
 
 
@@ -188,19 +189,19 @@ def hanging(
     reach: Callable[[Stage, Callable[[], float]], tuple[Job, float]],
     check: Check,
 ) -> Outcome:
-    spoiled = Spoiled(home, *place)
+    sabotage = Sabotage(home, *place)
     limit = {f"CHARLIE_WATCHDOG__{setting}_SECONDS": str(HELD_SECONDS)}
-    with stage(home, **spoiled.variables, **limit) as on:
-        job, began = reach(on, spoiled.now)
+    with stage(home, **sabotage.variables, **limit) as on:
+        job, began = reach(on, sabotage.now)
         if len(on.jobs) < 2:
-            on.ask_for_more()
+            on.queue_more()
         saw, back, missed = _lost(on, job, began, check, HELD_SECONDS + BEAT_SECONDS)
         return _outcome(on, f"{saw} (the watchdog waits {HELD_SECONDS:.0f} s)", back, missed)
 
 
-IN_LOAD = ("from core import engine", "engine.load", f"kwargs['on_progress'] = lambda fraction: {HANGS}")
+IN_LOAD = ("from core.llama import engine", "engine.load", f"kwargs['on_progress'] = lambda fraction: {HANGS}")
 IN_CLOSE = ("from llama_cpp import Llama", "Llama.close", HANGS)
-IN_DECODE = ("from core.instruct import InstructModel", "InstructModel._eval", HANGS)
+IN_DECODE = ("from core.llama.instruct import InstructModel", "InstructModel._eval", HANGS)
 
 FAULTS = [
     Fault(

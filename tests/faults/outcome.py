@@ -1,4 +1,4 @@
-"""What is said of a fault once it has been provoked, and the limits that it is measured against."""
+"""A fault, its outcome, and the limits that it is measured against."""
 
 from __future__ import annotations
 
@@ -6,36 +6,51 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-TOLD_SECONDS = 1.0
-"""The interface says what happened at most this long after it did."""
-BACK_SECONDS = 3.0
-"""The worker, or the database, serves again at most this long after it was lost."""
+REPORTED_SECONDS = 1.0
+"""The interface reports a fault within this time."""
+RECOVERED_SECONDS = 3.0
+"""The worker, or the database, works again within this time."""
 STOPPED_SECONDS = 3.0
-"""A job that is cancelled has ended at most this long after."""
+"""A cancelled job ends within this time."""
+
+
+class Slow(str):
+    """A time over its limit."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One row of the table. `left` are the processes that outlived their time, `missed` the limits and promises,
-    `inputs` how many bad inputs were tried.
-    """
+    """One row of the table."""
 
     saw: str
+    """The text that the user saw."""
     usable: float
+    """Seconds until Charlie was usable again."""
     jobs_lost: int = 0
     entries_lost: int = 0
     left: tuple[str, ...] = ()
+    """Processes that should have ended."""
     missed: tuple[str, ...] = ()
+    """Limits and promises that were not kept."""
     inputs: int = 0
+    """Bad inputs tried."""
 
     @property
     def good(self) -> bool:
         return not (self.jobs_lost or self.entries_lost or self.left or self.missed)
 
+    @property
+    def only_slow(self) -> bool:
+        """Whether nothing else is wrong: then a second try tells a slow program from a busy moment of the machine."""
+        kept = not (self.jobs_lost or self.entries_lost or self.left)
+        return kept and bool(self.missed) and all(isinstance(each, Slow) for each in self.missed)
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A fault by name. `provoke` gets a settled home; a `quick` one is part of `make test`."""
+    """`provoke` gets an empty home; `quick` faults are part of `make test`."""
 
     name: str
     provoke: Callable[[Path], Outcome]
@@ -43,4 +58,4 @@ class Fault:
 
 
 class TooLateError(Exception):
-    """The moment that a fault was meant for had passed before it could be provoked; it is worth another try."""
+    """The moment for the fault had passed before it could be provoked; another try may succeed."""

@@ -1,4 +1,4 @@
-"""All the faults, and how one is provoked on a home of its own."""
+"""All faults, and provoking one on a new home."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core.settings import Role
+from core.roles import Role
 from tests.conftest import settle
 from tests.e2e.processes import kill_all
 from tests.faults import (
@@ -23,6 +23,7 @@ from tests.faults import (
     sizes,
     stale,
     strangers,
+    texts,
     worker,
 )
 from tests.faults.outcome import Fault, Outcome, TooLateError
@@ -42,12 +43,13 @@ FAULTS: list[Fault] = [
     *strangers.FAULTS,
     *stale.FAULTS,
     *inputs.FAULTS,
+    *texts.FAULTS,
 ]
 ATTEMPTS = 5
 
 
 def provoke(fault: Fault, folder: Path, starters: dict[Role, Path], slow: Path) -> Outcome:
-    """Provoke a fault on a new home under `folder`; again on another when its moment had passed."""
+    """Provokes a fault on a new home under `folder`, and on another one when its moment had passed."""
     for attempt in range(1, ATTEMPTS + 1):
         home = folder / str(attempt)
         home.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Faults of the terminal and of what is behind a key: a handler that raises, a window that is closed."""
+"""Faults of the terminal: a key handler that raises, a window that is closed."""
 
 from __future__ import annotations
 
@@ -17,39 +17,39 @@ from tests.faults.stage import Stage, interface, left_on
 RAISES = """
 import sys
 if sys.orig_argv[-1].endswith('charlie'):
-    from app.tui import CharlieApp
-    def spoiled(self, mode):
+    from app.tui.app import CharlieApp
+    def broken(self, mode):
         secret = 'what the person wrote'
         raise RuntimeError('the handler broke \\x1b[31m[bold]')
-    CharlieApp.action_mode = spoiled
+    CharlieApp.action_mode = broken
 """
-"""As a `sitecustomize`, this has the keys that change the mode raise in the interface."""
+"""A `sitecustomize` that makes the keys for another mode raise in the interface."""
 LEAVE = b"\x1b[?1049l"
-"""Gives the screen back as it was before the program; xterm."""
+"""Restores the screen from before the program; xterm."""
 MODES = (b"?1049", b"?1000", b"?1003", b"?2004")
-"""What is switched on has to be switched off: the other screen, the mouse, pasting."""
-LINES = 2
+"""Switched on by the interface and off at its end: the other screen, the mouse, bracketed paste."""
+MOST_LINES = 2
 
 
 def handler_raises(home: Path) -> Outcome:
-    spoiled = home / "spoiled"
-    spoiled.mkdir()
-    (spoiled / "sitecustomize.py").write_text(RAISES)
-    with interface(home, PYTHONPATH=str(spoiled)) as on:
+    broken = home / "broken"
+    broken.mkdir()
+    (broken / "sitecustomize.py").write_text(RAISES)
+    with interface(home, PYTHONPATH=str(broken)) as on:
         phases.decoding(on)
         on.press(F5)
-        on.said.end()
+        on.output.end()
         left = left_on(home)
-        said, missed = _left_on_the_terminal(on)
-    found = started_again(on, left, saw=said)
+        text, missed = _left_on_the_terminal(on)
+    found = started_again(on, left, saw=text)
     return replace(found, missed=(*missed, *found.missed))
 
 
 def _left_on_the_terminal(on: Stage) -> tuple[str, list[str]]:
-    """What stands on it after the end, and what is wrong with it."""
-    assert on.shown is not None
-    child, raw = on.shown.child, on.shown.raw
-    child.wait()
+    """The text on the terminal after the end, and faults of it."""
+    assert on.terminal is not None
+    child, raw = on.terminal.child, on.terminal.raw
+    on.terminal.await_exit()
     missed = [
         f"mode {mode.decode()} stays on"
         for mode in MODES
@@ -64,17 +64,17 @@ def _left_on_the_terminal(on: Stage) -> tuple[str, list[str]]:
         missed.append(f"the exit status is {child.exitstatus}")
     after = raw.rpartition(LEAVE)[2].decode()
     lines = [line for line in re.sub(r"\x1b\[[?\d;>=]*[a-zA-Z]", "", after).splitlines() if line.strip()]
-    if not 1 <= len(lines) <= LINES or "Traceback" in after:
+    if not 1 <= len(lines) <= MOST_LINES or "Traceback" in after:
         missed.append(f"it says {len(lines)} lines")
     if "\x1b[31m" in after or "wrote" in after:
-        missed.append("it says what it should not")
+        missed.append("it shows private text or a control sequence")
     return " ".join(lines)[:300], missed
 
 
 def _close(on: Stage) -> None:
-    assert on.shown is not None
-    on.shown.hanging_up = True
-    on.said.end()
+    assert on.terminal is not None
+    on.terminal.hanging_up = True
+    on.output.end()
 
 
 FAULTS = [

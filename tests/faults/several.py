@@ -1,4 +1,4 @@
-"""Two interfaces and a command line on one data folder, whose owner leaves first: the others take over."""
+"""Two interfaces and a command on one data folder: when the owner leaves, another one takes over."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from core.events import JobChanged
-from core.settings import Role
-from tasks.jobs import Job, JobKind, JobState
-from tests.app.charlie import Ended, charlie
+from core.events.types import JobChanged, JobKind, JobState
+from core.roles import Role
+from tasks.jobs.records import Job
+from tests.app.commands.charlie import PATIENCE, Ended, charlie
 from tests.e2e.processes import databases_on, until, workers_on
 from tests.faults import phases
-from tests.faults.outcome import BACK_SECONDS, Fault, Outcome, TooLateError
+from tests.faults.outcome import RECOVERED_SECONDS, Fault, Outcome, TooLateError
 from tests.faults.stage import Stage, interface, kill, left_on
-from tests.waiting import ended
+from tests.waiting import ended, join
 
 Leave = Callable[[Stage], object]
 
 
-class Asking:
-    """A person at a command line, who asks one thing after the other; by a thread."""
+class AskingThread:
+    """A thread that runs `charlie ask` again and again."""
 
     def __init__(self, home: Path) -> None:
         self._home = home
         self._enough = threading.Event()
         self.asked: list[Ended] = []
-        self._thread = threading.Thread(target=self._ask)
+        self._thread = threading.Thread(target=self._ask, daemon=True)
         self._thread.start()
 
     def _ask(self) -> None:
@@ -39,15 +39,15 @@ class Asking:
 
     def end(self) -> None:
         self._enough.set()
-        self._thread.join()
+        join(self._thread, seconds=PATIENCE)
 
 
 def left_by_its_owner(home: Path, leave: Leave) -> Outcome:
-    """The owner leaves while the others' reply is written, and more waits; then everybody leaves."""
+    """The owner leaves while the reply of the other interface streams and jobs wait; then all leave."""
     with interface(home) as first, interface(home) as on:
         on.entries |= first.entries
         job = phases.decoding(on)
-        asking = Asking(home)
+        asking = AskingThread(home)
         try:
             until(lambda: any(each.job.kind is JobKind.CHAT and each.position for each in on.client.queue()))
             missed = _nothing_twice(home)
@@ -56,25 +56,25 @@ def left_by_its_owner(home: Path, leave: Leave) -> Outcome:
             until(lambda: on.client.snapshot().worker_pid not in (old, None))
             back = time.monotonic() - began
             if ended(on.client.jobs, job.id).state is JobState.DONE:
-                raise TooLateError("the reply was written before the owner left")
+                raise TooLateError("the reply was complete before the owner left")
             missed += _is_kept(on, job)
-            on.ask(on.client.warm(Role.INSTRUCT))
-            missed += on.finish()
+            on.track(on.client.warm(Role.INSTRUCT))
+            missed += on.wait_for_jobs()
         finally:
             asking.end()
-        # A command that took over leaves to the other in its turn.
+        # A command that took over hands over to the interface when it ends.
         until(lambda: [worker.pid for worker in workers_on(home)] == [on.client.snapshot().worker_pid])
-        missed += [*_nothing_twice(home), *_said_to_the_command_line(on, asking.asked), *on.broken_promises()]
-        if back > BACK_SECONDS:
+        missed += [*_nothing_twice(home), *_check_commands(on, asking.asked), *on.broken_promises()]
+        if back > RECOVERED_SECONDS:
             missed.append(f"another took over after {back:.1f} s")
         jobs, entries = on.jobs_lost(), on.entries_lost()
         on.stop()
-        saw = f"another took over; questions of the command line answered: {len(asking.asked)}"
+        saw = f"another took over; `charlie ask` answered {len(asking.asked)} times"
         return Outcome(saw, back, jobs, entries, left_on(home), tuple(missed))
 
 
 def _is_kept(on: Stage, job: Job) -> list[str]:
-    """The reply that was written when the owner left."""
+    """The reply that was streaming when the owner left."""
     reply = on.client.reply(job)
     if reply is None or not reply.text == on.client.jobs.written(job.id) != "":
         return ["the text so far is not kept"]
@@ -86,12 +86,14 @@ def _nothing_twice(home: Path) -> list[str]:
     return [f"there are {count} {name}" for name, count in counts.items() if count != 1]
 
 
-def _said_to_the_command_line(on: Stage, asked: list[Ended]) -> list[str]:
+def _check_commands(on: Stage, asked: list[Ended]) -> list[str]:
     missed = [f"`charlie ask` ended with {each.code}: {each.err}" for each in asked if each.code or not each.out]
-    library = on.client.library
-    talks = [[message.role for message in library.messages(each.id)] for each in library.conversations()]
-    if talks != [["user", "assistant"]] * (len(asked) + 1):
-        missed.append(f"the conversations are {talks}")
+    roles = [
+        [message.role for message in on.client.conversations.messages(each.id)]
+        for each in on.client.conversations.conversations()
+    ]
+    if roles != [["user", "assistant"]] * (len(asked) + 1):
+        missed.append(f"the conversations are {roles}")
     done = Counter(
         event.id for event in on.client.bus.history() if isinstance(event, JobChanged) and event.state == "done"
     )

@@ -1,6 +1,6 @@
-"""What another user of the machine can reach: `stranger.py UID`, paths on standard input, one a line.
+"""Lists what another user of the machine can reach: `stranger.py UID`, paths on standard input, one a line.
 
-Prints each path that can be listed, read, written or connected to. Started as root, and then that user for good.
+Prints each path that this user can list, read, write or connect to. Starts as root and becomes that user for good.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 def reach(path: Path) -> str:
-    """What can be done with a path; nothing when it is out of reach."""
+    """How a path can be accessed; empty when it cannot."""
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):

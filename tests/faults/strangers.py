@@ -1,4 +1,4 @@
-"""Another user of the machine, who can reach nothing: no file, no folder, not the database's socket, no port."""
+"""Another user of the machine can reach nothing: no file, no folder, no socket of the database, no port."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pathlib import Path
 
 import psutil
 
-from core.database import read_address
+from core.database.connection import read_address
 from core.paths import find_paths
-from tests.app.charlie import charlie
+from tests.app.commands.charlie import charlie
 from tests.e2e.processes import running_on
 from tests.faults import phases, stranger
 from tests.faults.outcome import Fault, Outcome
@@ -26,7 +26,7 @@ GROUP_AND_OTHERS = 0o077
 
 @contextmanager
 def _open_above(home: Path) -> Iterator[None]:
-    """Let everybody through to the home, so that nothing but Charlie's own modes protects what is in it."""
+    """Opens the folders above the home to all users, so that only the modes set by Charlie protect its files."""
     before = {folder: stat.S_IMODE(folder.stat().st_mode) for folder in (home, *home.parents)}
     closed = [folder for folder, mode in before.items() if mode & 0o011 != 0o011]
     for folder in closed:
@@ -39,7 +39,7 @@ def _open_above(home: Path) -> Iterator[None]:
 
 
 def _ours(*more: Path) -> list[Path]:
-    """Every path of Charlie's."""
+    """Every path that Charlie has made."""
     paths = find_paths()
     roots = [paths.config, paths.data, paths.models, paths.logs, paths.run, *more]
     if address := read_address(paths):
@@ -50,15 +50,15 @@ def _ours(*more: Path) -> list[Path]:
     return sorted(found)
 
 
-def _close_what_is_not_ours() -> None:
-    """What the tests have made on their own is as private as Charlie would have made it."""
+def _close_test_files() -> None:
+    """Makes the files written by the tests as private as Charlie's own."""
     paths = find_paths()
     for path in (paths.models, paths.config_file):
         path.chmod(0o700)
 
 
 def _reached(ours: list[Path], open_to_all: Path) -> list[str]:
-    """What a process of another user reaches of ours, and whether it looked at all; needs root to become one."""
+    """Paths that a process of another user can reach; needs root. A file open to all proves that it tried."""
     open_to_all.touch(mode=0o644)
     open_to_all.chmod(0o644)
     done = subprocess.run(
@@ -66,13 +66,14 @@ def _reached(ours: list[Path], open_to_all: Path) -> list[str]:
         input=b"\n".join(map(os.fsencode, [*ours, open_to_all])),
         capture_output=True,
         check=True,
+        timeout=60,
     )
     *reached, last = done.stdout.decode(errors="replace").splitlines() or [""]
-    return reached if last == f"{open_to_all} can be read" else [*reached, last, "the other user could not look"]
+    return reached if last == f"{open_to_all} can be read" else [*reached, last, "the other user could not try"]
 
 
 def _too_open(ours: list[Path]) -> list[str]:
-    """What a stranger could reach if a folder above it were opened."""
+    """Paths that other users could reach if the folders above were open."""
     modes = [(path, path.lstat().st_mode) for path in ours if path.exists()]
     return [
         f"{path.name} has the mode {stat.S_IMODE(mode):o}"
@@ -92,7 +93,7 @@ def _ports(home: Path) -> list[str]:
 
 def reached_by_nobody(home: Path) -> Outcome:
     with stage(home) as on, _open_above(home):
-        _close_what_is_not_ours()
+        _close_test_files()
         phases.decoding(on)
         assert charlie(home, "export", str(home / "export")).code == 0
         ours = _ours(home / "export")
@@ -104,7 +105,7 @@ def reached_by_nobody(home: Path) -> Outcome:
             missed += _reached(ours, home / "open")
             saw = f"no port, and as another user none of {len(ours)} paths, the database's socket among them"
         on.client.cancel(on.jobs[0].id)
-        missed += [*on.finish(), *on.broken_promises()]
+        missed += [*on.wait_for_jobs(), *on.broken_promises()]
         jobs, entries = on.jobs_lost(), on.entries_lost()
         on.stop()
     return Outcome(saw, 0.0, jobs, entries, left_on(home), tuple(missed))

@@ -1,4 +1,4 @@
-"""Faults of the worker: killed in each phase, stopped, aborted, and one that cannot live."""
+"""Faults of the worker: killed in each phase, stopped, and aborted."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from core.events import StateChanged, WorkerLost
-from core.library import EntryState, MessageState
-from tasks.jobs import Job, JobState
+from core.events.types import JobState, StateChanged, WorkerLost
+from core.library.records import EntryState, MessageState
+from tasks.jobs.records import Job
 from tests.faults import phases
-from tests.faults.outcome import BACK_SECONDS, TOLD_SECONDS, Fault, Outcome
+from tests.faults.outcome import RECOVERED_SECONDS, REPORTED_SECONDS, Fault, Outcome
 from tests.faults.stage import Stage, kill, left_on, stage
 from tests.waiting import ended
 
@@ -21,34 +21,34 @@ Check = Callable[[Stage, Job], list[str]]
 def lost_while(
     home: Path, number: signal.Signals, phase: str, reach: phases.Reach | None, check: Check | None
 ) -> Outcome:
-    """The worker is ended in a phase; returns once every job that waited is done."""
+    """Ends the worker in a phase, and waits until every waiting job is done."""
     with stage(home) as on:
         job = reach(on) if reach else None
         old = on.worker()
         began = kill(old, number)
-        told, saw = on.said.wait("lost", began)
-        back, _ = on.said.wait("is up", began)
-        on.died_in(phase)
+        reported, saw = on.output.wait("lost", began)
+        back, _ = on.output.wait("is up", began)
+        on.check_lost_in(phase)
         if len(on.jobs) < 2:
-            on.ask(on.client.unload())
-            on.ask_for_more()
+            on.track(on.client.unload())
+            on.queue_more()
         missed = check(on, job) if check and job else []
-        missed += [*on.finish(), *on.broken_promises(), *_untrue(on)]
-        if told > TOLD_SECONDS:
-            missed.append(f"told of after {told:.1f} s")
-        if back > BACK_SECONDS:
+        missed += [*on.wait_for_jobs(), *on.broken_promises(), *_wrong_transition(on)]
+        if reported > REPORTED_SECONDS:
+            missed.append(f"reported after {reported:.1f} s")
+        if back > RECOVERED_SECONDS:
             missed.append(f"the worker came back after {back:.1f} s")
         jobs, entries = on.jobs_lost(), on.entries_lost()
         on.stop()
-        return Outcome(_without_time(saw, told), back, jobs, entries, left_on(home), tuple(missed))
+        return Outcome(_without_time(saw, reported), back, jobs, entries, left_on(home), tuple(missed))
 
 
-def _without_time(saw: str, told: float) -> str:
-    return f"{saw.partition('  ')[2]}, after {told:.2f} s"
+def _without_time(saw: str, reported: float) -> str:
+    return f"{saw.partition('  ')[2]}, after {reported:.2f} s"
 
 
-def _untrue(on: Stage) -> list[str]:
-    """After a loss nothing is loaded, so the next transition leads from Empty."""
+def _wrong_transition(on: Stage) -> list[str]:
+    """After a loss nothing is loaded, so the next transition starts from Empty."""
     lost = False
     for event in on.history():
         if lost and isinstance(event, StateChanged):
@@ -65,12 +65,12 @@ def is_interrupted(on: Stage, job: Job) -> list[str]:
 
 
 def keeps_its_text(on: Stage, job: Job) -> list[str]:
-    """A chat that had said something; it can be asked for again."""
+    """The text of an interrupted reply is kept, and the reply can be asked for again."""
     missed = is_interrupted(on, job)
     reply = on.client.reply(job)
     if not reply or reply.state is not MessageState.INTERRUPTED or reply.text != on.client.jobs.written(job.id) != "":
         missed.append("the text so far is not kept")
-    again = on.ask(on.client.regenerate(job.subject, max_tokens=3))
+    again = on.track(on.client.regenerate(job.subject, max_tokens=3))
     if ended(on.client.jobs, again.id).state is not JobState.DONE:
         missed.append("it cannot be asked for again")
     return missed
@@ -81,8 +81,8 @@ def is_stored_once(on: Stage, job: Job) -> list[str]:
     if last.state is not JobState.DONE:
         return [f"the ingestion is {last.state}"]
     missed = []
-    found = on.client.library.entry(job.subject)
-    if (found.state, found.ingested) != (EntryState.FINDABLE, found.revision):
+    found = on.client.journal.entry(job.subject)
+    if (found.state, found.ingested) != (EntryState.INDEXED, found.revision):
         missed.append(f"the entry is {found.state}")
     keys = on.client.redis.keys("charlie:vectors:*")
     if sum(bool(on.client._raw.hexists(key, job.subject)) for key in keys) != 1:

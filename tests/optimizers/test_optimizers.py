@@ -1,4 +1,4 @@
-"""The optimizers as a person runs them: processes of their own, on the starter model."""
+"""The optimizers as a person runs them: in processes, on the starter model."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from core.programs import MOODS, PROGRAMS, TITLE_CHARACTERS
-from core.saved_programs import SavedProgram, load_program, read_program
-from optimizers import optimize_mood, optimize_recall, optimize_reflection, optimize_title
+from core.programs.saved import SavedProgram, load_program, read_program
+from core.programs.signatures import MOODS, PROGRAMS, TITLE_CHARACTERS
+from optimizers import command, optimize_mood, optimize_recall, optimize_reflection, optimize_title
 from optimizers.methods import Method
 from optimizers.scoring import interval, overlap
 from optimizers.task import rows_of, split
@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """No home but one in `tmp_path`; the code is found whether or not it is installed."""
+    """A home in `tmp_path`, and the path of the code, whether or not it is installed."""
     kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
     home = tmp_path / "home"
     home.mkdir()
@@ -62,7 +62,7 @@ def data(environment: dict[str, str]) -> Path:
 
 
 def finished(done: subprocess.CompletedProcess[str], file: Path) -> SavedProgram:
-    """It went to the end, said what it has written, and wrote a program that loads."""
+    """The program that a run has written, after checks that it ended well and that its output has the same scores."""
     assert done.returncode == 0, done.stderr
     saved = read_program(file)
     run = saved.run
@@ -90,7 +90,8 @@ sys.exit(status)
 """
 
 
-def test_mood_is_a_clean_room(environment: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_an_optimizer_loads_no_app_and_writes_only_its_files(environment: dict[str, str], tmp_path: Path) -> None:
     out = tmp_path / "new" / "mood.json"
     done = run(["-c", SEEN, "--out", str(out), "--seed", "3", *SHORT], environment, tmp_path)
     finished(done, out)
@@ -102,6 +103,7 @@ def test_mood_is_a_clean_room(environment: dict[str, str], tmp_path: Path) -> No
     assert not list(Path(environment["HOME"]).iterdir()), "nothing is written outside Charlie's folders"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", Method)
 def test_every_optimizer_runs_as_a_script_from_any_folder(
     method: Method, environment: dict[str, str], tmp_path: Path
@@ -114,11 +116,12 @@ def test_every_optimizer_runs_as_a_script_from_any_folder(
     best = max(found, key=lambda row: float(row["score"]))
     assert best["predictors"] == {name: part.model_dump() for name, part in saved.predictors.items()}
     assert saved.run.sets.model_dump() == {"train": 8, "validation": 4, "test": 4}
-    assert not (data(environment) / "runs" / f"title-{method}" / "answers").exists(), "only for going on"
+    assert not (data(environment) / "runs" / f"title-{method}" / "answers").exists(), "only for --resume"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS[2:], ids=lambda task: task.name)
-def test_the_other_programs(task: Task, environment: dict[str, str], tmp_path: Path) -> None:
+def test_the_other_programs_can_be_optimized(task: Task, environment: dict[str, str], tmp_path: Path) -> None:
     module = f"optimizers.optimize_{task.name}"
     done = run(["-m", module, "--optimizer", "bootstrap", *SHORT], environment, tmp_path)
     finished(done, data(environment) / "compiled" / f"{task.name}-bootstrap.json")
@@ -132,7 +135,7 @@ def test_a_dry_run_writes_nothing(environment: dict[str, str], tmp_path: Path) -
     assert not Path(environment["CHARLIE_HOME"]).exists()
 
 
-def test_a_file_that_is_no_model_is_one_sentence(environment: dict[str, str], tmp_path: Path) -> None:
+def test_a_file_that_is_no_model_gives_one_sentence(environment: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "model.gguf").write_bytes(b"not a model")
     done = run(["-m", "optimizers.optimize_mood", "--model", "model.gguf"], environment, tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
@@ -140,8 +143,8 @@ def test_a_file_that_is_no_model_is_one_sentence(environment: dict[str, str], tm
     assert "Traceback" not in done.stderr
 
 
-def test_answers_that_cannot_fit_are_one_sentence(environment: dict[str, str], tmp_path: Path) -> None:
-    arguments = ["--examples", "8", "--max-tokens", "4", "--out", "recall.json"]
+def test_too_few_tokens_for_an_answer_give_one_sentence(environment: dict[str, str], tmp_path: Path) -> None:
+    arguments = ["--examples", "8", "--max-tokens", "3", "--out", "recall.json"]
     done = run(["-m", "optimizers.optimize_recall", *arguments], environment, tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert "only 3 are allowed" in done.stderr.splitlines()[-1]
@@ -149,29 +152,39 @@ def test_answers_that_cannot_fit_are_one_sentence(environment: dict[str, str], t
     assert not (tmp_path / "recall.json").exists()
 
 
+def test_mipro_without_optuna_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("optimizers.command.find_spec", lambda _: None)
+    assert command.main(optimize_mood.TASK, ["--optimizer", "mipro"]) == 1
+    assert "pip install optuna" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        (["--budget", "0"], "must be a whole number, and at least 1"),
-        (["--budget", "some"], "must be a whole number, and at least 1"),
-        (["--seed", "-1"], "must be a whole number, and not negative"),
+        (["--budget", "0"], "must be a whole number of at least 1"),
+        (["--budget", "some"], "must be a whole number of at least 1"),
+        (["--seed", "-1"], "must be a whole number of at least 0"),
         (["--nothing"], "unrecognized arguments"),
         (["--optimizer", "luck"], "choose from"),
     ],
 )
-def test_usage_is_exit_status_2(environment: dict[str, str], tmp_path: Path, wrong: list[str], said: str) -> None:
+def test_wrong_arguments_have_exit_status_2(
+    environment: dict[str, str], tmp_path: Path, wrong: list[str], said: str
+) -> None:
     done = run(["-m", "optimizers.optimize_mood", *wrong], environment, tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert said in done.stderr.splitlines()[-1]
 
 
-# A search that is cut off, and gone on with.
+# Stopped and resumed searches.
 
 SEARCH = ("-m", "optimizers.optimize_title", "--examples", "40", "--budget", "60", "--max-tokens", "160")
 
 
-def cut_off(environment: dict[str, str], number: signal.Signals, sign: bytes) -> tuple[int, str, str]:
-    """Send a signal when `sign` is in what it says; its exit status and what it said from then on."""
+def stop_at(environment: dict[str, str], number: signal.Signals, sign: bytes) -> tuple[int, str, str]:
+    """Send a signal once stderr contains `sign`. Returns the exit status, stdout, and stderr after the signal."""
     with subprocess.Popen(
         [sys.executable, *SEARCH], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
@@ -186,16 +199,17 @@ def cut_off(environment: dict[str, str], number: signal.Signals, sign: bytes) ->
     return process.returncode, stdout.decode(), rest.decode()
 
 
-def test_an_interrupted_search_keeps_the_best_and_goes_on_to_the_same_end(
+@pytest.mark.slow
+def test_an_interrupted_search_keeps_the_best_and_resumes_to_the_same_result(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
     name, out = "title-random-search", data(environment) / "compiled" / "title-random-search.json"
-    code, told, rest = cut_off(environment, signal.SIGINT, b" of 2")
+    code, output, rest = stop_at(environment, signal.SIGINT, b" of 2")
     assert code == 130
     assert "Traceback" not in rest
     assert "this is the best so far" in rest.splitlines()[-1]
     kept, before = read_program(out), candidates(environment, name)
-    assert told.startswith("before ")
+    assert output.startswith("before ")
     best = max(before, key=lambda row: float(row["score"]))
     assert best["predictors"] == {key: part.model_dump() for key, part in kept.predictors.items()}
 
@@ -206,48 +220,51 @@ def test_an_interrupted_search_keeps_the_best_and_goes_on_to_the_same_end(
     assert on.predictors == whole.predictors
     assert (on.run.before, on.run.after, on.run.candidates) == (whole.run.before, whole.run.after, whole.run.candidates)
 
-    code, _, rest = cut_off(environment, signal.SIGINT, b" of 1")
+    code, _, rest = stop_at(environment, signal.SIGINT, b" of 1")
     assert (code, read_program(out)) == (130, whole), rest
     assert read_program(out.with_stem(f"{name}-stopped")).run.candidates < whole.run.candidates
 
 
-def test_a_killed_search_goes_on(environment: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_killed_search_can_be_resumed(environment: dict[str, str], tmp_path: Path) -> None:
     name = "title-random-search"
-    code, *_ = cut_off(environment, signal.SIGKILL, b" of 2")
+    code, *_ = stop_at(environment, signal.SIGKILL, b" of 2")
     assert code == -signal.SIGKILL
     log = data(environment) / "runs" / name / "candidates.jsonl"
     with log.open("a") as file:
-        file.write('{"candidate": 99, "sco')  # as if it had been killed while it wrote
+        file.write('{"candidate": 99, "sco')  # as if killed during the write
     finished(run([*SEARCH, "--resume"], environment, tmp_path), data(environment) / "compiled" / f"{name}.json")
     assert [row["candidate"] for row in candidates(environment, name)] == list(
         range(1, len(candidates(environment, name)) + 1)
     )
 
 
-def test_an_interrupt_before_anything_was_found_writes_nothing(environment: dict[str, str]) -> None:
-    code, told, rest = cut_off(environment, signal.SIGINT, b"before:")
-    assert (code, told) == (130, "")
-    assert rest.splitlines()[-1] == "Stopped, and nothing was written; --resume goes on from here."
+@pytest.mark.slow
+def test_an_interrupt_before_the_first_candidate_writes_nothing(environment: dict[str, str]) -> None:
+    code, output, rest = stop_at(environment, signal.SIGINT, b"before:")
+    assert (code, output) == (130, "")
+    assert rest.splitlines()[-1] == "Stopped; nothing was written. --resume continues this run."
     assert "Traceback" not in rest
     assert not (data(environment) / "compiled").exists()
 
 
-def test_only_the_same_run_is_gone_on_with(environment: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_only_the_same_run_can_be_resumed(environment: dict[str, str], tmp_path: Path) -> None:
     script = ("-m", "optimizers.optimize_mood", "--optimizer", "bootstrap", *SHORT)
     none = run([*script, "--resume"], environment, tmp_path)
     assert (none.returncode, none.stderr.splitlines()[-1]) == (
-        1, "There is no run to go on with. Leave --resume out to begin one.",
+        1, "There is no run to resume. Leave out --resume to start one.",
     )  # fmt: skip
     assert run([*script], environment, tmp_path).returncode == 0
     other = run([*script, "--resume", "--budget", "9"], environment, tmp_path)
     assert (other.returncode, other.stdout) == (1, "")
-    assert "begun with another budget: 8, not 9" in other.stderr.splitlines()[-1]
+    assert "started with another budget: 8, not 9" in other.stderr.splitlines()[-1]
 
 
 # Examples and scores.
 
 
-def test_the_data_is_balanced_and_true() -> None:
+def test_the_data_is_balanced_and_consistent() -> None:
     entries = rows_of("entries")
     assert Counter(row["mood"] for row in entries) == dict.fromkeys(MOODS, 10)
     assert len({row["text"] for row in entries}) == len({row["title"] for row in entries}) == 60
@@ -263,7 +280,7 @@ def test_the_data_is_balanced_and_true() -> None:
 
 @pytest.mark.parametrize("starter", [True, False])
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
-def test_sets_share_no_example_and_every_expected_answer_is_right(task: Task, starter: bool) -> None:
+def test_sets_are_disjoint_and_every_expected_answer_scores_1(task: Task, starter: bool) -> None:
     sets = split(task, starter=starter, seed=5, most=None)
     parts = [{repr(each.inputs().toDict()) for each in part} for part in (sets.train, sets.validation, sets.test)]
     assert all(parts)
@@ -284,14 +301,14 @@ def test_recall_scores_citations_and_words_by_halves() -> None:
     assert score("LISBON", [1]) == 0.25
 
 
-def test_words_that_are_shared_count_in_both_texts() -> None:
+def test_overlap_is_the_f1_score_of_words() -> None:
     assert overlap("The long walk", "the long walk!") == 1
     assert overlap("The long walk", "the walk") == pytest.approx(2 * 2 / 5)
     assert overlap("walk", "walk walk walk") == pytest.approx(2 / 4)
     assert overlap("walk", "") == overlap("", "") == 0
 
 
-def test_an_interval_holds_the_mean_and_narrows_with_more_examples() -> None:
+def test_an_interval_includes_the_mean_and_narrows_with_more_examples() -> None:
     few, many = interval([0, 1] * 10), interval([0, 1] * 1000)
     assert few.mean == many.mean == 50
     assert few.low < many.low < 50 < many.high < few.high

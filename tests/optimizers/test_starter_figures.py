@@ -1,4 +1,4 @@
-"""The shipped starter models reach what they must, through llama.cpp, in a short form of `make starter-figures`."""
+"""The shipped starter models reach their required figures: a short form of `make starter-figures`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from contextlib import closing
 import pytest
 
 from core import starter
-from core.engine import InstructModel, load_instruct
-from core.instruct import Message
-from core.prompts import TITLE_PROMPT
-from core.settings import Role
+from core.llama.engine import InstructModel, load_as
+from core.llama.instruct import Message
+from core.programs.prompts import TITLE_PROMPT
+from core.roles import Role
 from optimizers.starter import lessons, phrases, small_talk
 from optimizers.starter.evaluate import Figure, answer, evaluate
 from optimizers.starter.world import World
@@ -19,7 +19,7 @@ from tests.core.conftest import spec_of
 
 COUNT = 100
 MISSED = {'"not there" said wrongly': 0.06}
-"""What 300 questions just reach and these 100 do not, and what it must not be above. Take out what is reached."""
+"""Figures that 300 questions reach and these 100 miss, with their upper bounds. Remove one that is reached."""
 
 
 @pytest.fixture(scope="module")
@@ -29,18 +29,19 @@ def figures() -> list[Figure]:
 
 @pytest.fixture(scope="module")
 def instruct() -> Iterator[InstructModel]:
-    with closing(load_instruct(spec_of(starter.path_of(Role.INSTRUCT), Role.INSTRUCT))) as model:
+    with closing(load_as(InstructModel, spec_of(starter.path_of(Role.INSTRUCT), Role.INSTRUCT))) as model:
         yield model
 
 
-def test_every_figure_but_what_is_known_is_reached(figures: list[Figure]) -> None:
+@pytest.mark.slow
+def test_every_figure_is_reached_except_the_known_ones(figures: list[Figure]) -> None:
     assert len(figures) == 12
     missed = {figure.name: figure for figure in figures if not figure.met}
     assert missed.keys() == MISSED.keys(), list(map(str, missed.values()))
     assert all(figure.value <= MISSED[name] for name, figure in missed.items())
 
 
-def test_a_figure_that_is_not_reached_is_seen() -> None:
+def test_a_missed_figure_is_noticed() -> None:
     assert not Figure("at least", 0.89, 0.9).met
     assert not Figure("at most", 0.06, 0.05, at_least=False).met
     assert Figure("at most", 0.05, 0.05, at_least=False).met
@@ -57,7 +58,7 @@ def test_a_figure_that_is_not_reached_is_seen() -> None:
         ("Write me a poem about the sea", phrases.OUTSIDE_REPLIES),
     ],
 )
-def test_small_talk_and_where_its_world_ends(
+def test_small_talk_and_questions_outside_its_world(
     instruct: InstructModel, said: str, replies: str | tuple[str, ...]
 ) -> None:
     reply = answer(instruct, Message("system", lessons.CHAT_PROMPT), Message("user", said))

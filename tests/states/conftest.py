@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from app.client import Client
-from core.settings import SettingsFile
+from core.settings_file import SettingsFile
 from states.manager import ModelManager
 
 

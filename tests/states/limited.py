@@ -1,7 +1,7 @@
-"""Loads a model under a real limit, as a process of its own: `limited.py MODE FILE MEGABYTES`. Prints JSON lines.
+"""Loads a model under a real memory limit, in its own process: `limited.py MODE FILE MEGABYTES`. Prints JSON lines.
 
 guarded: through the manager. unguarded: without asking whether it fits. late: the limit is set only once the plan has
-been made, as if another program had been quicker. blind: so it is, and no reading sees the limit.
+been made, as if another program had taken memory. blind: like late, and no reading sees the limit.
 """
 
 from __future__ import annotations
@@ -14,23 +14,25 @@ from contextlib import suppress
 from pathlib import Path
 
 from app.client import Client
-from app.runtime import Runtime
-from core import engine, memory
+from app.runtime.owner import Runtime
 from core.errors import MemoryRefusedError
-from core.events import Planned, StateChanged
-from core.model_files import resolve
+from core.events.types import Planned, StateChanged
+from core.llama import engine
+from core.memory import readings
+from core.memory.readings import read_memory
+from core.model_files.spec import resolve
 from core.paths import find_paths
-from core.settings import Role, SettingsFile, load_settings
+from core.roles import Role
+from core.settings_file import SettingsFile, load_settings
 from states.manager import ModelManager
-from states.plan import Plan
-from states.room import read_memory
+from states.memory_plan import Plan
 
 MIB = 1024**2
 RESERVE = "[memory]\nram_reserve = 0\n"
 
 
 def limit(megabytes: int) -> str:
-    """Limit what this process takes from now on: by a cgroup where one can be made, else by RLIMIT_DATA."""
+    """Limit further memory of this process: by a cgroup where one can be made, else by RLIMIT_DATA."""
     read_memory()
     for group in _groups():
         with suppress(OSError):
@@ -79,7 +81,7 @@ def main() -> None:
         else:
             limit_late(manager, megabytes)
         if mode == "blind":
-            memory._own_limits = no_limits
+            readings._own_limits = no_limits
         try:
             with manager.lease(Role.INSTRUCT) as model:
                 print(json.dumps({"context": model.spec.context_length}), flush=True)

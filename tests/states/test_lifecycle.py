@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from transitions import MachineError
 
 from app.client import Client
 from core.errors import CharlieError, MemoryRefusedError
-from core.events import Planned
-from core.footprint import estimate
-from core.model_files import resolve
-from core.settings import Role, SettingsFile, load_settings
-from states.lifecycle import TRANSITIONS, Phase, declared
+from core.events.types import Phase, Planned
+from core.figures import exact_size
+from core.memory.footprint import estimate
+from core.memory.readings import read_memory
+from core.model_files.spec import resolve
+from core.roles import Role
+from core.settings_file import SettingsFile, load_settings
+from states.lifecycle import TRANSITIONS, machine_transitions
 from states.manager import ModelManager
-from states.room import read_memory
 from tests.states.walks import Change, changes, legal
 
 TRIGGERS = sorted({transition.trigger for transition in TRANSITIONS})
@@ -37,24 +41,24 @@ def test_every_trigger_in_every_phase(client: Client, phase: Phase, trigger: str
     for step in WAY[phase]:
         assert fire(manager, client, step)
     assert manager.state is phase
-    before = (manager.snapshot, client.snapshot(), changes(client.bus))
+    before = (manager.announcer.snapshot, client.snapshot(), changes(client.bus))
     target = {(each.source, each.trigger): each.dest for each in TRANSITIONS}.get((phase, trigger))
     if target is None:
         with pytest.raises(MachineError):
             fire(manager, client, trigger)
         assert manager.state is phase
         assert manager._registry == {}
-        assert (manager.snapshot, client.snapshot(), changes(client.bus)) == before
+        assert (manager.announcer.snapshot, client.snapshot(), changes(client.bus)) == before
         return
     assert fire(manager, client, trigger)
     assert manager.state is target
-    assert client.snapshot() == manager.snapshot
-    assert manager.snapshot.seq == before[0].seq + 1
-    assert manager.snapshot.phase == target.value
+    assert client.snapshot() == manager.announcer.snapshot
+    assert manager.announcer.snapshot.seq == before[0].seq + 1
+    assert manager.announcer.snapshot.phase == target.value
     assert changes(client.bus) == [*before[2], Change(trigger, phase.value, target.value, "instruct")]
 
 
-def test_there_is_no_trigger_that_is_not_declared(manager: ModelManager) -> None:
+def test_only_declared_triggers_exist(manager: ModelManager) -> None:
     assert not [name for name in dir(manager) if name.startswith(("to_", "may_to_"))]
     with pytest.raises(AttributeError):
         manager.trigger("to_WARM")
@@ -64,12 +68,12 @@ def test_there_is_no_trigger_that_is_not_declared(manager: ModelManager) -> None
 def test_every_phase_can_be_reached_and_left() -> None:
     assert {transition.source for transition in TRANSITIONS} == set(Phase)
     assert {transition.dest for transition in TRANSITIONS} == set(Phase)
-    assert len(declared()) == len(TRANSITIONS)
+    assert len(machine_transitions()) == len(TRANSITIONS)
     assert all(transition.guard is None or hasattr(ModelManager, transition.guard) for transition in TRANSITIONS)
 
 
-def test_what_does_not_fit_is_refused_with_every_number(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The reserve is larger than the machine."""
+def test_a_refused_load_names_every_number(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reserve is larger than the machine's memory."""
     total = read_memory().total
     monkeypatch.setenv("CHARLIE_MEMORY__RAM_RESERVE", str(2 * total))
     manager = ModelManager(SettingsFile(), client.paths, client.bus)
@@ -78,8 +82,8 @@ def test_what_does_not_fit_is_refused_with_every_number(client: Client, monkeypa
         pytest.fail("it was leased")
     sentence = refused.value.message
     assert "starter-instruct" in sentence
-    assert sentence.count(" GB") + sentence.count(" MB") == 7  # needed, its three parts, free, kept, in all
-    assert f"{2 * total / 1024**3:.2f} GB of {total / 1024**3:.2f} GB being kept" in sentence
+    assert len(re.findall(r"[\d.]+ (?:B|MiB|GiB)", sentence)) == 7  # needed, its three parts, free, kept, in all
+    assert f"{exact_size(2 * total)} of {exact_size(total)} being kept" in sentence
     assert "with memory.ram_reserve = " in refused.value.hint
     (plan,) = (event for event in client.bus.history() if isinstance(event, Planned))
     assert (plan.fits, plan.reason, plan.available) == (False, sentence, {"RAM": 0})
@@ -89,7 +93,7 @@ def test_what_does_not_fit_is_refused_with_every_number(client: Client, monkeypa
     assert changes(client.bus) == []
 
 
-def test_what_is_warm_stays_warm_when_the_wanted_does_not_fit(client: Client) -> None:
+def test_a_refused_load_leaves_the_warm_model(client: Client) -> None:
     manager = ModelManager(SettingsFile(), client.paths, client.bus)
     with manager.lease(Role.INSTRUCT):
         pass
@@ -104,7 +108,7 @@ def test_what_is_warm_stays_warm_when_the_wanted_does_not_fit(client: Client) ->
     manager.unload_model("done")
 
 
-def test_what_is_leased_is_never_unloaded(manager: ModelManager, client: Client) -> None:
+def test_a_leased_model_is_never_unloaded(manager: ModelManager, client: Client) -> None:
     with manager.lease(Role.INSTRUCT) as model:
         before = (client.snapshot(), changes(client.bus))
         with pytest.raises(CharlieError, match="in use"):
@@ -116,14 +120,14 @@ def test_what_is_leased_is_never_unloaded(manager: ModelManager, client: Client)
     assert manager.unload_model("asked for")
 
 
-def test_a_lease_is_let_go_when_the_work_in_it_fails(manager: ModelManager) -> None:
+def test_a_lease_is_released_when_its_block_fails(manager: ModelManager) -> None:
     with pytest.raises(ZeroDivisionError), manager.lease(Role.INSTRUCT):
         raise ZeroDivisionError
     assert manager.unload_model("asked for")
 
 
-def test_history_is_read_by_the_table() -> None:
-    """The check that the other tests rely on."""
+def test_the_history_check_finds_illegal_transitions() -> None:
+    """Checks the function that other tests rely on."""
     good = [Change("load", "empty", "loading", "instruct"), Change("loaded", "loading", "warm", "instruct")]
     assert legal(good)
     assert not legal(good[1:])

@@ -1,4 +1,4 @@
-"""Under a real limit: what is too large is refused and the process lives; without the guard it does not."""
+"""Under a real limit a model that is too large is refused and the process lives; without the guard it ends."""
 
 from __future__ import annotations
 
@@ -50,22 +50,23 @@ def test_too_large_a_model_is_refused_and_the_process_lives(home: Path, large: P
     assert done.said["refused"].startswith("large does not fit: ")
     assert done.said["phase"] == "empty"
     assert done.said["lives"]
-    assert done.said["triggers"][:2] == ["load", "loaded"]  # of the other model: nothing of the large one began
+    assert done.said["triggers"][:2] == ["load", "loaded"]  # of the other model: the large one did not begin to load
 
 
 def test_the_same_limit_without_the_guard_ends_the_process(home: Path, large: Path) -> None:
-    """By the kernel where a cgroup can be made; RLIMIT only makes the load fail."""
+    """The kernel ends it where a cgroup can be made; RLIMIT only fails the load."""
     done = run(home, "unguarded", large, 250)
     assert done.code == (-9 if done.said["kind"] == "cgroup" else 1)
     assert "loaded" not in done.said
 
 
+@pytest.mark.slow
 def test_without_the_limit_it_loads(home: Path, large: Path) -> None:
-    """What the two tests above rely on."""
+    """The two tests above rely on it."""
     assert run(home, "unguarded", large, 8000).said["loaded"]
 
 
-def test_when_memory_runs_out_all_the_same_a_smaller_plan_is_tried(home: Path, tmp_path: Path) -> None:
+def test_an_allocation_failure_tries_a_smaller_plan(home: Path, tmp_path: Path) -> None:
     done = run(home, "late", write(tmp_path / "long.gguf", LONG), 280)
     assert done.said["context"] == 16_384
     assert done.said["plans"][:2] == [32_768, 16_384]
@@ -73,7 +74,7 @@ def test_when_memory_runs_out_all_the_same_a_smaller_plan_is_tried(home: Path, t
     assert done.said["lives"]
 
 
-def test_when_that_fails_too_it_is_refused_and_all_is_given_back(home: Path, tmp_path: Path) -> None:
+def test_a_second_allocation_failure_refuses_and_frees_everything(home: Path, tmp_path: Path) -> None:
     done = run(home, "blind", write(tmp_path / "long.gguf", LONG), 120)
     assert "Memory ran out while long.gguf was loaded" in done.said["refused"]
     assert done.said["phase"] == "empty"

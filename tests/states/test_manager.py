@@ -1,4 +1,4 @@
-"""The exact list of events for what the manager does, with real models."""
+"""The exact list of events for each action of the manager, with real models."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ import pytest
 from redis.exceptions import ConnectionError as Lost
 
 from app.client import Client
-from core import engine
 from core.errors import CancelledError, LoadFailedError, ModelFileError, SettingsError
-from core.events import LoadProgress, Snapshot, StateChanged, WorkerUp
-from core.model_files import ModelSpec
-from core.settings import Role, SettingsFile
+from core.events.types import LoadProgress, Phase, Snapshot, StateChanged, WorkerUp
+from core.llama import engine
+from core.memory.readings import read_memory
+from core.model_files.spec import ModelSpec
+from core.roles import Role
+from core.settings_file import SettingsFile
 from states import manager as manager_module
-from states import room
-from states.lifecycle import Phase
 from states.manager import ModelManager
 from tests.model_files import write_refused
 from tests.states.walks import changes, legal, state_changes, steps
+from tests.waiting import follow_events
 
 LOAD = ["load instruct", "loaded instruct"]
 UNLOAD = ["unload instruct", "unloaded instruct"]
@@ -37,7 +38,7 @@ def warm(manager: ModelManager, role: Role) -> None:
         pass
 
 
-def told(client: Client) -> list[str]:
+def published(client: Client) -> list[str]:
     history = changes(client.bus)
     assert legal(history)
     events = state_changes(client.bus)
@@ -53,9 +54,9 @@ def told(client: Client) -> list[str]:
 def test_load(manager: ModelManager, client: Client) -> None:
     with manager.lease(Role.INSTRUCT) as model:
         assert manager.load_seconds > 0
-        assert told(client) == LOAD
+        assert published(client) == LOAD
         assert model.count_tokens("hello") > 0
-    assert told(client) == LOAD
+    assert published(client) == LOAD
     first, last = state_changes(client.bus)
     assert (first.source, first.to, first.model, first.starter) == ("empty", "loading", "starter-instruct", True)
     assert first.before is not None
@@ -67,8 +68,8 @@ def test_load(manager: ModelManager, client: Client) -> None:
     assert client.snapshot().model == "starter-instruct"
 
 
-def test_progress_is_told_between(manager: ModelManager, client: Client) -> None:
-    follow = client.bus.follow(lambda: False)
+def test_load_progress_is_published_between_the_transitions(manager: ModelManager, client: Client) -> None:
+    follow = follow_events(client.bus)
     assert isinstance(next(follow), Snapshot)
     warm(manager, Role.INSTRUCT)
     seen = []
@@ -87,27 +88,27 @@ def test_a_second_lease_of_the_same_role_publishes_nothing(manager: ModelManager
         with manager.lease(Role.INSTRUCT) as two:
             assert one is two
         assert manager.load_seconds == 0
-        assert told(client) == LOAD
-        assert not manager.not_leased(None)  # type: ignore[arg-type]  # the guard looks at the leases alone
+        assert published(client) == LOAD
+        assert not manager.not_leased(None)  # type: ignore[arg-type]  # the guard reads only the leases
     with manager.lease(Role.INSTRUCT) as three:
         assert three is one
-    assert told(client) == LOAD
+    assert published(client) == LOAD
 
 
 def test_swap(manager: ModelManager, client: Client) -> None:
     warm(manager, Role.INSTRUCT)
     warm(manager, Role.EMBEDDING)
-    assert told(client) == [*LOAD, *UNLOAD, "load embedding", "loaded embedding"]
+    assert published(client) == [*LOAD, *UNLOAD, "load embedding", "loaded embedding"]
     assert list(manager._registry) == [Role.EMBEDDING]
     assert state_changes(client.bus)[2].reason == "embedding is wanted"
 
 
 def test_unload(manager: ModelManager, client: Client) -> None:
     assert manager.unload_model("asked for") is False
-    assert told(client) == []
+    assert published(client) == []
     warm(manager, Role.INSTRUCT)
     assert manager.unload_model("asked for") is True
-    assert told(client) == [*LOAD, *UNLOAD]
+    assert published(client) == [*LOAD, *UNLOAD]
     assert [event.reason for event in state_changes(client.bus)[2:]] == ["asked for", "asked for"]
     assert manager.unload_model("asked for") is False
     assert manager._registry == {}
@@ -117,15 +118,15 @@ def test_a_load_that_llama_cpp_refuses(manager: ModelManager, client: Client, st
     use(client, Role.INSTRUCT, write_refused(client.paths.models / "refused.gguf", starters[Role.INSTRUCT]))
     with pytest.raises(LoadFailedError, match=r"refused\.gguf could not be loaded") as failed:
         warm(manager, Role.INSTRUCT)
-    assert told(client) == FAILED
+    assert published(client) == FAILED
     assert state_changes(client.bus)[-1].reason == str(failed.value)
     assert client.snapshot().reason == str(failed.value)
     client.paths.config_file.unlink()
     warm(manager, Role.INSTRUCT)
-    assert told(client) == [*FAILED, *LOAD]
+    assert published(client) == [*FAILED, *LOAD]
 
 
-def test_a_file_that_is_cut_off_after_it_was_looked_at(
+def test_a_file_truncated_after_its_check_fails_the_load(
     manager: ModelManager, client: Client, starters: dict[Role, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = client.paths.models / "cut.gguf"
@@ -141,11 +142,11 @@ def test_a_file_that_is_cut_off_after_it_was_looked_at(
     monkeypatch.setattr(manager, "_fire", cut_first)
     with pytest.raises((ModelFileError, LoadFailedError), match=r"cut\.gguf"):
         warm(manager, Role.INSTRUCT)
-    assert told(client) == FAILED
+    assert published(client) == FAILED
     assert manager.state is Phase.EMPTY
 
 
-def test_a_file_that_cannot_be_used_is_refused_before_anything_is_unloaded(
+def test_an_unusable_file_is_refused_before_unloading(
     manager: ModelManager, client: Client, starters: dict[Role, Path]
 ) -> None:
     warm(manager, Role.EMBEDDING)
@@ -157,7 +158,7 @@ def test_a_file_that_cannot_be_used_is_refused_before_anything_is_unloaded(
         use(client, role, file)
         with pytest.raises(ModelFileError):
             warm(manager, role)
-    assert told(client) == ["load embedding", "loaded embedding"]
+    assert published(client) == ["load embedding", "loaded embedding"]
     assert manager.state is Phase.WARM
 
 
@@ -168,17 +169,17 @@ def test_a_broken_configuration_changes_nothing(manager: ModelManager, client: C
         warm(manager, Role.EMBEDDING)
     client.paths.config_file.unlink()
     warm(manager, Role.INSTRUCT)
-    assert told(client) == LOAD
+    assert published(client) == LOAD
 
 
 def test_a_cancelled_load(manager: ModelManager, client: Client) -> None:
     with pytest.raises(CancelledError), manager.lease(Role.INSTRUCT, lambda: True):
         pytest.fail("it was leased")
-    assert told(client) == FAILED
+    assert published(client) == FAILED
     assert state_changes(client.bus)[-1].reason == "Cancelled."
 
 
-def test_a_load_cancelled_on_its_way(manager: ModelManager, client: Client) -> None:
+def test_a_load_is_cancelled_at_a_progress_step(manager: ModelManager, client: Client) -> None:
     asked = 0
 
     def cancelled() -> bool:
@@ -188,14 +189,14 @@ def test_a_load_cancelled_on_its_way(manager: ModelManager, client: Client) -> N
 
     with pytest.raises(CancelledError), manager.lease(Role.INSTRUCT, cancelled):
         pytest.fail("it was leased")
-    assert told(client) == FAILED
+    assert published(client) == FAILED
     assert manager._registry == {}
     warm(manager, Role.INSTRUCT)
-    assert told(client) == [*FAILED, *LOAD]
+    assert published(client) == [*FAILED, *LOAD]
 
 
 def test_a_failed_unload(manager: ModelManager, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The model really is closed; what fails is only said to have failed."""
+    """The model is closed, and then closing reports a failure."""
     with manager.lease(Role.INSTRUCT) as model:
         close = model.close
 
@@ -205,16 +206,16 @@ def test_a_failed_unload(manager: ModelManager, client: Client, monkeypatch: pyt
 
     monkeypatch.setattr(model, "close", close_and_fail)
     assert manager.unload_model("asked for") is True
-    assert told(client) == [*LOAD, "unload instruct", "unload_failed instruct"]
+    assert published(client) == [*LOAD, "unload instruct", "unload_failed instruct"]
     assert "the driver is gone" in state_changes(client.bus)[-1].reason
     assert manager._registry == {}
     warm(manager, Role.INSTRUCT)
-    assert told(client)[-2:] == LOAD
+    assert published(client)[-2:] == LOAD
 
 
 def fail_once_after(calls: int) -> Callable[[], object]:
-    """A reading of the memory that fails once, at its call number `calls`."""
-    real, count = room.read_memory, 0
+    """A memory reading that fails once, at call number `calls`."""
+    real, count = read_memory, 0
 
     def read() -> object:
         nonlocal count
@@ -226,19 +227,19 @@ def fail_once_after(calls: int) -> Callable[[], object]:
     return read
 
 
-def test_a_reading_that_fails_after_a_load_does_not_stick(
+def test_a_failed_memory_reading_after_a_load_leaves_no_stuck_phase(
     manager: ModelManager, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(manager_module, "read_memory", fail_once_after(3))
     with pytest.raises(OSError, match="the driver"):
         warm(manager, Role.INSTRUCT)
-    assert told(client) == FAILED
+    assert published(client) == FAILED
     assert manager._registry == {}
     warm(manager, Role.INSTRUCT)
-    assert told(client) == [*FAILED, *LOAD]
+    assert published(client) == [*FAILED, *LOAD]
 
 
-def test_a_reading_that_fails_after_an_unload_does_not_stick(
+def test_a_failed_memory_reading_after_an_unload_leaves_no_stuck_phase(
     manager: ModelManager, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     warm(manager, Role.INSTRUCT)
@@ -248,14 +249,12 @@ def test_a_reading_that_fails_after_an_unload_does_not_stick(
 
     monkeypatch.setattr(manager_module, "await_return", fails)
     assert manager.unload_model("asked for") is True
-    assert told(client) == [*LOAD, "unload instruct", "unload_failed instruct"]
+    assert published(client) == [*LOAD, "unload instruct", "unload_failed instruct"]
     assert manager._registry == {}
 
 
-def test_a_file_that_was_replaced_is_loaded_anew(
-    manager: ModelManager, client: Client, starters: dict[Role, Path]
-) -> None:
-    """Its header and size are the same: only the weights are others."""
+def test_a_replaced_file_is_loaded_again(manager: ModelManager, client: Client, starters: dict[Role, Path]) -> None:
+    """Header and size are the same; only the modification time differs."""
     file = client.paths.models / "mine.gguf"
     shutil.copyfile(starters[Role.INSTRUCT], file)
     use(client, Role.INSTRUCT, file)
@@ -265,10 +264,10 @@ def test_a_file_that_was_replaced_is_loaded_anew(
     new.replace(file)
     assert not manager.is_warm(Role.INSTRUCT)
     warm(manager, Role.INSTRUCT)
-    assert told(client) == [*LOAD, *UNLOAD, *LOAD]
+    assert published(client) == [*LOAD, *UNLOAD, *LOAD]
 
 
-def test_another_file_counts_from_the_next_lease_on(
+def test_another_file_takes_effect_with_the_next_lease(
     manager: ModelManager, client: Client, starters: dict[Role, Path]
 ) -> None:
     warm(manager, Role.INSTRUCT)
@@ -276,11 +275,11 @@ def test_another_file_counts_from_the_next_lease_on(
     shutil.copyfile(starters[Role.INSTRUCT], file)
     use(client, Role.INSTRUCT, file)
     warm(manager, Role.INSTRUCT)
-    assert told(client) == [*LOAD, *UNLOAD, *LOAD]
+    assert published(client) == [*LOAD, *UNLOAD, *LOAD]
 
 
 def test_a_file_name_that_is_not_text(manager: ModelManager, client: Client, starters: dict[Role, Path]) -> None:
-    """Its transitions are published like all others, and nothing sticks."""
+    """Its transitions are published like all others."""
     file = Path(os.fsdecode(os.fsencode(client.paths.models) + b"/\xff.gguf"))
     write_refused(file, starters[Role.INSTRUCT])
     settings = manager.settings.model_copy(
@@ -289,54 +288,54 @@ def test_a_file_name_that_is_not_text(manager: ModelManager, client: Client, sta
     manager._settings._settings = settings
     with pytest.raises(LoadFailedError):
         warm(manager, Role.INSTRUCT)
-    assert told(client) == FAILED
+    assert published(client) == FAILED
 
 
-def test_a_lost_database_delays_what_is_told(
+def test_events_are_published_once_the_database_is_back(
     manager: ModelManager, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publish, down = manager._bus.publish, True
+    publish, down = manager.announcer._bus.publish, True
 
     def fails(*args: object) -> None:
         if down:
             raise Lost("gone")
         publish(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(manager._bus, "publish", fails)
+    monkeypatch.setattr(manager.announcer._bus, "publish", fails)
     warm(manager, Role.INSTRUCT)
-    assert told(client) == []
+    assert published(client) == []
     down = False
-    manager.publish()
-    assert told(client) == LOAD
+    manager.announcer.publish()
+    assert published(client) == LOAD
 
 
-def test_the_machine_goes_on_where_another_worker_ended(manager: ModelManager, client: Client) -> None:
-    manager.arrive(WorkerUp(4242))
+def test_a_new_worker_continues_the_sequence_numbers(manager: ModelManager, client: Client) -> None:
+    manager.announcer.arrive(WorkerUp(4242))
     warm(manager, Role.INSTRUCT)
     assert client.snapshot().worker_pid == 4242
     manager.leave()
     left = client.snapshot()
     assert (left.phase, left.worker_pid, left.seq) == ("empty", None, 4)
     other = ModelManager(SettingsFile(), client.paths, client.bus)
-    other.arrive(WorkerUp(4343))
+    other.announcer.arrive(WorkerUp(4343))
     warm(other, Role.INSTRUCT)
     other.leave()
-    assert told(client) == [*LOAD, *UNLOAD, *LOAD, *UNLOAD]
+    assert published(client) == [*LOAD, *UNLOAD, *LOAD, *UNLOAD]
 
 
-def test_keep_alive_is_told_without_an_event(manager: ModelManager, client: Client) -> None:
-    manager.set_keep_alive(5.0)
+def test_keep_alive_is_in_the_snapshot_without_an_event(manager: ModelManager, client: Client) -> None:
+    manager.announcer.set_keep_alive(5.0)
     assert client.snapshot().keep_alive_until is None
     warm(manager, Role.INSTRUCT)
-    manager.set_keep_alive(5.0)
+    manager.announcer.set_keep_alive(5.0)
     assert client.snapshot().keep_alive_until == 5.0
-    assert told(client) == LOAD
+    assert published(client) == LOAD
     manager.unload_model("asked for")
     assert client.snapshot().keep_alive_until is None
 
 
 def test_the_factory_is_asked_for_the_role(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever goes wrong in the factory, also what nobody foresaw, takes the declared way back."""
+    """Any failure of the factory, even an unforeseen one, takes the declared transition back."""
     manager = ModelManager(SettingsFile(), client.paths, client.bus)
 
     def fails(spec: ModelSpec, **_: object) -> None:
@@ -345,4 +344,4 @@ def test_the_factory_is_asked_for_the_role(client: Client, monkeypatch: pytest.M
     monkeypatch.setattr(engine, "load", fails)
     with pytest.raises(KeyboardInterrupt):
         warm(manager, Role.RERANKER)
-    assert told(client) == ["load reranker", "load_failed reranker"]
+    assert published(client) == ["load reranker", "load_failed reranker"]

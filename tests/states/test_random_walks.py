@@ -13,9 +13,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from app.client import Client
 from core.errors import CancelledError, CharlieError, LoadFailedError, MemoryRefusedError
-from core.events import WorkerUp
-from core.settings import Role, SettingsFile
-from states.lifecycle import Phase
+from core.events.types import Phase, WorkerUp
+from core.roles import Role
+from core.settings_file import SettingsFile
 from states.manager import ModelManager
 from tests.model_files import write_refused
 from tests.states.walks import changes, legal, state_changes, steps
@@ -24,7 +24,7 @@ ROLES = st.sampled_from(list(Role))
 
 
 class Walk(RuleBasedStateMachine):
-    """What is warm, how often it is leased, and what must have been published: that is all there is to know."""
+    """A model of the machine: the warm role, its leases, and the transitions that must have been published."""
 
     client: Client
     refused: Path
@@ -35,7 +35,7 @@ class Walk(RuleBasedStateMachine):
         config.unlink(missing_ok=True)
         self.config = config
         self.manager = ModelManager(SettingsFile(), self.client.paths, self.client.bus)
-        self.manager.arrive(WorkerUp(1))
+        self.manager.announcer.arrive(WorkerUp(1))
         self.before = self.client.snapshot().seq
         self.warm: Role | None = None
         self.leases: list[ExitStack] = []
@@ -48,7 +48,7 @@ class Walk(RuleBasedStateMachine):
         self.config.unlink(missing_ok=True)
 
     def left(self) -> None:
-        """What is warm makes room."""
+        """The warm role is unloaded."""
         if self.warm is not None:
             self.expected += [f"unload {self.warm}", f"unloaded {self.warm}"]
         self.warm = None
@@ -123,7 +123,7 @@ class Walk(RuleBasedStateMachine):
     @invariant()
     def snapshot_is_the_last_event(self) -> None:
         snapshot = self.client.snapshot()
-        assert snapshot == self.manager.snapshot
+        assert snapshot == self.manager.announcer.snapshot
         assert snapshot.seq == self.before + len(self.expected)
         assert (snapshot.phase, snapshot.role) == (("empty", None) if self.warm is None else ("warm", self.warm))
 
@@ -136,6 +136,7 @@ class Walk(RuleBasedStateMachine):
         assert steps(history) == self.expected
 
 
+@pytest.mark.slow
 def test_random_walks(client: Client, starters: dict[Role, Path], tmp_path: Path) -> None:
     class Here(Walk):
         pass
@@ -150,7 +151,7 @@ def test_random_walks(client: Client, starters: dict[Role, Path], tmp_path: Path
             deadline=None,
             suppress_health_check=list(HealthCheck),
             database=None,
-            # Memory and files are outside of what hypothesis controls, so shrinking would take minutes.
+            # hypothesis does not control memory and files, so shrinking would take minutes.
             phases=[Stage.generate],
         ),
     )

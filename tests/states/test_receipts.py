@@ -1,4 +1,4 @@
-"""The receipt of an unload, and a plan that counts with what has really come back."""
+"""The receipt of an unload, and a plan that counts the memory that really came back."""
 
 from __future__ import annotations
 
@@ -9,38 +9,41 @@ from pathlib import Path
 import pytest
 
 from app.client import Client
-from core.events import Device, Memory, Planned, Receipt
-from core.ledger import Ledger
-from core.settings import Role, load_settings
+from core.events.types import Planned, Receipt
+from core.memory.measured import MeasuredLoads
+from core.memory.readings import read_memory
+from core.memory.types import Device, Memory
+from core.roles import Role
+from core.settings_file import load_settings
 from states import manager as manager_module
-from states import room
+from states import reclaim
 from states.manager import ModelManager
-from states.planner import given_back, smaller, stamp_of
-from states.room import await_return, read_memory, taken, trim
+from states.planner import given_back, smaller
+from states.reclaim import await_return, taken, trim
 from tests.benchmarks.shapes import Shape, write
 
 GIB, MIB = 1024**3, 1024**2
 SHAPE = Shape(layers=6, width=512, heads=8, kv_heads=8, feed_forward=2048, vocabulary=1000, context=2048)
 
 
-def told(client: Client) -> list[Receipt]:
+def receipts(client: Client) -> list[Receipt]:
     return [event for event in client.bus.history() if isinstance(event, Receipt)]
 
 
 def use(client: Client, tmp_path: Path) -> None:
-    """Configure a real model of 50 MB of weights and 24 MB of KV cache; what was freed before goes back first."""
+    """Configure a real model of 50 MB of weights and 24 MB of KV cache, after returning freed memory."""
     file = write(tmp_path / "large.gguf", SHAPE)
-    gc.collect()  # or it is while the model is loaded, and what comes back then counts as not taken
+    gc.collect()  # memory that comes back during the load would count against the model
     trim()
     client.paths.config_file.write_text(f'[instruct]\nfile = "{file}"\n')
 
 
-def test_what_was_taken_comes_back(manager: ModelManager, client: Client, tmp_path: Path) -> None:
+def test_an_unload_returns_the_memory_taken(manager: ModelManager, client: Client, tmp_path: Path) -> None:
     use(client, tmp_path)
     with manager.lease(Role.INSTRUCT) as model:
         model.llama.eval(list(range(512)))
     manager.unload_model("asked for")
-    (receipt,) = told(client)
+    (receipt,) = receipts(client)
     assert (receipt.role, receipt.model) == ("instruct", "large")
     assert 60 * MIB < receipt.expected < 150 * MIB
     assert receipt.returned >= 0.75 * receipt.expected
@@ -49,11 +52,9 @@ def test_what_was_taken_comes_back(manager: ModelManager, client: Client, tmp_pa
     assert 0 < receipt.seconds < 1
 
 
-def test_what_was_predicted_is_kept_beside_what_was_taken(
-    manager: ModelManager, client: Client, tmp_path: Path
-) -> None:
+def test_predicted_and_measured_memory_are_recorded(manager: ModelManager, client: Client, tmp_path: Path) -> None:
     use(client, tmp_path)
-    for _ in range(2):  # the first load may take what earlier tests left to the process, which is not measured then
+    for _ in range(2):  # the first load may reuse memory of earlier tests, which is not measured
         with manager.lease(Role.INSTRUCT) as model:
             model.llama.eval(list(range(512)))
             spec = model.spec
@@ -61,12 +62,12 @@ def test_what_was_predicted_is_kept_beside_what_was_taken(
     plan = manager.plan(Role.INSTRUCT)
     measured = manager.measured(plan)
     assert measured is not None
-    assert measured == Ledger(client.redis).find(spec, stamp_of(spec))
+    assert measured == MeasuredLoads(client.redis).find(spec)
     assert measured.actual["RAM"] == pytest.approx(measured.predicted["RAM"], rel=0.15)
     assert plan.need.total == measured.predicted["RAM"] + measured.missing("RAM")
 
 
-def test_the_plan_of_what_is_warm_unloads_nothing(manager: ModelManager) -> None:
+def test_a_plan_for_a_warm_model_unloads_nothing(manager: ModelManager) -> None:
     with manager.lease(Role.INSTRUCT):
         pass
     plan = manager.plan(Role.INSTRUCT)
@@ -74,10 +75,10 @@ def test_the_plan_of_what_is_warm_unloads_nothing(manager: ModelManager) -> None
     assert manager.plan(Role.EMBEDDING).unload == ("instruct",)
 
 
-def test_the_plan_of_what_is_warm_needs_what_it_was_loaded_with(
+def test_a_plan_for_a_warm_model_needs_its_loaded_size(
     manager: ModelManager, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also when less is free by now: the context that is there is not planned anew."""
+    """Even when less memory is free by now: the loaded context is not planned again."""
     file = write(tmp_path / "long.gguf", replace(SHAPE, context=8192))
     client.paths.config_file.write_text(f'[instruct]\nfile = "{file}"\ncontext_length = "auto"\n')
     with manager.lease(Role.INSTRUCT) as model:
@@ -90,31 +91,29 @@ def test_the_plan_of_what_is_warm_needs_what_it_was_loaded_with(
     assert (plan.spec.context_length, plan.need.kv_cache) == (8192, need)
 
 
-def test_a_file_that_is_replaced_while_its_model_is_warm_has_its_own_record(
-    manager: ModelManager, client: Client, tmp_path: Path
-) -> None:
+def test_a_replaced_file_has_its_own_memory_record(manager: ModelManager, client: Client, tmp_path: Path) -> None:
     use(client, tmp_path)
     with manager.lease(Role.INSTRUCT) as model:
-        spec, stamp = model.spec, stamp_of(model.spec)
+        spec = model.spec
     small = write(tmp_path / "small.gguf", replace(SHAPE, layers=1))
     small.replace(spec.path)
     manager.unload_model("asked for")
-    ledger = Ledger(client.redis)
-    assert ledger.find(spec, stamp) is not None
-    assert ledger.find(spec, stamp_of(spec)) is None
+    loads = MeasuredLoads(client.redis)
+    assert loads.find(spec) is not None
+    assert loads.find(manager.plan(Role.INSTRUCT).spec) is None
 
 
-def test_memory_that_stays_away_is_told_of_and_not_planned_with(
+def test_unreturned_memory_is_reported_and_not_planned_with(
     manager: ModelManager, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Readings by script: the load takes 4 GB, and the unload gives 1 GB back."""
-    monkeypatch.setattr(room, "BACK_SECONDS", 0.1)
+    """Scripted readings: the load takes 4 GB, the unload returns 1 GB."""
+    monkeypatch.setattr(reclaim, "BACK_SECONDS", 0.1)
     rss = 100 * MIB
 
     def read() -> Memory:
         return Memory(16 * GIB, 10 * GIB - rss, rss)
 
-    for module in (manager_module, room):
+    for module in (manager_module, reclaim):
         monkeypatch.setattr(module, "read_memory", read)
     with manager.lease(Role.INSTRUCT):
         rss = 4 * GIB + 100 * MIB
@@ -129,7 +128,7 @@ def test_memory_that_stays_away_is_told_of_and_not_planned_with(
     monkeypatch.setattr(model, "close", close_by_half)
     with manager.lease(Role.EMBEDDING):
         pass
-    (receipt,) = told(client)
+    (receipt,) = receipts(client)
     assert (receipt.expected, receipt.returned, receipt.short) == (4 * GIB, GIB, True)
     assert receipt.seconds >= 0.1
     reserve = load_settings().memory.ram_reserve
@@ -139,13 +138,13 @@ def test_memory_that_stays_away_is_told_of_and_not_planned_with(
     assert manager.plan(Role.INSTRUCT).available["RAM"] == 10 * GIB - reserve - rss
 
 
-def test_the_wait_ends_when_most_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_for_memory_ends_when_most_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
     readings = iter([900, 700, 300, 200])
-    monkeypatch.setattr(room, "read_memory", lambda: Memory(GIB, GIB, next(readings) * MIB))
+    monkeypatch.setattr(reclaim, "read_memory", lambda: Memory(GIB, GIB, next(readings) * MIB))
     assert await_return(Memory(GIB, GIB, 1000 * MIB), 900 * MIB).process_rss == 300 * MIB
 
 
-def test_what_is_taken_counts_each_kind_by_itself() -> None:
+def test_taken_memory_is_counted_for_each_kind() -> None:
     gpus = (Device("A", 8, 8, "CUDA0"), Device("B", 8, 6, "CUDA1"))
     before = Memory(100, 90, 10, gpus, process_file=4)
     after = Memory(100, 60, 40, (replace(gpus[0], free=3), replace(gpus[1], free=7)), process_file=14)
@@ -153,15 +152,15 @@ def test_what_is_taken_counts_each_kind_by_itself() -> None:
     assert (took.own, took.mapped, took.devices, took.total) == (20, 10, {"CUDA0": 5, "CUDA1": 0}, 35)
 
 
-def test_a_mapped_file_is_not_given_back_twice(manager: ModelManager) -> None:
-    """Its pages count as available while they are in use already."""
+def test_a_mapped_file_is_not_counted_as_returned_twice(manager: ModelManager) -> None:
+    """Its pages count as available even while in use."""
     before = read_memory()
     spec = manager.plan(Role.INSTRUCT).spec
     now = replace(before, process_rss=before.process_rss + 5 * GIB, process_file=before.process_file + 4 * GIB)
     assert given_back(spec, before, now).ram == GIB
 
 
-def test_what_is_tried_after_memory_ran_out(manager: ModelManager) -> None:
+def test_a_smaller_plan_is_tried_after_memory_ran_out(manager: ModelManager) -> None:
     spec = replace(
         manager.plan(Role.INSTRUCT).spec, context_length=8192, least_context=2048, gpu_layers=32, least_gpu_layers=0
     )

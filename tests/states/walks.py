@@ -1,12 +1,12 @@
-"""What a history of transitions says, and whether it is legal."""
+"""Reads a history of transitions and checks that it is legal."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from core.bus import Bus
-from core.events import StateChanged
+from core.events.bus import Bus
+from core.events.types import StateChanged
 from states.lifecycle import TRANSITIONS
 
 LEGAL = frozenset((each.trigger, each.source.value, each.dest.value) for each in TRANSITIONS)
@@ -22,7 +22,7 @@ class Change(NamedTuple):
 
 
 def state_changes(bus: Bus, past: int = 0) -> list[StateChanged]:
-    """All transitions that were published with a higher number than `past`, oldest first."""
+    """The published transitions numbered above `past`, oldest first."""
     events = reversed(bus.transitions(10_000))
     return [event for event in events if isinstance(event, StateChanged) and event.seq > past]
 
@@ -32,12 +32,12 @@ def changes(bus: Bus, past: int = 0) -> list[Change]:
 
 
 def steps(history: Sequence[Change]) -> list[str]:
-    """`trigger role` of each, short enough to be compared with a list in a test."""
+    """`trigger role` of each, to be compared with a list."""
     return [f"{change.trigger} {change.role}" for change in history]
 
 
 def legal(history: Sequence[Change]) -> bool:
-    """Whether each is declared, and begins where the one before it ended, with the same model where there is one.
+    """Whether each transition is declared and begins where the one before it ended, with the same model.
 
     A legal history has never had two models loaded: `load` leads from Empty alone.
     """

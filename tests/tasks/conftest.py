@@ -6,16 +6,16 @@ from pathlib import Path
 import pytest
 
 from app.client import Client
-from app.runtime import Runtime
+from app.runtime.owner import Runtime
 from core.paths import find_paths
-from core.settings import load_settings
+from core.settings_file import load_settings
 from tests.conftest import settle
 from tests.model_files import write_slow
 
 
 @pytest.fixture(scope="session")
 def slow(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An instruct model whose prefill and decode take long enough to be stopped."""
+    """An instruct model whose prefill and decoding are slow enough to be cancelled."""
     return write_slow(tmp_path_factory.mktemp("slow") / "slow.gguf")
 
 

@@ -1,4 +1,4 @@
-// node-llama-cpp behind a pipe: requests come in, one a line, and chunks go out in OpenAI's form.
+// Serves node-llama-cpp over a pipe: one request per line in, chunks in OpenAI's format out.
 
 import {createInterface} from "node:readline";
 import {pathToFileURL} from "node:url";
@@ -6,7 +6,7 @@ import {pathToFileURL} from "node:url";
 const [file, context, count] = process.argv.slice(2);
 const threads = Number(count);
 const {getLlama, LlamaCompletion} = await import(pathToFileURL(file).href);
-// The prebuilt binary or nothing: else it would be fetched and compiled.
+// Only the prebuilt binary: never download or compile one.
 const llama = await getLlama({gpu: false, build: "never", skipDownload: true, logLevel: "error", maxThreads: threads});
 
 async function load(modelPath) {
@@ -31,9 +31,9 @@ for await (const line of createInterface({input: process.stdin})) {
         if (loaded) await unload(loaded);
         loaded = await load(model);
     }
-    // As tokens, special ones among them: of text it would cut the space that the others read before the first word.
+    // Tokens, with special ones parsed: given text, it would cut the space that the other peers keep before the first word.
     const tokens = loaded.model.tokenize(prompt, true);
-    // The other peers refuse this too; it would read a part of the prompt, and be the faster for it.
+    // The other peers refuse this too. This one would shorten the prompt, and be faster.
     if (tokens.length + 1 + max_tokens > loaded.held.contextSize) throw new Error("The context is too short.");
     const {metadata} = await loaded.completion.generateCompletionWithMeta(tokens, {
         maxTokens: max_tokens, temperature: 0, repeatPenalty: false, onTextChunk: (text) => send(text),

@@ -1,4 +1,4 @@
-"""The peers that are libraries: each is driven by a small program of its own over a pipe, one JSON object a line."""
+"""Peers that are libraries: a small program drives each over a pipe, one JSON object per line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True, slots=True)
 class Driven:
-    """A peer at the other end of a pipe. Its program loads each file when it is first asked for."""
+    """A peer at the other end of a pipe. Its program loads a file on request."""
 
     name: str
     version: str
@@ -43,7 +43,7 @@ class Driven:
 
 @contextmanager
 def xllamacpp(files: Sequence[Path], context: int, threads: int, *, folder: Path = FOLDER) -> Iterator[Peer]:
-    """xllamacpp's Server inside a process: llama.cpp's own server, without its HTTP."""
+    """xllamacpp's Server in its own process: llama.cpp's server without HTTP."""
     command: list[str | Path] = [python(XLLAMACPP, folder), HERE / "drive_xllamacpp.py", str(context), str(threads)]
     with running(command) as child:
         yield Driven(XLLAMACPP, VERSIONS[XLLAMACPP], child)
@@ -51,7 +51,7 @@ def xllamacpp(files: Sequence[Path], context: int, threads: int, *, folder: Path
 
 @contextmanager
 def node_llama_cpp(files: Sequence[Path], context: int, threads: int, *, folder: Path = FOLDER) -> Iterator[Peer]:
-    """node-llama-cpp's LlamaCompletion in a process of Node."""
+    """node-llama-cpp's LlamaCompletion in a Node process."""
     package = home(NODE, folder) / "node_modules" / "node-llama-cpp" / "dist" / "index.js"
     command: list[str | Path] = ["node", HERE / "drive_node.mjs", package, str(context), str(threads)]
     with running(command) as child:

@@ -1,4 +1,4 @@
-"""The environments that the peers are installed into, one each, from their registries and at exact versions."""
+"""Installs each peer into its own environment, from its registry at an exact version."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from pathlib import Path
 FOLDER = Path(__file__).parents[3] / ".bench"
 SERVER, XLLAMACPP, NODE = "llama-cpp-python server", "xllamacpp", "node-llama-cpp"
 VERSIONS = {
-    SERVER: version("llama-cpp-python"),  # the one that Charlie runs on: pip has compiled it already
+    SERVER: version("llama-cpp-python"),  # Charlie's own version: pip has compiled it already
     XLLAMACPP: "2026.10.11549",
     NODE: "3.22.1",
 }
 INSTALLED = "installed.txt"
-"""Written into an environment last: it says what is in it."""
+"""File that names an environment's contents, written last."""
 
 
 def home(name: str, folder: Path = FOLDER) -> Path:
-    """Where a peer's environment is."""
+    """The folder of a peer's environment."""
     return folder / name.replace(" ", "-")
 
 
@@ -31,23 +31,25 @@ def python(name: str, folder: Path = FOLDER) -> Path:
 
 
 def installed(folder: Path = FOLDER) -> list[str]:
-    """The names of the peers that can be run now."""
+    """The names of the installed peers."""
     return [name for name in VERSIONS if _is_installed(name, folder)]
 
 
 def install(folder: Path = FOLDER) -> None:
-    """Make the environments that are missing or of another version, and tell of each peer in one line.
-
-    node-llama-cpp is left out where Node is not there, or where its prebuilt binary would be another one.
-    """
+    """Makes the environments that are missing or have another version. Prints one line for each peer."""
     for name in VERSIONS:
-        if name == NODE and not _node_runs():
-            print(f"{name}: left out, it needs Linux on x86-64 and Node 20 or later with npm", flush=True)
-        elif _is_installed(name, folder):
-            print(f"{name} {VERSIONS[name]}: installed", flush=True)
-        else:
-            print(f"{name} {VERSIONS[name]}: being installed into {home(name, folder)}", flush=True)
-            _install(name, folder)
+        install_peer(name, folder)
+
+
+def install_peer(name: str, folder: Path = FOLDER) -> None:
+    """Skips node-llama-cpp without Node, or on a system that needs another prebuilt binary."""
+    if name == NODE and not _node_runs():
+        print(f"{name}: skipped, it needs Linux on x86-64 and Node 20 or later with npm", flush=True)
+    elif _is_installed(name, folder):
+        print(f"{name} {VERSIONS[name]}: installed", flush=True)
+    else:
+        print(f"{name} {VERSIONS[name]}: installing into {home(name, folder)}", flush=True)
+        _install(name, folder)
 
 
 def _install(name: str, folder: Path) -> None:
@@ -64,18 +66,18 @@ def _install(name: str, folder: Path) -> None:
 
 
 def _pip(name: str, folder: Path, *arguments: str) -> None:
-    subprocess.run([sys.executable, "-m", "venv", home(name, folder)], check=True)
+    subprocess.run([sys.executable, "-m", "venv", home(name, folder)], check=True, timeout=120)
     pip = [str(python(name, folder)), "-m", "pip", "--disable-pip-version-check", "-qq", "install"]
-    subprocess.run([*pip, *arguments], check=True)
+    subprocess.run([*pip, *arguments], check=True, timeout=1800)
 
 
 def _npm(made: Path, *packages: str) -> None:
-    """Without scripts, for the package's own would fetch and compile what is not on the registry.
+    """Runs no scripts: the package's own would download and compile llama.cpp.
 
-    The optional packages are its binaries for every other system and graphics card; the one wanted is named instead.
+    Omits the optional packages, which are binaries for all systems and graphics cards; `packages` names the right one.
     """
     options = ["--omit=optional", "--ignore-scripts", "--no-package-lock", "--no-audit", "--no-fund", "--silent"]
-    subprocess.run(["npm", "install", "--prefix", made, *options, *packages], check=True)
+    subprocess.run(["npm", "install", "--prefix", made, *options, *packages], check=True, timeout=600)
 
 
 def _contents(name: str) -> str:
@@ -90,5 +92,5 @@ def _is_installed(name: str, folder: Path) -> bool:
 def _node_runs() -> bool:
     if (sys.platform, platform.machine()) != ("linux", "x86_64") or not (shutil.which("node") and shutil.which("npm")):
         return False
-    told = subprocess.run(["node", "--version"], check=True, capture_output=True, text=True).stdout
-    return int(told.strip().removeprefix("v").split(".")[0]) >= 20
+    node = subprocess.run(["node", "--version"], check=True, capture_output=True, text=True, timeout=60).stdout
+    return int(node.strip().removeprefix("v").split(".")[0]) >= 20

@@ -1,4 +1,4 @@
-"""What the peers have in common: the interface, the request, and how the stream of an answer is read and timed."""
+"""The common parts of all peers: their protocol, the request, and the timed reader of a streamed answer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import IO, Protocol
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """Seconds from the call until the first text was here and until all was; completion tokens; and the text."""
+    """Seconds from the call to the first text and to the end; completion tokens; and the text."""
 
     first_s: float
     total_s: float
@@ -34,24 +34,24 @@ class Peer(Protocol):
 
     @property
     def pid(self) -> int:
-        """Its process, whose memory can be looked at."""
+        """The process that holds its model."""
 
     def complete(self, file: Path, prompt: str, max_tokens: int) -> Reply:
-        """Complete raw text greedily with one of the files, which is loaded first where another one is.
+        """Completes raw text greedily with one of the files; loads that file first if necessary.
 
-        Raises RuntimeError where the model ends before `max_tokens`, for its tokens are not counted then.
+        Raises RuntimeError if the model ends before `max_tokens`, because then the number of tokens is unknown.
         """
 
 
 def request(file: Path, prompt: str, max_tokens: int) -> bytes:
-    """The body in OpenAI's form, which all peers get. Two peers read `top_k`, and one `ignore_eos`."""
+    """The request body for all peers, in OpenAI's format. Two peers read `top_k`, and one `ignore_eos`."""
     asked = {"model": str(file), "prompt": prompt, "max_tokens": max_tokens, "stream": True}
     greedy = {"temperature": 0, "top_k": 1, "repeat_penalty": 1, "ignore_eos": True}
     return json.dumps(asked | greedy).encode()
 
 
 def read_reply(chunks: Iterable[bytes], began: float, max_tokens: int) -> Reply:
-    """Read chunks in OpenAI's form until the one that gives the reason of the end."""
+    """Reads chunks in OpenAI's format up to the one with a finish reason."""
     first, pieces = 0.0, list[str]()
     for chunk in chunks:
         answer = json.loads(chunk)
@@ -65,12 +65,12 @@ def read_reply(chunks: Iterable[bytes], began: float, max_tokens: int) -> Reply:
             return Reply(first, time.perf_counter() - began, max_tokens, "".join(pieces))
         if choice["finish_reason"]:
             raise RuntimeError(f"The model ended by itself before {max_tokens} tokens.")
-    raise RuntimeError("The stream broke off.")
+    raise RuntimeError("The stream ended early.")
 
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A peer's process with pipes to it; what it says of itself goes into `log`."""
+    """A peer's process with pipes to it; `log` has its stderr."""
 
     process: subprocess.Popen[bytes]
     stdin: IO[bytes]
@@ -78,16 +78,16 @@ class Child:
     log: IO[bytes]
 
     def failed(self) -> RuntimeError:
-        """The error for a process that ended when it should not have."""
-        self.process.wait()
+        """The error for a process that ended unexpectedly."""
+        self.process.wait(20)
         self.log.seek(0)
-        said = self.log.read().decode(errors="replace")[-2000:]
-        return RuntimeError(f"The peer's process ended with status {self.process.returncode}. It said:\n{said}")
+        text = self.log.read().decode(errors="replace")[-2000:]
+        return RuntimeError(f"The peer's process ended with status {self.process.returncode}. Its log:\n{text}")
 
 
 @contextmanager
 def running(command: Sequence[str | Path]) -> Iterator[Child]:
-    """A process that ends with the block, and, as each of the peers ends with its standard input, with this process."""
+    """A process that ends with the block. It also ends with this process, because peers end when their stdin closes."""
     pipe = subprocess.PIPE
     with (
         tempfile.TemporaryFile() as log,
@@ -99,5 +99,5 @@ def running(command: Sequence[str | Path]) -> Iterator[Child]:
             yield Child(process, process.stdin, process.stdout, log)
         finally:
             process.kill()
-            with suppress(BrokenPipeError):  # what it did not read any more is still in the pipe's buffer
+            with suppress(BrokenPipeError):  # the buffer may hold data that it never read
                 process.stdin.close()

@@ -1,4 +1,4 @@
-"""llama-cpp-python's server as a process that ends when its standard input does; run by its environment's Python."""
+"""Runs llama-cpp-python's server until stdin closes. The Python of its environment runs this."""
 
 import os
 import runpy
@@ -13,5 +13,5 @@ def end_with_input() -> None:
 
 if __name__ == "__main__":
     threading.Thread(target=end_with_input, daemon=True).start()
-    os.dup2(2, 1)  # nobody reads what it says
+    os.dup2(2, 1)  # nobody reads its stdout
     runpy.run_module("llama_cpp.server", run_name="__main__", alter_sys=True)

@@ -1,4 +1,4 @@
-"""llama-cpp-python's own HTTP server, which swaps between the models of its configuration by itself."""
+"""llama-cpp-python's HTTP server, which swaps the models of its configuration by itself."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ class Served:
 
     def complete(self, file: Path, prompt: str, max_tokens: int) -> Reply:
         if file not in self.files:  # the server would answer with its first model
-            raise ValueError(f"{file} is none of the models of this server.")
+            raise ValueError(f"{file} is not a model of this server.")
         connection = HTTPConnection(HOST, self.port, timeout=ANSWER_S)
-        connection.connect()  # not timed: a client would keep it, which the server allows for a few seconds only
+        connection.connect()  # not timed: a real client would keep it open; this server closes it after seconds
         try:
             began = time.perf_counter()
             body = request(file, prompt, max_tokens)
             connection.request("POST", "/v1/completions", body, {"Content-Type": "application/json"})
             response = connection.getresponse()
             reply = read_reply(_chunks(response), began, max_tokens)
-            response.read()  # until the server is done with it, or the next request would find the model taken
+            response.read()  # to the end, or the next request would find the model in use
             return reply
         finally:
             connection.close()
@@ -62,8 +62,8 @@ def _chunks(response: HTTPResponse) -> Iterator[bytes]:
 @contextmanager
 def llama_cpp_server(files: Sequence[Path], context: int, threads: int, *, folder: Path = FOLDER) -> Iterator[Peer]:
     """The server, listening on a free port, with the first file loaded."""
-    with tempfile.TemporaryDirectory() as place:
-        port, configuration = _free_port(), Path(place) / "server.json"
+    with tempfile.TemporaryDirectory() as temporary:
+        port, configuration = _free_port(), Path(temporary) / "server.json"
         models = [_model(file, context, threads) for file in files]
         configuration.write_text(json.dumps({"host": HOST, "port": port, "models": models}))
         program = Path(__file__).with_name("serve_llama_cpp.py")
@@ -79,8 +79,8 @@ def _model(file: Path, context: int, threads: int) -> dict[str, object]:
         "n_ctx": context,
         "n_threads": threads,
         "n_threads_batch": threads,
-        "flash_attn": True,  # off by default, and slower then
-        "logits_all": False,  # on by default, and prefill takes twice as long then
+        "flash_attn": True,  # off by default, which is slower
+        "logits_all": False,  # on by default, which doubles the prefill time
         "verbose": False,
     }
 

@@ -1,0 +1,274 @@
+"""The application: its modes, keys and palette; it passes the events of the bus to the screens."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from redis import RedisError
+from textual import events, work
+from textual.app import SystemCommand
+from textual.binding import Binding, BindingType
+from textual.reactive import var
+from textual.screen import Screen
+from textual.worker import get_current_worker
+
+from app.tui.bridge import Began, Happened, follow
+from app.tui.chat.screen import ChatScreen
+from app.tui.help.screen import HelpScreen
+from app.tui.journal.screen import JournalScreen
+from app.tui.keys import clashes, named_bindings, shortcuts
+from app.tui.library.trash import TrashScreen
+from app.tui.log.screen import LogScreen
+from app.tui.machine_view import MachineView
+from app.tui.models.screen import ModelsScreen
+from app.tui.textual_fixes import QuietApp
+from core.database.connection import explain
+from core.errors import CharlieError
+from core.roles import Role
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from app.client import Client
+    from tasks.jobs.records import Job
+
+log = logging.getLogger(__name__)
+
+TICK_SECONDS = 0.25
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""SIGINT too: asyncio would cancel the app at the first and break its loop at the second, in which a thread waits."""
+HUNG_UP_SECONDS = 3
+PAUSE_SECONDS = 1.0
+"""After so long without a key, nobody waits for the screen."""
+COLLECT_SECONDS = (10.0, 600.0)
+"""Time between two collections of all garbage: at least, and at most if the keys never pause."""
+YOUNG_GENERATION = 1
+MODES = ("chat", "journal", "models", "log")
+
+
+class CharlieApp(QuietApp):
+    """The interface over a `Client`. A timer calls `tick` to repair the runtime; `notice` is shown at the start."""
+
+    TITLE = "Charlie"
+    CSS_PATH = "charlie.tcss"
+    MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
+        "chat": ChatScreen,
+        "journal": JournalScreen,
+        "models": ModelsScreen,
+        "log": LogScreen,
+    }
+    NOTIFICATION_TIMEOUT = 4
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("f1", "help", "Help", id="app.help", tooltip="List the keys of this screen and the symbols"),
+        Binding("f2", "mode('chat')", "Chat", id="app.chat", tooltip="Chat with the model"),
+        Binding("f3", "mode('journal')", "Journal", id="app.journal", tooltip="Write, search and ask the journal"),
+        Binding("f4", "mode('models')", "Models", id="app.models", tooltip="Show models, memory and the state graph"),
+        Binding("f5", "mode('log')", "Log", id="app.log", tooltip="Show the log of all processes"),
+        Binding("ctrl+q", "quit", "Quit", id="app.quit", show=False, priority=True, tooltip="Unload, save and leave"),
+    ]
+
+    view: var[MachineView] = var(MachineView(), init=False)
+    """Not reactive: that would draw the whole screen at each event. Widgets watch it and draw themselves."""
+
+    def __init__(self, client: Client, tick: Callable[[], str] | None = None, notice: str = "") -> None:
+        super().__init__()
+        self.client = client
+        self._tick = tick
+        self.last_words: list[str] = []
+        self._notice = notice
+        self._reported = ""
+        self._pressed = self._collected = time.monotonic()
+        self._handlers: dict[signal.Signals, Any] = {}
+
+    def get_key_display(self, binding: Binding) -> str:
+        """The names that are printed on keyboards."""
+        shown = super().get_key_display(binding)
+        return {"esc": "Esc", "⏎": "Enter"}.get(
+            shown, shown.upper() if shown[:1] == "f" and shown[1:].isdigit() else shown
+        )
+
+    def on_mount(self) -> None:
+        self._apply_theme()
+        self._apply_keymap()
+        self._handle_signals()
+        self.run_worker(self._follow, thread=True, name="bridge")
+        if self._tick is not None:
+            self.set_interval(TICK_SECONDS, partial(self._repair, self._tick))
+        if not gc.isenabled():
+            self.set_interval(PAUSE_SECONDS, self._collect)
+        if self._notice:
+            self.notify(self._notice, severity="warning", markup=False, timeout=20)
+        # Not DEFAULT_MODE: from Python 3.12, Textual would mount fields before their screen is on the stack, and fail.
+        self.switch_mode("chat")
+
+    def _apply_theme(self) -> None:
+        theme = self.client.settings.interface.theme
+        if theme in self.available_themes:
+            self.theme = theme
+            return
+        self.notify(f"There is no theme {theme!r}; Ctrl+P lists them.", severity="warning", markup=False)
+
+    def _apply_keymap(self) -> None:
+        keys = self.client.settings.interface.keys
+        if unknown := sorted(keys.keys() - {each.id for _, each in named_bindings()}):
+            names = ", ".join(unknown)
+            self.notify(f"[interface.keys] names no action: {names}.", severity="warning", markup=False)
+        for clash in clashes(keys):
+            self.notify(f"[interface.keys]: {clash}.", severity="warning", markup=False)
+        self.set_keymap(keys)
+
+    def action_help_quit(self) -> None:
+        """Answer Ctrl+C as Textual does, but in one line."""
+        for active in self.active_bindings.values():
+            if active.binding.action in ("quit", "app.quit"):
+                key = "+".join(part.capitalize() for part in active.binding.key.split("+"))
+                self.notify(f"Do you want to quit? Press {key}.", markup=False)
+                return
+
+    def _handle_signals(self) -> None:
+        """Leave in order on SIGINT and SIGTERM, or when the terminal is closed.
+
+        A SIGCONT follows a SIGHUP. These handlers run before Textual's for SIGCONT; handlers of the loop would not.
+        """
+        loop = asyncio.get_running_loop()
+
+        def leave(number: int, _: FrameType | None) -> None:
+            if number == signal.SIGHUP and not self.is_headless:
+                _detach_terminal()
+            loop.call_soon_threadsafe(partial(self.exit, return_code=128 + number))
+
+        self._handlers = {number: signal.signal(number, leave) for number in SIGNALS}
+
+    def on_unmount(self) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+    def _follow(self) -> None:
+        worker = get_current_worker()
+        follow(self.client.bus, self.post_message, lambda: worker.is_cancelled)
+
+    async def on_event(self, event: events.Event) -> None:
+        if isinstance(event, events.Key):
+            self._pressed = time.monotonic()
+        await super().on_event(event)
+
+    def _collect(self) -> None:
+        """Collect garbage, as the caller has turned off Python's own collection.
+
+        The young objects take some milliseconds. All objects take a tenth of a second or more, in which the app
+        takes no key, so they wait for a pause.
+        """
+        now = time.monotonic()
+        least, most = COLLECT_SECONDS
+        if now - self._collected >= (least if now - self._pressed >= PAUSE_SECONDS else most):
+            gc.collect()
+            self._collected = time.monotonic()
+        else:
+            gc.collect(YOUNG_GENERATION)
+
+    def _repair(self, tick: Callable[[], str]) -> None:
+        """Let the runtime repair itself. Report a failure once, and try again at the next tick."""
+        try:
+            if message := tick():
+                self.notify(message, severity="warning", markup=False, timeout=20)
+        except (CharlieError, RedisError, OSError) as error:
+            if str(error) != self._reported:
+                self._reported = str(error)
+                log.warning("The runtime could not be repaired: %s", error)
+                self.notify(str(error), severity="error", markup=False)
+        else:
+            self._reported = ""
+
+    def on_began(self, message: Began) -> None:
+        self.view = self.view.began(message.snapshot)
+        self._pass_on(lambda: Began(message.snapshot))
+        self._count_queue()
+
+    @work(exclusive=True, group="count")
+    async def _count_queue(self) -> None:
+        """Read the length of the queue, which the snapshot does not have."""
+        try:
+            waiting, running = await asyncio.to_thread(self.client.depth)
+        except RedisError as error:
+            log.warning("The queue could not be read: %s", error)
+            return
+        self.view = self.view.counted(waiting, running)
+
+    def on_happened(self, message: Happened) -> None:
+        self.view = self.view.seen(message.event)
+        self._pass_on(lambda: Happened(message.event))
+
+    def _pass_on(self, copy: Callable[[], Happened | Began]) -> None:
+        for screen in self._base_screens():
+            screen.post_message(copy())
+
+    def _base_screens(self) -> Iterator[Screen[Any]]:
+        for mode in MODES:
+            try:
+                yield from self.get_screen_stack(mode)[:1]  # empty while the app is ending
+            except KeyError:  # this mode has not been visited yet
+                continue
+
+    def action_mode(self, mode: str) -> None:
+        if isinstance(self.screen, HelpScreen):
+            self.pop_screen()
+        self.switch_mode(mode)
+
+    def action_help(self) -> None:
+        if isinstance(self.screen, HelpScreen):
+            self.pop_screen()
+        else:
+            self.push_screen(HelpScreen(shortcuts(self.screen, self.client.settings.interface.keys)))
+
+    def action_trash(self) -> None:
+        self.push_screen(TrashScreen())
+
+    async def action_warm(self, role: str) -> None:
+        await self._ask(partial(self.client.warm, Role(role)))
+
+    async def action_unload(self) -> None:
+        await self._ask(self.client.unload)
+
+    async def _ask(self, call: Callable[[], Job]) -> None:
+        try:
+            await asyncio.to_thread(call)
+        except (CharlieError, RedisError) as error:
+            explained = error if isinstance(error, CharlieError) else explain(error)
+            self.notify(str(explained), severity="error", markup=False)
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """All actions that have keys, then warming and unloading, then the useful ones of Textual."""
+        names: set[str] = set()
+        for each in shortcuts(screen, self.client.settings.interface.keys):
+            if each.title not in names and each.enabled:
+                names.add(each.title)
+                yield SystemCommand(each.title, each.help, partial(self.run_action, each.action, each.node))
+        for role in Role:
+            yield SystemCommand(
+                f"Warm {role}", f"Load the {role} model, unloading another", partial(self.action_warm, role)
+            )
+        if "Unload" not in names:
+            yield SystemCommand("Unload", "Unload the model and free its memory", self.action_unload)
+        for command in super().get_system_commands(screen):
+            if command.title in ("Theme", "Screenshot"):
+                yield command
+
+
+def _detach_terminal() -> None:
+    """Send output to /dev/null: an error would end the thread that writes, and the app would wait for it for ever.
+
+    If that thread has ended already, the alarm ends the process, and the processes of the runtime end with it.
+    """
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(null, descriptor)
+    os.close(null)
+    signal.alarm(HUNG_UP_SECONDS)

@@ -1,0 +1,106 @@
+"""The results of a search by meaning: first by similarity, then in the order of the reranker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import OptionList, Static
+from textual.widgets.option_list import Option
+
+from app.tui.shared.job_line import JobLine
+from core.events.types import JobState
+from core.figures import bar
+from core.text import one_line, printable
+from tasks.jobs.records import Ended, Hit, Hits, Job
+
+CELLS = 8
+CHUNK_WIDTH = 240
+
+
+def hit_label(hit: Hit) -> Content:
+    """A score bar, the title, and the chunk that matched."""
+    score = hit.similarity if hit.relevance is None else hit.relevance
+    full, rest = bar(score, CELLS)
+    chunk = one_line(" ".join(printable(hit.chunk).split()), CHUNK_WIDTH)
+    return Content.assemble(
+        (full, "$accent"), (rest, "$text-disabled"), f" {score:.2f}  ", (one_line(hit.title, 60), "bold"),
+        "\n", (chunk, "dim"),
+    )  # fmt: skip
+
+
+class SearchResults(Vertical):
+    @dataclass
+    class Opened(Message):
+        entry: str
+
+    def compose(self) -> ComposeResult:
+        yield self.heading
+        yield self.foot
+        yield self.options
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  # Textual's name
+        super().__init__(id=id)
+        self._query = ""
+        self.heading = Static(classes="heading")
+        self.foot = Static(classes="foot")
+        self.options = OptionList(compact=True)
+
+    async def begin(self, query: str, job: Job) -> None:
+        """Wait for the results of `job`."""
+        self._query = one_line(query, 60)
+        self._head(f"Searching for “{self._query}”")
+        self.foot.display = False
+        self.options.clear_options()
+        await self.query(JobLine).remove()
+        await self.mount(JobLine(job.id, job.state), after=0)
+
+    def show(self, hits: Hits) -> None:
+        options = self.options
+        # A result that the user moved to stays highlighted; otherwise the best one is.
+        before = options.highlighted_option.id if options.highlighted_option and options.highlighted else None
+        options.set_options([Option(hit_label(hit), hit.entry) for hit in _best(hits)])
+        order = "by relevance" if hits.reranked else "by similarity, reranking"
+        self._head(f"“{self._query}” · {options.option_count} found · {order}")
+        ids = [option.id for option in options.options]
+        if options.option_count:
+            options.highlighted = ids.index(before) if before in ids else 0
+
+    async def finish(self, ended: Ended) -> None:
+        await self.query(JobLine).remove()
+        options = self.options
+        foot = self.foot
+        match ended.state:
+            case JobState.DONE if options.option_count:
+                text = printable(str((ended.result or {}).get("note") or ""))
+            case JobState.DONE:
+                self._head(f"“{self._query}”")
+                text = "No entry has a similar meaning. Only entries marked ● are searched."
+            case JobState.CANCELLED:
+                text = "Stopped."
+            case _:
+                text = f"{printable(ended.error)} {printable(ended.hint)} Enter in the field tries again.".strip()
+        foot.set_class(ended.state in {JobState.FAILED, JobState.INTERRUPTED}, "-failed")
+        foot.display = bool(text)
+        foot.update(Content(text))
+
+    @on(OptionList.OptionSelected)
+    def choose(self, event: OptionList.OptionSelected) -> None:
+        event.stop()
+        if event.option_id is not None:
+            self.post_message(self.Opened(event.option_id))
+
+    def _head(self, text: str) -> None:
+        self.heading.update(Content(text))
+
+
+def _best(hits: Hits) -> list[Hit]:
+    """The first hit of each entry, in the order given."""
+    best: dict[str, Hit] = {}
+    for hit in hits.hits:
+        best.setdefault(hit.entry, hit)
+    return list(best.values())

@@ -1,0 +1,137 @@
+"""The state graph as text, from the table of transitions: the current state and the last edge are highlighted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from textual.content import Content
+from textual.widget import Widget
+
+from app.tui.host import host
+from app.tui.shared.phase_looks import PHASE_LOOKS
+from core.events.types import Phase
+from states.lifecycle import TRANSITIONS
+
+if TYPE_CHECKING:
+    from app.tui.machine_view import MachineView
+    from core.events.types import Snapshot
+
+WIDTH, HEIGHT = 76, 5
+Point = tuple[int, int]
+Edge = tuple[Phase, Phase]
+
+PLACES: dict[Phase, Point] = {
+    Phase.EMPTY: (1, 1),
+    Phase.LOADING: (25, 1),
+    Phase.WARM: (49, 1),
+    Phase.UNLOADING: (36, 4),
+}
+"""Column and row of each node's text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """An edge's corners from start to head, its arrow head, and the place of its label."""
+
+    corners: tuple[Point, ...]
+    head: str
+    label: Point
+
+
+ROUTES: dict[Edge, Route] = {
+    (Phase.EMPTY, Phase.LOADING): Route(((11, 1), (23, 1)), "▶", (11, 0)),
+    (Phase.LOADING, Phase.WARM): Route(((37, 1), (47, 1)), "▶", (39, 0)),
+    (Phase.LOADING, Phase.EMPTY): Route(((30, 2), (30, 3), (8, 3), (8, 2)), "▲", (13, 3)),
+    (Phase.WARM, Phase.UNLOADING): Route(((54, 2), (54, 4), (50, 4)), "◀", (56, 3)),
+    (Phase.UNLOADING, Phase.EMPTY): Route(((34, 4), (3, 4), (3, 2)), "▲", (5, 4)),
+}
+LIGHT = {"h": "─", "v": "│", "ul": "┘", "ur": "└", "dl": "┐", "dr": "┌"}
+HEAVY = {"h": "━", "v": "┃", "ul": "┛", "ur": "┗", "dl": "┓", "dr": "┏"}
+
+
+def labels() -> dict[Edge, str]:
+    """The label of each edge: its triggers and guards."""
+    named: dict[Edge, list[str]] = {}
+    for t in TRANSITIONS:
+        guard = f" [{t.guard.replace('_', ' ')}]" if t.guard else ""
+        named.setdefault((t.source, t.dest), []).append(t.trigger + guard)
+    return {edge: ", ".join(names) for edge, names in named.items()}
+
+
+@dataclass(slots=True)
+class _Canvas:
+    cells: dict[Point, tuple[str, str]] = field(default_factory=dict)
+
+    def write(self, at: Point, text: str, style: str) -> None:
+        for offset, character in enumerate(text):
+            self.cells[at[0] + offset, at[1]] = character, style
+
+    def content(self) -> Content:
+        rows = []
+        for y in range(HEIGHT):
+            row = [self.cells.get((x, y), (" ", "")) for x in range(WIDTH)]
+            rows.append(Content.assemble(*row))
+        return Content("\n").join(rows)
+
+
+def draw(snapshot: Snapshot, last: Edge | None) -> Content:
+    """The graph of the machine, WIDTH by HEIGHT cells."""
+    canvas = _Canvas()
+    for edge, label in labels().items():
+        route = ROUTES[edge]
+        heavy = edge == last
+        style = "bold $text-accent" if heavy else "$foreground-muted"
+        for point, character in _line(route, HEAVY if heavy else LIGHT):
+            canvas.write(point, character, style)
+        on_line = route.label in {point for point, _ in _line(route, LIGHT)}
+        canvas.write(route.label, f" {label} " if on_line else label, style)
+    for phase, place in PLACES.items():
+        canvas.write(place, *_node(phase, snapshot))
+    return canvas.content()
+
+
+def _node(phase: Phase, snapshot: Snapshot) -> tuple[str, str]:
+    if snapshot.worker_lost or snapshot.phase != phase.value:
+        return f"( {phase.name.capitalize()} )", "$foreground"
+    role = f" {snapshot.role}" if phase is Phase.WARM and snapshot.role else ""
+    return f"[ {phase.name}{role} ]", f"{PHASE_LOOKS[snapshot.phase].style} reverse"
+
+
+def _line(route: Route, strokes: dict[str, str]) -> Iterator[tuple[Point, str]]:
+    """The cells of a route with their characters, the arrow head last."""
+    corners = route.corners
+    for before, after in pairwise(corners):
+        (x, y), (to_x, to_y) = before, after
+        step = ((to_x > x) - (to_x < x), (to_y > y) - (to_y < y))
+        while (x, y) != after:
+            yield (x, y), strokes["h" if step[0] else "v"]
+            x, y = x + step[0], y + step[1]
+    for before, corner, after in zip(corners, corners[1:], corners[2:], strict=False):
+        yield corner, strokes[_turn(before, corner, after)]
+    yield corners[-1], route.head
+
+
+def _turn(before: Point, corner: Point, after: Point) -> str:
+    ends = (before, after)
+    vertical = "d" if any(y > corner[1] for _, y in ends) else "u"
+    return vertical + ("r" if any(x > corner[0] for x, _ in ends) else "l")
+
+
+class StateGraph(Widget):
+    """Redraws when the app's MachineView changes."""
+
+    DEFAULT_CSS = f"StateGraph {{ width: {WIDTH}; height: {HEIGHT}; }}"
+
+    def on_mount(self) -> None:
+        self.watch(self.app, "view", self._show, init=False)
+
+    def _show(self, _: MachineView) -> None:
+        self.refresh()
+
+    def render(self) -> Content:
+        view = host(self).view
+        last = (Phase(view.last.source), Phase(view.last.to)) if view.last else None
+        return draw(view.snapshot, last)

@@ -1,0 +1,50 @@
+"""One line beside the widget it is about: a failure with a hint, or a confirmation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from redis.exceptions import RedisError
+from textual.content import Content
+from textual.widgets import Static
+
+from core.database.connection import explain
+from core.errors import CharlieError
+from core.text import printable
+
+FAILURES = (CharlieError, RedisError)
+"""Errors of a call to the client that a person can do something about."""
+
+
+class Notice(Static):
+    """Hidden while it is empty."""
+
+    DEFAULT_CSS = """
+    Notice { display: none; height: auto; padding: 0 2; color: $text-muted; }
+    Notice.-shown { display: block; }
+    Notice.-failed { color: $text-error; }
+    """
+
+    def fail(self, error: CharlieError | RedisError) -> None:
+        """Show an error with its hint. The caller keeps the text that the user has typed."""
+        self._show(str(error if isinstance(error, CharlieError) else explain(error)), failed=True)
+
+    @contextmanager
+    def failures(self) -> Iterator[None]:
+        """Show an error of the client that ends the block."""
+        try:
+            yield
+        except FAILURES as error:
+            self.fail(error)
+
+    def say(self, sentence: str) -> None:
+        self._show(sentence, failed=False)
+
+    def clear(self) -> None:
+        self.remove_class("-shown")
+
+    def _show(self, sentence: str, *, failed: bool) -> None:
+        self.update(Content(printable(sentence)))
+        self.set_class(failed, "-failed")
+        self.add_class("-shown")

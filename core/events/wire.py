@@ -1,0 +1,61 @@
+"""Encodes events as JSON, and decodes them."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import asdict
+from functools import cache
+from typing import Any, get_args
+
+from pydantic import TypeAdapter, ValidationError
+
+from core.events.types import Event, Heartbeat, Snapshot
+from core.text import clean
+
+log = logging.getLogger(__name__)
+_KINDS: dict[str, Any] = {kind.__name__: kind for kind in get_args(Event)}
+
+
+def encode(event: Event | Snapshot | Heartbeat) -> str:
+    """One JSON object with a `kind`. Lone surrogates, as in some file names, are replaced, so it can always be sent."""
+    return clean(json.dumps({"kind": type(event).__name__, **asdict(event)}, ensure_ascii=False))
+
+
+def decode(text: str) -> Event | None:
+    """The event; None for an unknown kind or value. Unknown fields are ignored."""
+    data = json.loads(text)
+    kind = _KINDS.get(data.pop("kind", ""))
+    if kind is None:
+        log.warning("An event of an unknown kind was skipped: %.200s", text)
+        return None
+    try:
+        event: Event = _decoder(kind).validate_python(data)
+    except ValidationError:
+        log.warning("An event with an unknown value was skipped: %.200s", text)
+        return None
+    return event
+
+
+def decode_snapshot(text: str | None) -> Snapshot:
+    """A snapshot with an unknown value, of a later version, counts as none."""
+    found: Snapshot | None = _decode_known(Snapshot, text)
+    return found or Snapshot()
+
+
+def decode_heartbeat(text: str | None) -> Heartbeat | None:
+    found: Heartbeat | None = _decode_known(Heartbeat, text)
+    return found
+
+
+def _decode_known(kind: Any, text: str | None) -> Any:
+    try:
+        return _decoder(kind).validate_json(text) if text else None
+    except ValidationError:
+        return None
+
+
+@cache
+def _decoder(kind: type[Any]) -> TypeAdapter[Any]:
+    """Made when it is first needed, since that takes milliseconds."""
+    return TypeAdapter(kind)

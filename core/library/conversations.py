@@ -1,0 +1,260 @@
+"""Conversations as they are stored. Every write may be repeated without doubling anything."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+from core.database import keys
+from core.errors import NotFoundError
+from core.library.history import keep
+from core.library.records import (
+    TITLE_WIDTH,
+    Conversation,
+    Restored,
+    Revision,
+    RevisionKind,
+    StoredMessage,
+    decode,
+    has_text,
+    later,
+)  # fmt: skip
+from core.library.text_input import as_stored
+from core.library.trash import move_to_trash, take_from_trash
+from core.text import clean, fold, new_id, one_line
+
+if TYPE_CHECKING:
+    from core.database.connection import RedisClient
+
+
+class Conversations:
+    """Reads and writes conversations. `redis` must decode responses.
+
+    A write returns once the database has appended it to its file and `sync` has brought that file to the disk.
+    """
+
+    def __init__(self, redis: RedisClient, sync: Callable[[], None] = lambda: None) -> None:
+        self.redis = redis
+        self._sync = sync
+
+    def new_conversation(self, title: str = "") -> Conversation:
+        now = time.time()
+        conversation = Conversation(new_id(), as_stored(title), now, now)
+        with self.redis.pipeline(transaction=True) as pipe:
+            pipe.zadd(keys.CONVERSATIONS, {conversation.id: self._first_place()})
+            self._put_conversation(conversation, pipe)
+            pipe.execute()
+        return conversation
+
+    def conversations(self) -> list[Conversation]:
+        """All conversations, the last used first."""
+        ids = self.redis.zrevrange(keys.CONVERSATIONS, 0, -1)
+        with self.redis.pipeline(transaction=False) as pipe:
+            for id_ in ids:
+                pipe.get(keys.conversation(id_))
+            return [decode(Conversation, found) for found in pipe.execute() if found]
+
+    def conversation(self, id_: str) -> Conversation:
+        """Raises NotFoundError."""
+        if found := self.redis.get(keys.conversation(id_)):
+            return decode(Conversation, found)
+        raise _no_conversation(id_)
+
+    def has_conversation(self, id_: str) -> bool:
+        return bool(self.redis.exists(keys.conversation(id_)))
+
+    def rename_conversation(self, id_: str, title: str) -> None:
+        """Raises NotFoundError."""
+        title = as_stored(title)
+
+        def rename(old: Conversation, pipe: Any) -> Conversation:
+            if old.title and old.title != title:
+                keep(pipe, id_, RevisionKind.TITLE, old.title, old.updated)
+            return replace(old, title=title)
+
+        self._change_conversation(id_, rename)
+        self._sync()
+
+    def delete_conversation(self, id_: str) -> bool:
+        """Move the conversation to the trash; False if there is none."""
+        own = keys.conversation(id_), keys.messages(id_)
+
+        def delete(pipe: Any) -> bool:
+            there = [key for key in own if pipe.exists(key)]
+            pipe.multi()
+            if keys.conversation(id_) not in there:
+                return False
+            pipe.zrem(keys.CONVERSATIONS, id_)
+            move_to_trash(pipe, id_, *there)
+            return True
+
+        done: bool = self.redis.transaction(delete, *own, value_from_callable=True)
+        self._sync()
+        return done
+
+    def bring_back(self, id_: str) -> Conversation:
+        """Take a conversation from the trash. Raises NotFoundError."""
+        own = keys.conversation(id_), keys.messages(id_)
+        trashed = [keys.trashed(key) for key in own]
+
+        def take(pipe: Any) -> Conversation:
+            found, held = pipe.mget(trashed[0], own[0])
+            if not (found or held):
+                raise _no_conversation(id_)
+            turns = pipe.exists(trashed[1])
+            pipe.multi()
+            conversation = decode(Conversation, held or found)
+            if held:  # it was brought back a moment ago
+                return conversation
+            take_from_trash(pipe, id_, *(own if turns else own[:1]))
+            pipe.zadd(keys.CONVERSATIONS, {id_: conversation.updated})
+            return conversation
+
+        taken: Conversation = self.redis.transaction(take, *own, *trashed, value_from_callable=True)
+        self._sync()
+        return taken
+
+    def messages(self, id_: str) -> list[StoredMessage]:
+        """All turns, oldest first."""
+        found = self.redis.hgetall(keys.messages(id_))
+        return [decode(StoredMessage, found[key]) for key in sorted(found)]
+
+    def containing(self, text: str, stop: Callable[[], bool] = lambda: False) -> set[str]:
+        """The ids of the conversations with `text` (see `fold`) in a message; those found until `stop()`."""
+        wanted, found = fold(text), set[str]()
+        for id_ in self.redis.zrevrange(keys.CONVERSATIONS, 0, -1):
+            if stop():
+                break
+            if any(has_text(turn, wanted) for turn in self.redis.hvals(keys.messages(id_))):
+                found.add(id_)
+        return found
+
+    def last_message(self, id_: str) -> str:
+        """The id of the last turn; empty when there is none."""
+        return max(self.redis.hkeys(keys.messages(id_)), default="")
+
+    def put_message(self, id_: str, message: StoredMessage, also: Callable[[Any], None] = lambda _: None) -> None:
+        """Add a turn, or replace the turn with the same id. The first turn gives an untitled conversation its title.
+
+        `also` may add commands to the same MULTI. Raises NotFoundError.
+        """
+        prepare = as_stored if message.role == "user" else clean
+        message = replace(message, text=prepare(message.text))
+
+        def change(old: Conversation, pipe: Any) -> Conversation:
+            pipe.hset(keys.messages(id_), message.id, json.dumps(asdict(message)))
+            also(pipe)
+            title = old.title or one_line(message.text, TITLE_WIDTH)
+            pipe.zadd(keys.CONVERSATIONS, {id_: self._first_place()})
+            return replace(old, title=title, updated=later(message.at, old.updated))
+
+        self._change_conversation(id_, change)
+        self._sync()
+
+    def delete_messages(self, id_: str, ids: Sequence[str]) -> None:
+        """Delete turns. Replies stay as revisions of the conversation."""
+        if not ids:
+            return
+
+        def delete(pipe: Any) -> None:
+            found = [decode(StoredMessage, text) for text in pipe.hmget(keys.messages(id_), ids) if text]
+            pipe.multi()
+            pipe.hdel(keys.messages(id_), *ids)
+            for message in found:
+                if message.role == "assistant" and message.text:
+                    keep(pipe, id_, RevisionKind.REPLY, message.text, message.at, message.id)
+
+        self.redis.transaction(delete, keys.messages(id_))
+
+    def present(self, id_: str, revision: Revision) -> StoredMessage | None:
+        """The reply that stands where a replaced one stood; None if that turn has no reply now."""
+        after = (each for each in self.messages(id_) if each.id >= revision.message)
+        found = next(after, None)
+        return found if found is not None and found.role == "assistant" else None
+
+    def bring_back_reply(self, id_: str, revision: Revision) -> None:
+        """Put a replaced reply where the present one stands, which becomes a revision. Raises NotFoundError."""
+        now = self.present(id_, revision)
+        name = now.id if now else revision.message
+
+        def change(old: Conversation, pipe: Any) -> Conversation:
+            if now and now.text and now.text != revision.text:
+                keep(pipe, id_, RevisionKind.REPLY, now.text, now.at, now.id)
+            reply = StoredMessage(name, "assistant", revision.text, revision.at)
+            pipe.hset(keys.messages(id_), name, json.dumps(asdict(reply)))
+            return replace(old, updated=later(time.time(), old.updated))
+
+        self._change_conversation(id_, change)
+        self._sync()
+
+    def branch(self, id_: str, before: str, title: str) -> Conversation:
+        """A new conversation with the turns before the turn `before`."""
+        new = self.new_conversation(title)
+        for message in self.messages(id_):
+            if message.id < before:
+                self.put_message(new.id, message)
+        return new
+
+    def _change_conversation(self, id_: str, change: Callable[[Conversation, Any], Conversation]) -> None:
+        """Retry when another process has written or deleted it since the read, so nothing is overwritten or revived."""
+
+        def attempt(pipe: Any) -> None:
+            found = pipe.get(keys.conversation(id_))
+            if not found:
+                raise _no_conversation(id_)
+            pipe.multi()
+            self._put_conversation(change(decode(Conversation, found), pipe), pipe)
+
+        self.redis.transaction(attempt, keys.conversation(id_))
+
+    def restore_conversation(
+        self, conversation: Conversation, messages: Sequence[StoredMessage], *, dry_run: bool = False
+    ) -> Restored:
+        """Restore a conversation. One that was used as late or later stays; otherwise turns are added or replaced.
+
+        One that is in the trash comes back from there with all turns, so that no id is in both places. `dry_run`
+        changes nothing.
+        """
+        own = keys.conversation(conversation.id), keys.messages(conversation.id)
+        trashed = [keys.trashed(key) for key in own]
+
+        def restore(pipe: Any) -> Restored:
+            found, held = pipe.get(own[0]), pipe.hgetall(own[1])
+            gone, turns_gone = pipe.get(trashed[0]), pipe.exists(trashed[1])
+            pipe.multi()
+            here = decode(Conversation, found or gone) if found or gone else None
+            turns = {message.id: json.dumps(asdict(message)) for message in messages}
+            if found and here and here.updated >= conversation.updated:
+                return Restored.SAME if here == conversation and held == turns else Restored.KEPT
+            if dry_run:
+                return Restored.RENEWED if found else Restored.ADDED
+            if gone:
+                take_from_trash(pipe, conversation.id, *(own if turns_gone else own[:1]))
+            merged = conversation
+            if here:
+                updated = max(here.updated, conversation.updated)
+                merged = replace(conversation, title=here.title or conversation.title, updated=updated)
+            self._put_conversation(merged, pipe)
+            pipe.zadd(keys.CONVERSATIONS, {merged.id: merged.updated})
+            if turns:
+                pipe.hset(own[1], mapping=turns)
+            return Restored.RENEWED if found else Restored.ADDED
+
+        done: Restored = self.redis.transaction(restore, *own, *trashed, value_from_callable=True)
+        self._sync()
+        return done
+
+    def _put_conversation(self, conversation: Conversation, pipe: Any) -> None:
+        pipe.set(keys.conversation(conversation.id), json.dumps(asdict(conversation)))
+
+    def _first_place(self) -> float:
+        """The score of the conversation in use: above all others."""
+        last = self.redis.zrevrange(keys.CONVERSATIONS, 0, 0, withscores=True)
+        return later(time.time(), float(last[0][1])) if last else time.time()
+
+
+def _no_conversation(id_: str) -> NotFoundError:
+    return NotFoundError(f"There is no conversation {id_!r}.", "`charlie conversations list` shows them.")

@@ -1,0 +1,210 @@
+"""The instruct model: streams the reply to a prompt; it can be cancelled at any moment and used again at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from core.errors import CharlieError
+from core.llama.calls import ABORTED, Text, aborting, cuttable, ignore, never, shared_tokens, vocab_of
+from core.llama.chat_prompt import ChatPrompt, FittedPrompt, Message
+from core.llama.checkpoints import Checkpoints
+from core.llama.loaded_model import LoadedModel
+from core.llama.sampler import sampler
+from core.llama.session_cache import MIN_TOKENS, SessionCache
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from llama_cpp import Llama
+
+    from core.llama.session_cache import Saved
+    from core.model_files.spec import ModelSpec
+    from core.settings import Sampling
+
+QUOTED_CHARACTERS = 1200
+
+__all__ = ["Completion", "FinishReason", "FittedPrompt", "InstructModel", "Message"]
+
+
+class FinishReason(StrEnum):
+    """Why a completion ended."""
+
+    STOP = "stop"
+    LENGTH = "length"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """The numbers of a finished stream, in tokens and seconds."""
+
+    prompt_tokens: int
+    reused_tokens: int
+    """Prompt tokens that were in the KV cache already."""
+    completion_tokens: int
+    finish_reason: FinishReason
+    ttft_s: float
+    """From the call to the first token; 0 without one."""
+    tokens_per_second: float
+    """Without the prefill."""
+
+
+class InstructModel(LoadedModel):
+    """A loaded generating model."""
+
+    def __init__(self, llama: Llama, spec: ModelSpec) -> None:
+        super().__init__(llama, spec)
+        self.sessions: SessionCache | None = None
+        """Saved KV caches: of conversations before an unload, or while another one is answered."""
+        self._checkpoints = Checkpoints(llama)
+        self._prompt = ChatPrompt(llama, spec.header.chat_template)
+        self._session = ""
+        """The conversation whose tokens the KV cache holds; empty if it holds others."""
+
+    def save_session(self, keep: Saved | None = None) -> None:
+        """Save the KV cache of the last conversation; `keep` is not removed to make room."""
+        if self.sessions is not None and self._session:
+            self.sessions.save(self.llama, self._session, self._checkpoints.valid(), keep)
+
+    def detach_session(self) -> None:
+        """Save the KV cache of the last conversation: from now on the caller uses `llama` and its KV cache."""
+        self.save_session()
+        self._session = ""
+
+    def count_tokens(self, text: str) -> int:
+        return self._prompt.count(text)
+
+    def fit(self, messages: Sequence[Message], max_tokens: int) -> FittedPrompt:
+        """The prompt of the newest messages that fit the context together with `max_tokens` of completion.
+
+        At least a quarter of the context is left to the prompt.
+        """
+        context = self.llama.n_ctx()
+        return self._prompt.fit(messages, context - min(max_tokens, context * 3 // 4))
+
+    def stream(
+        self,
+        prompt: FittedPrompt,
+        sampling: Sampling,
+        *,
+        session: str = "",
+        cancelled: Callable[[], bool] = never,
+        on_prefill: Callable[[int, int], None] = ignore,
+    ) -> Iterator[str | Completion]:
+        """Yield the text in pieces of whole characters, then a Completion.
+
+        `session` names the conversation of the prompt; its KV cache is saved while others are answered.
+        `on_prefill(done, total)` counts prompt tokens. `cancelled` stops prefill and decoding within milliseconds;
+        evaluated tokens stay in the KV cache. Raises CharlieError when llama.cpp fails.
+        """
+        import llama_cpp
+
+        began = perf_counter()
+        llama, total = self.llama, len(prompt.tokens)
+        reused, shared = self._reuse(prompt.tokens, session)
+        on_prefill(reused, total)
+        completed, first_at, reason = 0, 0.0, FinishReason.LENGTH
+        if not self._prefill(prompt.tokens, shared, cancelled, on_prefill):
+            yield Completion(total, reused, 0, FinishReason.CANCELLED, 0.0, 0.0)
+            return
+        prefilled = perf_counter()
+        text, vocab, begun = Text(llama, prompt.stops), vocab_of(llama), False
+        sample, ends = llama_cpp.llama_sampler_sample, llama_cpp.llama_vocab_is_eog
+        with sampler(llama, sampling) as chain:
+            while completed < sampling.max_tokens:
+                if cancelled():
+                    reason = FinishReason.CANCELLED
+                    break
+                token = sample(chain, llama.ctx, -1)
+                first_at = first_at or perf_counter()
+                if ends(vocab, token):
+                    reason = FinishReason.STOP
+                    break
+                completed += 1
+                piece = text.add(token)
+                if not begun:
+                    piece = piece.lstrip()
+                    begun = bool(piece)
+                if piece:
+                    yield piece
+                if text.stopped or completed == sampling.max_tokens or llama.n_tokens >= llama.n_ctx():
+                    break
+                self._eval([token])
+        seconds = perf_counter() - prefilled
+        if rest := text.pending if begun else text.pending.lstrip():
+            yield rest
+        yield Completion(
+            prompt_tokens=total,
+            reused_tokens=reused,
+            completion_tokens=completed,
+            finish_reason=FinishReason.STOP if text.stopped else reason,
+            ttft_s=first_at - began if first_at else 0.0,
+            tokens_per_second=completed / seconds if seconds > 0 else 0.0,
+        )
+
+    def _reuse(self, tokens: Sequence[int], session: str) -> tuple[int, int]:
+        """Cut the KV cache to its common prefix with a prompt, after restoring a saved cache of which more is usable.
+
+        Returns the tokens kept, and those of the prefix. At least one is left to evaluate, for its logits.
+        """
+        llama, checkpoints = self.llama, self._checkpoints
+        shared = shared_tokens(llama, tokens)
+        if self.sessions is not None:
+            kept = checkpoints.usable(shared)
+            saved, count = self.sessions.best(tokens[:-1], cuttable(llama))
+            if session != self._session and llama.n_tokens - kept >= MIN_TOKENS:
+                self.save_session(saved)  # another conversation takes over
+            if saved is not None and count >= kept + MIN_TOKENS:
+                checkpoints.kept = self.sessions.restore(llama, saved)
+                shared = shared_tokens(llama, tokens)
+        self._session = session
+        return checkpoints.cut(shared), shared
+
+    def _prefill(
+        self, tokens: Sequence[int], shared: int, cancelled: Callable[[], bool], on_prefill: Callable[[int, int], None]
+    ) -> bool:
+        """Evaluate the tokens that are not in the KV cache; False when cancelled."""
+        llama, checkpoints, total = self.llama, self._checkpoints, len(tokens)
+        with aborting(llama, cancelled):
+            for mark in (*checkpoints.marks(shared, total), total):
+                while llama.n_tokens < mark:
+                    if cancelled():
+                        return False
+                    if not self._eval(tokens[llama.n_tokens : min(llama.n_tokens + llama.n_batch, mark)]):
+                        checkpoints.cut(llama.n_tokens)  # an aborted batch may leave a part of its tokens
+                        return False
+                    on_prefill(llama.n_tokens, total)
+                if mark < total:
+                    checkpoints.add()
+        return True
+
+    def _eval(self, tokens: Sequence[int]) -> bool:
+        """Evaluate tokens after those in the KV cache, for the logits of the last; False when aborted.
+
+        `Llama.eval` does more for each token, which takes as long as a small model itself.
+        """
+        import llama_cpp
+
+        llama, count = self.llama, len(tokens)
+        given = (llama_cpp.llama_token * count)(*tokens)  # the batch only points to it
+        status = llama_cpp.llama_decode(llama.ctx, llama_cpp.llama_batch_get_one(given, count))
+        if status == ABORTED:
+            return False
+        if status != 0:
+            raise CharlieError(
+                f"The model {self.spec.name} failed while it computed (llama_decode returned {status}).",
+                "Try again.",
+            )
+        llama.input_ids[llama.n_tokens : llama.n_tokens + count] = tokens
+        llama.n_tokens += count
+        return True
+
+
+def quote(model: InstructModel, text: str, room: int) -> str:
+    """The beginning of an entry, at most about `room` tokens."""
+    quoted = text[:QUOTED_CHARACTERS]
+    tokens = model.count_tokens(quoted)
+    return quoted if tokens <= room else quoted[: len(quoted) * room // tokens]

@@ -1,0 +1,22 @@
+"""The part that the three kinds of loaded models share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from llama_cpp import Llama
+
+    from core.model_files.spec import ModelSpec
+
+
+class LoadedModel:
+    """A model in memory. One thread at a time; never deep-copied, since `llama` would load its file again."""
+
+    def __init__(self, llama: Llama, spec: ModelSpec) -> None:
+        self.llama = llama
+        self.spec = spec
+
+    def close(self) -> None:
+        """Free the memory at once; a second call does nothing."""
+        self.llama.close()

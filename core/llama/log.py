@@ -1,0 +1,61 @@
+"""Redirects llama.cpp's log to Python's, and collects its lines on request."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from core.llama.calls import log as logger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ERROR = 4
+LEVELS = {3: logging.WARNING, ERROR: logging.ERROR}
+"""ggml_log_level (ggml.h) to Python's; lower levels become DEBUG."""
+
+
+class LlamaLog:
+    """llama.cpp has one log per process. `errors` and `lines` are those of the last `listen` block."""
+
+    def __init__(self) -> None:
+        self.errors: list[str] = []
+        self.lines: list[str] = []
+        self.callback: Any = None
+        self.listening = self.quiet = False
+
+    @contextmanager
+    def listen(self, *, quiet: bool = False) -> Iterator[LlamaLog]:
+        """Collect the lines of this block; with `quiet`, they do not go to Python's log."""
+        self.errors, self.lines = [], []
+        self.listening, self.quiet = True, quiet
+        try:
+            yield self
+        finally:
+            self.listening = self.quiet = False
+
+    def write(self, level: int, text: bytes, _: object) -> None:
+        line = text.decode("utf-8", "replace").strip()
+        if not line:
+            return
+        if not self.quiet:
+            logger.log(LEVELS.get(level, logging.DEBUG), "%s", line)
+        if not self.listening:
+            return
+        self.lines.append(line)
+        if level == ERROR:
+            # A line begins with the name of the function.
+            self.errors.append((line.partition(": ")[2] or line).removeprefix("error loading model: "))
+
+
+@cache
+def llama_log() -> LlamaLog:
+    """The log, redirected on the first call; the callback must live as long as the process."""
+    import llama_cpp
+
+    log = LlamaLog()
+    log.callback = llama_cpp.llama_log_callback(log.write)
+    llama_cpp.llama_log_set(log.callback, None)
+    return log

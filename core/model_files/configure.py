@@ -1,0 +1,59 @@
+"""Writes a role's model file into config.toml."""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from typing import TYPE_CHECKING
+
+import tomlkit
+from tomlkit.exceptions import TOMLKitError
+
+from core.errors import SettingsError
+from core.files import write_atomically
+from core.model_files.gguf import Header, read_header
+from core.model_files.spec import check_role, locate
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from core.paths import Paths
+    from core.roles import Role
+
+
+def use(paths: Paths, role: Role, file: Path) -> Header:
+    """Configure `file` for a role; the rest of the configuration file stays as it is, comments included.
+
+    A relative path is looked up in the working directory, then in the models folder. Raises ModelFileError for a
+    file that cannot be used, SettingsError when the configuration cannot be written.
+    """
+    path = file.expanduser()
+    path = path.absolute() if path.exists() else locate(paths, path)
+    header = read_header(path)
+    check_role(header, role)
+    config = paths.config_file
+    try:
+        text = config.read_text("utf-8-sig") if config.exists() else ""
+        config.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_atomically(config, set_file(text, role, str(header.path)))
+    except TOMLKitError as error:
+        raise SettingsError(f"The file {config} is not valid TOML: {error}.", "Correct that line.") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"The file {config} is not text.", "Correct or remove it.") from error
+    except OSError as error:
+        raise SettingsError(
+            f"The file {config} cannot be written: {error.strerror or error}.", "Make it writable."
+        ) from error
+    return header
+
+
+def set_file(text: str, role: Role, file: str) -> str:
+    """The TOML text with `file` set in the role's section; comments and order stay.
+
+    Raises TOMLKitError when the text is not TOML, SettingsError when the role has no section but a value.
+    """
+    document = tomlkit.parse(text)
+    section = document.setdefault(role.value, tomlkit.table())
+    if not isinstance(section, MutableMapping):
+        raise SettingsError(f"{role} is not a section of the configuration but a value.", "Correct or remove it.")
+    section["file"] = file
+    return tomlkit.dumps(document)

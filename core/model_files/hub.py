@@ -1,0 +1,164 @@
+"""Downloads models from a hub, each resumed where an earlier download ended."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from core.errors import CharlieError
+from core.model_files import checksums
+from core.model_files.configure import use
+from core.model_files.parts import parts_of
+from core.model_files.recommended import recommended
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from core.paths import Paths
+    from core.roles import Role
+
+CHUNK_BYTES = 1 << 17
+
+
+def fetch(folder: Path, repo: str, file: str, on_progress: Callable[[int, int], None]) -> Path:
+    """Download one file of a repository into `folder`, unless the same file is there already.
+
+    The file's checksum is compared with the hub's and saved beside the file. The environment variable HF_ENDPOINT
+    names another hub. Raises CharlieError when the download fails.
+    """
+    # Else the library sends a telemetry request first.
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    import httpx
+    from huggingface_hub import errors, hf_hub_url
+    from huggingface_hub.utils import logging
+
+    if not file.endswith(".gguf") or ".." in Path(file).parts:
+        raise CharlieError(f"{file} is not a GGUF file.", "Name one of the repository's files that end in .gguf.")
+    # The library logs its retries, which the progress shows already.
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    try:
+        return _fetch(folder, repo, file, on_progress)
+    except (errors.RepositoryNotFoundError, errors.GatedRepoError) as error:
+        raise CharlieError(f"The repository {repo} does not exist or is not public.", "Check its name.") from error
+    except errors.EntryNotFoundError as error:
+        raise CharlieError(f"The repository {repo} has no file {file}.", "Check the name of the file.") from error
+    except errors.HFValidationError as error:
+        raise CharlieError(f"{repo!r} is not the name of a repository.", "Name it OWNER/NAME.") from error
+    except errors.OfflineModeIsEnabled as error:
+        raise CharlieError("HF_HUB_OFFLINE is set, so nothing can be downloaded.", "Unset it and try again.") from error
+    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+        url = hf_hub_url(repo, file, endpoint=os.environ.get("HF_ENDPOINT"))
+        hub = urlsplit(url).netloc or os.environ.get("HF_ENDPOINT")
+        raise CharlieError(f"The hub {hub} cannot be reached.", "Check the connection and try again.") from error
+    except (errors.HfHubHTTPError, httpx.HTTPError) as error:
+        raise CharlieError(
+            f"The download of {file} from {repo} was interrupted.",
+            "Check the connection and try again: the download is resumed.",
+        ) from error
+    except OSError as error:
+        raise CharlieError(
+            f"The download of {file} failed: {error.strerror or error}.",
+            "Check the free disk space and try again: the download is resumed.",
+        ) from error
+
+
+def _fetch(folder: Path, repo: str, file: str, on_progress: Callable[[int, int], None]) -> Path:
+    # hf_hub_download starts over after an interruption, so its parts are called here.
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
+
+    # By default it writes and reports chunks of 10 MB: minutes without progress on a slow line, lost when stopped.
+    constants.DOWNLOAD_CHUNK_SIZE = CHUNK_BYTES
+    endpoint = os.environ.get("HF_ENDPOINT")
+    url = hf_hub_url(repo, file, endpoint=endpoint)
+    found = get_hf_file_metadata(url, endpoint=endpoint)
+    path = folder / Path(file).name
+    # The etag of a large file is its checksum.
+    expected = found.etag if found.etag and re.fullmatch(r"[0-9a-f]{64}", found.etag) else None
+    if path.is_file() and path.stat().st_size == found.size and _is_current(path, repo, file, expected):
+        return path
+    headers = build_hf_headers()
+    if urlsplit(found.location).netloc != urlsplit(url).netloc:
+        headers.pop("authorization", None)
+    # The part's name identifies the content, so a changed file is not continued.
+    content = hashlib.sha256(f"{repo} {file} {found.etag}".encode()).hexdigest()[:16]
+    part = folder / f".{path.name}.{content}.part"
+    with part.open("ab") as opened:
+        http_get(
+            found.location,
+            opened,
+            resume_size=part.stat().st_size,
+            headers=headers,
+            expected_size=found.size,
+            tqdm_class=_bar(on_progress),
+        )
+    sha256 = checksums.sha256_of(part)
+    if expected is not None and sha256 != expected:
+        part.unlink()
+        raise CharlieError(
+            f"The download of {file} is damaged: its checksum is not the one published by {repo}.",
+            "Try again; the damaged file was deleted.",
+        )
+    part.replace(path)
+    checksums.save(path, repo, file, sha256)
+    return path
+
+
+def _is_current(path: Path, repo: str, file: str, expected: str | None) -> bool:
+    """Whether a file is the hub's, or unchanged since its download where the hub publishes no checksum."""
+    kept = checksums.read(path)
+    if kept is not None and (expected is None or kept.sha256 == expected):
+        return checksums.has_changed(path) is None
+    sha256 = checksums.sha256_of(path)
+    if expected is not None and sha256 != expected:
+        return False
+    checksums.save(path, repo, file, sha256)
+    return True
+
+
+def _bar(on_progress: Callable[[int, int], None]) -> Any:
+    """A tqdm class that reports to `on_progress` and draws nothing."""
+    from tqdm import tqdm
+
+    class ReportingBar(tqdm):  # type: ignore[type-arg]  # at run time it takes no argument
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            kwargs.pop("name", None)
+            super().__init__(*args, **kwargs | {"disable": True})
+            self.update(0)
+
+        def update(self, n: float | None = 1) -> bool | None:
+            self.n += n or 0  # a disabled bar does not count
+            on_progress(int(self.n), int(self.total or 0))
+            return None
+
+    return ReportingBar
+
+
+def pull(
+    paths: Paths,
+    role: Role,
+    repo: str | None = None,
+    file: str | None = None,
+    on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+    *,
+    ram: int,
+) -> Path:
+    """Download a model into the models folder and configure it; an interrupted download is resumed.
+
+    Without a repository, the model is the one recommended for a machine with `ram` bytes. Of a model in parts, `file`
+    names any, and all are downloaded. `on_progress(done, total)` counts bytes, of each part. Raises CharlieError when
+    the download fails, ModelFileError when the file does not fit the role.
+    """
+    if repo is None:
+        best = recommended(role, ram)
+        repo, file = best.repo, best.file
+    if file is None:
+        raise CharlieError(f"The file of {repo} is not named.", "Add `--file NAME.gguf`.")
+    path, *_ = [fetch(paths.models, repo, part.as_posix(), on_progress) for part in parts_of(Path(file))]
+    use(paths, role, path)
+    return path

@@ -1,0 +1,25 @@
+"""The prompts of Charlie, except the chat's, which is a setting."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+ASK_PROMPT = (
+    "Answer the question from the journal entries, briefly. Put the number of the entry you took it from "
+    "in brackets, like [1]. If they do not tell, say: I don't find that in your entries."
+)
+MOOD_PROMPT = "Name the mood of the journal entry in one word: joyful, calm, sad, anxious, angry or tired."
+TITLE_PROMPT = "Give the journal entry a title of a few words, taken from the entry itself."
+
+
+def journal_question(entries: Iterable[str], question: str) -> str:
+    """The prompt with numbered entries and a question about them."""
+    return f"{number_entries(entries)}\n\nQuestion: {question}"
+
+
+def number_entries(entries: Iterable[str]) -> str:
+    """The entries as text, each after its number, from 1."""
+    return "\n\n".join(f"[{number}] {entry}" for number, entry in enumerate(entries, start=1))

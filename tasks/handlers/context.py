@@ -1,0 +1,63 @@
+"""The objects that every task handler works with."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from core.database.connection import RedisClient
+from core.errors import CharlieError
+from core.events.bus import Bus
+from core.events.types import JobState
+from core.library.conversations import Conversations
+from core.library.journal import Journal
+from core.paths import Paths, find_paths
+from core.roles import Role
+from core.settings import Sampling
+from tasks.jobs.records import Job
+from tasks.jobs.store import Jobs
+
+if TYPE_CHECKING:
+    from core.library.vectors import VectorStore
+    from states.manager import ModelManager
+
+
+@dataclass(frozen=True, slots=True)
+class TaskContext:
+    """What a handler works with. `raw` is a Redis client that does not decode.
+
+    `stop` is set to end the running job, `leaving` too when the reason is the end of the worker.
+    """
+
+    manager: ModelManager
+    bus: Bus
+    jobs: Jobs
+    conversations: Conversations
+    journal: Journal
+    raw: RedisClient
+    stores: dict[str, VectorStore] = field(default_factory=dict)
+    paths: Paths = field(default_factory=find_paths)
+    stop: threading.Event = field(default_factory=threading.Event)
+    leaving: threading.Event = field(default_factory=threading.Event)
+
+    def begin(self, job: Job) -> None:
+        """Mark a job as running: its model is warm."""
+        self.jobs.advance(job.id, JobState.RUNNING, {JobState.WAITING})
+
+    def sampling(self, job: Job, defaults: Mapping[str, Any] | None = None) -> Sampling:
+        """Sampling for a job: its own values, else the job kind's `defaults`, else the settings, else the model's.
+
+        Raises CharlieError for an invalid value.
+        """
+        own = dict(self.manager.wanted(Role.INSTRUCT).header.sampling)
+        settings = self.manager.settings.instruct.sampling.model_dump(exclude_unset=True)
+        try:
+            return Sampling.model_validate({**own, **settings, **(defaults or {}), **job.args.get("sampling", {})})
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            name = ".".join(str(part) for part in first["loc"])
+            raise CharlieError(f"{name} = {first['input']!r} cannot be used: {first['msg']}.") from error

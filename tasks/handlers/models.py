@@ -1,0 +1,58 @@
+"""Loads, unloads and plans models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from core.roles import Role
+from tasks.handlers.context import TaskContext
+from tasks.jobs.records import Job
+
+
+def warm(context: TaskContext, job: Job) -> dict[str, Any]:
+    """Load a role's model and keep it warm."""
+    role = Role(job.args["role"])
+    with context.manager.lease(role, context.stop.is_set) as model:
+        context.begin(job)
+        return {
+            "role": role.value,
+            "model": model.spec.name,
+            "starter": model.spec.starter,
+            "load_ms": round(context.manager.load_seconds * 1000, 3),
+        }
+
+
+def unload(context: TaskContext, job: Job) -> dict[str, Any]:
+    """Unload the warm model, if there is one."""
+    context.begin(job)
+    return {"unloaded": context.manager.unload_model("asked for")}
+
+
+def plan(context: TaskContext, job: Job) -> dict[str, Any]:
+    """The plan of loading a role's model, or `file` in its place: bytes by device. Loads nothing."""
+    context.begin(job)
+    file = job.args.get("file")
+    made = context.manager.plan(Role(job.args["role"]), Path(file) if file else None)
+    spec, need, measured = made.spec, made.need, context.manager.measured(made)
+    return {
+        "role": spec.role.value,
+        "model": spec.name,
+        "file": str(spec.path),
+        "fits": made.fits,
+        "needed": made.needed,
+        "available": made.available,
+        "unload": list(made.unload),
+        "gpu_layers": spec.gpu_layers,
+        "layers": spec.header.layers + 1,
+        "context": spec.context_length,
+        "reason": made.reason,
+        "hint": made.hint,
+        "parts": {
+            "weights": need.weights,
+            "kv_cache": need.kv_cache,
+            "compute": need.compute,
+            "overhead": need.overhead,
+        },
+        "measured": {"predicted": measured.predicted, "actual": measured.actual} if measured else None,
+    }

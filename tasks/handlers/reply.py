@@ -1,0 +1,105 @@
+"""Streams a model's reply into a job's output, and measures it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from core.events.types import JobProgress
+from core.llama.instruct import Completion, FinishReason
+from tasks.jobs.text_writer import TextWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from core.events.bus import Bus
+    from core.llama.instruct import InstructModel, Message
+    from core.settings import Sampling
+    from tasks.handlers.context import TaskContext
+    from tasks.jobs.records import Job
+
+PROGRESS_SECONDS = 0.25
+FEW_TOKENS = 64
+"""A rest of the prompt below this is evaluated in one piece; its progress is not published."""
+
+
+class ReplyProgress:
+    """Publishes the progress of a reply four times a second."""
+
+    def __init__(self, bus: Bus, job: str) -> None:
+        self._bus = bus
+        self._job = job
+        self._sent = 0.0
+        self._began = 0.0
+        self._tokens = 0
+
+    def prefill(self, done: int, total: int) -> None:
+        if total - done >= FEW_TOKENS and self._due():
+            self._bus.publish(JobProgress(self._job, "prefill", done, total))
+
+    def decoded(self) -> None:
+        self._began = self._began or time.monotonic()
+        self._tokens += 1
+        if self._due():
+            seconds = self._sent - self._began  # since the first token, which prefill has made
+            rate = (self._tokens - 1) / seconds if self._tokens > 1 and seconds > 0 else 0.0
+            self._bus.publish(JobProgress(self._job, "decode", self._tokens, 0, round(rate, 1)))
+
+    def _due(self) -> bool:
+        if time.monotonic() - self._sent < PROGRESS_SECONDS:
+            return False
+        self._sent = time.monotonic()
+        return True
+
+
+def reply(
+    context: TaskContext,
+    job: Job,
+    model: InstructModel,
+    messages: Sequence[Message],
+    sampling: Sampling,
+    session: str,
+) -> tuple[str, dict[str, Any]]:
+    """Stream a completion into the job's output; returns its text and the result of the job.
+
+    `session` names the KV cache to continue: the conversation's, or that of the journal's revision.
+    """
+    prompt = model.fit(messages, sampling.max_tokens)
+    writer, text = TextWriter(context.jobs, job.id), []
+    progress = ReplyProgress(context.bus, job.id)
+    completion: Completion | None = None
+    stream = model.stream(prompt, sampling, session=session, cancelled=context.stop.is_set, on_prefill=progress.prefill)
+    for piece in stream:
+        if isinstance(piece, Completion):
+            completion = piece
+            break
+        text.append(piece)
+        writer.write(piece)
+        progress.decoded()
+    writer.flush()
+    if completion is None:
+        raise AssertionError("a stream ends with its Completion")
+    return "".join(text), {
+        "text": "".join(text),
+        "model": model.spec.name,
+        "prompt_tokens": completion.prompt_tokens,
+        "reused_tokens": completion.reused_tokens,
+        "completion_tokens": completion.completion_tokens,
+        "finish_reason": completion.finish_reason.value,
+        "queue_ms": milliseconds(job.started - job.enqueued),
+        "load_ms": milliseconds(context.manager.load_seconds),
+        "ttft_ms": milliseconds(completion.ttft_s),
+        "tokens_per_second": round(completion.tokens_per_second, 1),
+        "left_out": prompt.left_out,
+        "truncated": prompt.truncated,
+        "note": prompt.note,
+        "starter": model.spec.starter,
+    }
+
+
+def cancelled(result: dict[str, Any]) -> bool:
+    return bool(result["finish_reason"] == FinishReason.CANCELLED)
+
+
+def milliseconds(seconds: float) -> float:
+    return round(seconds * 1000, 3)

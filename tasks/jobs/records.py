@@ -1,0 +1,88 @@
+"""The records of jobs and of their output."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from core.events.types import JobKind, JobState
+from core.library.records import decode
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One piece of work for the worker. `args` are plain JSON; times are seconds since the epoch."""
+
+    id: str
+    kind: JobKind
+    args: dict[str, Any]
+    subject: str = ""
+    state: JobState = JobState.QUEUED
+    attempts: int = 0
+    enqueued: float = 0.0
+    started: float = 0.0
+    ended: float = 0.0
+    error: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A piece of a completion."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """An entry found by a search: the best chunk, its cosine similarity, and its relevance (0 to 1)."""
+
+    entry: str
+    title: str
+    chunk: str
+    similarity: float
+    relevance: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """The hits of a search: first by similarity, then again as the reranker sorts them."""
+
+    hits: tuple[Hit, ...]
+    reranked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The last record of each output."""
+
+    state: JobState
+    result: dict[str, Any] | None = None
+    error: str = ""
+    hint: str = ""
+
+
+Output = Text | Hits | Ended
+
+
+def encode_job(job: Job) -> str:
+    return json.dumps(asdict(job))
+
+
+def decode_job(text: str) -> Job:
+    return decode(Job, text)
+
+
+def encode_output(output: Output) -> str:
+    return json.dumps({"kind": type(output).__name__, **asdict(output)}, ensure_ascii=False)
+
+
+def decode_output(text: str) -> Output:
+    match json.loads(text)["kind"]:
+        case "Text":
+            return decode(Text, text)
+        case "Hits":
+            return decode(Hits, text)
+        case _:
+            return decode(Ended, text)

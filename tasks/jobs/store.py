@@ -1,0 +1,226 @@
+"""Stores jobs and their output in Redis, for all processes."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import ConnectionError as Lost
+from redis.exceptions import ResponseError
+from redis.exceptions import TimeoutError as Late
+
+from core.database import keys
+from core.database.connection import without_retries
+from core.database.ids import next_id
+from core.errors import NotFoundError
+from core.events.bus import KEPT_EVENTS
+from core.events.types import TAKEN, JobChanged, JobKind, JobState
+from core.events.wire import encode
+from tasks.jobs.records import Ended, Hits, Job, Output, Text, decode_job, decode_output, encode_job, encode_output
+
+if TYPE_CHECKING:
+    from core.database.connection import RedisClient
+
+KEPT_SECONDS = 24 * 3600
+"""The record and output of an ended job are kept this long."""
+
+
+def _nothing(pipe: Any) -> None:  # noqa: ARG001
+    return
+
+
+class Jobs:
+    """The jobs in the database. `redis` must decode responses."""
+
+    def __init__(self, redis: RedisClient) -> None:
+        self.redis = redis
+        self._reader = without_retries(redis)
+        self._written = 0
+
+    def close(self) -> None:
+        """Close the connections opened by `follow`."""
+        self._reader.connection_pool.disconnect()
+
+    def new(self, kind: JobKind, args: dict[str, Any], subject: str = "", after: str = "") -> Job:
+        """A new job, whose id sorts behind all others and behind the message `after`. `add` writes it."""
+        return Job(next_id(self.redis, after), kind, args, subject, enqueued=time.time())
+
+    def add(self, pipe: Any, job: Job) -> None:
+        """Write a new job with the caller's pipeline."""
+        self._write(pipe, job)
+
+    def find(self, id_: str) -> Job | None:
+        found = self.redis.get(keys.job(id_))
+        return decode_job(found) if found else None
+
+    def get(self, id_: str) -> Job:
+        """Raises NotFoundError."""
+        if job := self.find(id_):
+            return job
+        raise NotFoundError(f"There is no job {id_!r}.", "`charlie ps` lists waiting and running jobs.")
+
+    def find_all(self, ids: Collection[str]) -> list[Job]:
+        found = self.redis.mget([keys.job(id_) for id_ in ids]) if ids else []
+        return [decode_job(text) for text in found if text]
+
+    def advance(
+        self,
+        id_: str,
+        to: JobState,
+        expect: Collection[JobState],
+        also: Callable[[Any], None] = _nothing,
+        **changes: Any,
+    ) -> Job | None:
+        """Move a job that is in one of the states `expect`; returns the moved job, else None.
+
+        Record and event are written together, and only if no other process has changed the record since it was read:
+        two processes never both move a job. `also` may add commands to the same MULTI.
+        """
+        return self._move(id_, to, expect, changes, lambda pipe, _: also(pipe))
+
+    def end(self, id_: str, ended: Ended, expect: Collection[JobState] = TAKEN) -> Job | None:
+        """Move a job to its last state and close its output; None when it had ended already."""
+        return self._move(id_, ended.state, expect, _last_fields(ended), lambda pipe, _: _close(pipe, id_, ended))
+
+    def park(self, id_: str, ended: Ended) -> Job | None:
+        """End a job that is not run again by itself, and keep a record of it that does not expire."""
+
+        def also(pipe: Any, job: Job) -> None:
+            _close(pipe, id_, ended)
+            pipe.hset(keys.PARKED, job.subject, encode_job(job))
+
+        return self._move(id_, ended.state, TAKEN, _last_fields(ended), also)
+
+    def _move(
+        self,
+        id_: str,
+        to: JobState,
+        expect: Collection[JobState],
+        changes: dict[str, Any],
+        also: Callable[[Any, Job], None],
+    ) -> Job | None:
+        moved: Job | None = None
+
+        def move(pipe: Any) -> Job | None:
+            nonlocal moved
+            found = pipe.get(keys.job(id_))
+            if moved is not None and found == encode_job(moved):  # written the first time; only the answer was lost
+                return moved
+            if not found or (job := decode_job(found)).state not in expect:
+                return None
+            moved = replace(job, state=to, **changes)
+            pipe.multi()
+            self._write(pipe, moved)
+            also(pipe, moved)
+            return moved
+
+        done: Job | None = self.redis.transaction(move, keys.job(id_), value_from_callable=True)
+        return done
+
+    def split(self, job: Job, parts: Collection[Job], ended: Ended, also: Callable[[Any], None]) -> None:
+        """Replace an abandoned job by several, in one MULTI with `also`."""
+        with self.redis.pipeline(transaction=True) as pipe:
+            for each in parts:
+                self._write(pipe, each)
+            self._write(pipe, replace(job, state=ended.state, **_last_fields(ended)))
+            _close(pipe, job.id, ended)
+            also(pipe)
+            pipe.execute()
+
+    def parked(self) -> list[Job]:
+        """The parked jobs, oldest first."""
+        return sorted(map(decode_job, self.redis.hvals(keys.PARKED)), key=lambda job: job.id)
+
+    def unpark(self, *subjects: str) -> None:
+        """Forget the parked jobs of these entries, which were retried, skipped or deleted."""
+        self.redis.hdel(keys.PARKED, *subjects)
+
+    def forget_ended(self) -> None:
+        """Remove the ended jobs with their output, and the errors in the history: they may quote deleted texts."""
+        stored = {key.removeprefix(keys.job("")) for key in self.redis.scan_iter(match=keys.job("*"), count=1_000)}
+        for id_ in {name.partition(":")[0] for name in stored}:
+            if (job := self.find(id_)) is None or job.state.ended:
+                self.redis.delete(keys.job(id_), keys.output(id_))
+        quoting = [id_ for id_, values in self.redis.xrange(keys.JOBS) if json.loads(values["event"]).get("error")]
+        if quoting:
+            self.redis.xdel(keys.JOBS, *quoting)
+
+    def ask_to_stop(self, id_: str) -> None:
+        """Set the job's cancel flag; the worker sees it within milliseconds."""
+        with self.redis.pipeline(transaction=True) as pipe:
+            pipe.set(keys.cancel(id_), "1", ex=KEPT_SECONDS)
+            pipe.publish(keys.CANCELS, id_)
+            pipe.execute()
+
+    def asked_to_stop(self, id_: str) -> bool:
+        return bool(self.redis.exists(keys.cancel(id_)))
+
+    def write(self, id_: str, output: Text | Hits) -> None:
+        """Append to a job's output, which only one thread of one process writes."""
+        # With our own id, a record sent twice because its answer was lost is refused, not doubled.
+        self._written = max(self._written + 1, time.time_ns() // 1_000_000)
+        try:
+            self.redis.xadd(keys.output(id_), {"record": encode_output(output)}, id=f"{self._written}-0")
+        except ResponseError as error:
+            if "equal or smaller" not in str(error):
+                raise
+
+    def written(self, id_: str) -> str:
+        """The text in a job's output so far."""
+        outputs = (decode_output(values["record"]) for _, values in self.redis.xrange(keys.output(id_)))
+        return "".join(output.text for output in outputs if isinstance(output, Text))
+
+    def follow(self, id_: str, stop: Callable[[], bool] = lambda: False) -> Iterator[Output | None]:
+        """Yield the output from its beginning to its Ended record, and None about five times a second while waiting.
+
+        Continues after a restart of the database. Raises NotFoundError.
+        """
+        last, exists = "0-0", False
+        while not stop():
+            try:
+                found = self._reader.xread({keys.output(id_): last}, block=200)
+            except (Lost, Late):
+                time.sleep(0.1)
+                found = None
+            if not found:
+                if not exists:
+                    self.get(id_)
+                    exists = True
+                yield None
+                continue
+            exists = True
+            for key, values in found[0][1]:
+                last = key
+                output = decode_output(values["record"])
+                yield output
+                if isinstance(output, Ended):
+                    return
+
+    def durations(self) -> dict[str, float]:
+        """Recent duration of a job of each kind, in seconds."""
+        return {kind: float(value) for kind, value in self.redis.hgetall(keys.DURATIONS).items()}
+
+    def measure(self, kind: JobKind, seconds: float) -> None:
+        """Add a duration to the moving average (weight 0.3) that waiting times are estimated from."""
+        old = self.redis.hget(keys.DURATIONS, kind)
+        self.redis.hset(keys.DURATIONS, kind, str(seconds if old is None else 0.7 * float(old) + 0.3 * seconds))
+
+    def _write(self, pipe: Any, job: Job) -> None:
+        pipe.set(keys.job(job.id), encode_job(job))
+        event = JobChanged(job.id, job.kind, job.state, job.subject, job.error, job.hint)
+        pipe.xadd(keys.JOBS, {"event": encode(event)}, maxlen=KEPT_EVENTS, approximate=True)
+
+
+def _last_fields(ended: Ended) -> dict[str, Any]:
+    return {"ended": time.time(), "error": ended.error, "hint": ended.hint}
+
+
+def _close(pipe: Any, id_: str, ended: Ended) -> None:
+    """Written in one MULTI with the last state, so that every reader of the output gets to its end."""
+    pipe.xadd(keys.output(id_), {"record": encode_output(ended)})
+    pipe.expire(keys.output(id_), KEPT_SECONDS)
+    pipe.expire(keys.job(id_), KEPT_SECONDS)
+    pipe.delete(keys.cancel(id_))

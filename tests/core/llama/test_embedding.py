@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from core.errors import CancelledError
+from core.llama.embedding import EmbeddingModel
+from core.model_files.fingerprint import embedding_id
+from core.roles import Role
+from optimizers.starter.world import World
+from tests.core.conftest import spec_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def entries(count: int, seed: int) -> list[str]:
+    world = World(seed, held_out=True)
+    return [world.entry(world.facts(world.name())).text for _ in range(count)]
+
+
+def test_unit_vectors_are_in_order_in_any_batches(embedding: EmbeddingModel) -> None:
+    texts = entries(40, seed=7)
+    together = embedding.embed(texts)
+    assert together.shape == (40, embedding.dimension)
+    assert together.dtype == np.float32
+    assert np.allclose(np.linalg.norm(together, axis=1), 1, atol=1e-5)
+    alone = np.vstack([embedding.embed([text]) for text in texts])
+    assert np.allclose(together, alone, atol=1e-3)
+    assert embedding.embed([]).shape == (0, embedding.dimension)
+
+
+def test_llama_cpp_logs_nothing(embedding: EmbeddingModel, caplog: pytest.LogCaptureFixture) -> None:
+    """It would log a line for each decode, in the log that users read."""
+    with caplog.at_level("INFO", "charlie.llama"):
+        embedding.embed(entries(40, seed=9))
+    assert caplog.records == []
+
+
+def test_paraphrases_are_near(embedding: EmbeddingModel) -> None:
+    mended, repaired, baked = embedding.embed(
+        ["I fixed the bicycle with Mira.", "repair the bike with Mira", "I baked bread with Mira."]
+    )
+    assert mended @ repaired > 0.7 > mended @ baked
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", " ", "\x00", "\ud800 lone", "\u202eabc\u200f", "\x1b[31mred", "日本語 🦊", "x" * 1_000_000, "word " * 20_000],
+    ids=range(9),
+)
+def test_any_text_has_a_vector(embedding: EmbeddingModel, text: str) -> None:
+    vectors = embedding.embed([text, "a walk"])
+    assert np.isfinite(vectors).all()
+    assert np.allclose(vectors[1], embedding.embed(["a walk"])[0], atol=1e-3)
+
+
+def test_cancelled_and_usable_afterwards(embedding: EmbeddingModel) -> None:
+    texts = entries(100, seed=8)
+    before = embedding.embed(["a walk"])
+    for polls_before in (0, 1, 3):
+        polls = itertools.count()
+        with pytest.raises(CancelledError):
+            embedding.embed(texts, cancelled=lambda p=polls, n=polls_before: next(p) >= n)  # type: ignore[misc]
+    assert np.array_equal(embedding.embed(["a walk"]), before)
+
+
+def test_counted_tokens_include_special_tokens(embedding: EmbeddingModel) -> None:
+    assert embedding.count_tokens("") == 2
+    assert embedding.count_tokens("river walk") == 4
+
+
+def test_the_id_depends_on_the_content_of_the_file(
+    starters: dict[Role, Path], embedding: EmbeddingModel, tmp_path: Path
+) -> None:
+    copy = tmp_path / starters[Role.EMBEDDING].name
+    copy.write_bytes(starters[Role.EMBEDDING].read_bytes())
+    assert embedding_id(spec_of(copy, Role.EMBEDDING)) == embedding.id
+    data = bytearray(copy.read_bytes())
+    data[200_000] ^= 1
+    copy.write_bytes(data)
+    assert embedding_id(spec_of(copy, Role.EMBEDDING)) != embedding.id

@@ -1,0 +1,83 @@
+"""Copies of a model file with another header, and models that always say the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+from gguf.scripts.gguf_new_metadata import MetadataDetails, copy_with_new_metadata
+
+TEMPLATE_KEY = gguf.Keys.Tokenizer.CHAT_TEMPLATE
+TYPES_KEY = gguf.Keys.Tokenizer.TOKEN_TYPE
+
+
+def variant(
+    file: Path, made: Path, *, template: str | None = "", add_eos: bool = False, user_defined: tuple[str, ...] = ()
+) -> Path:
+    """A copy of a model file: with another chat template, or without one; with user-defined tokens."""
+    reader = gguf.GGUFReader(file)
+    changes: dict[str, Any] = {}
+    if template:
+        changes[TEMPLATE_KEY] = MetadataDetails(gguf.GGUFValueType.STRING, template)
+    if add_eos:
+        changes[gguf.Keys.Tokenizer.ADD_EOS] = MetadataDetails(gguf.GGUFValueType.BOOL, True)
+    if user_defined:
+        tokens = reader.fields[gguf.Keys.Tokenizer.LIST].contents()
+        types = reader.fields[TYPES_KEY].contents()
+        for token in user_defined:
+            types[tokens.index(token)] = int(gguf.TokenType.USER_DEFINED)
+        changes[TYPES_KEY] = MetadataDetails(gguf.GGUFValueType.ARRAY, types, sub_type=gguf.GGUFValueType.INT32)
+    architecture = reader.fields[gguf.Keys.General.ARCHITECTURE].contents()
+    writer = gguf.GGUFWriter(made, architecture)
+    copy_with_new_metadata(reader, writer, changes, [TEMPLATE_KEY] if template is None else [])
+    return made
+
+
+def write_chain(path: Path, pieces: list[str], template: str | None = None) -> Path:
+    """An instruct model that replies with these pieces, all different, to any prompt, and goes on without an end.
+
+    Each token leads to one other: a piece to the next, the last one to itself, all others to the first piece.
+    """
+    tokens = [b"<unk>", b"<s>", b"</s>", *(f"<0x{byte:02X}>".encode() for byte in range(256))]
+    kinds = [gguf.TokenType.UNKNOWN, gguf.TokenType.CONTROL, gguf.TokenType.CONTROL, *[gguf.TokenType.BYTE] * 256]
+    first = len(tokens)
+    tokens += [piece.replace(" ", "\u2581").encode() for piece in pieces]
+    kinds += [gguf.TokenType.NORMAL] * len(pieces)
+    width = -(-len(tokens) // 32) * 32
+    embedding, output = np.zeros((2, len(tokens), width), np.float32)
+    for token in range(len(tokens)):
+        following = min(token + 1, len(tokens) - 1) if token >= first else first
+        embedding[token, token] = output[following, token] = 1
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_name(path.stem)
+    writer.add_context_length(2048)
+    writer.add_embedding_length(width)
+    writer.add_block_count(1)
+    writer.add_feed_forward_length(32)
+    writer.add_head_count(1)
+    writer.add_layer_norm_rms_eps(1e-6)
+    writer.add_vocab_size(len(tokens))
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list(tokens)
+    # So unlikely that the tokenizer makes none of them from a prompt.
+    writer.add_token_scores([0.0] * first + [-1e9] * len(pieces))
+    writer.add_token_types(kinds)
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    if template:
+        writer.add_chat_template(template)
+    writer.add_tensor("token_embd.weight", embedding)
+    writer.add_tensor("output.weight", output)
+    for name in ("output_norm", "blk.0.attn_norm", "blk.0.ffn_norm"):
+        writer.add_tensor(f"{name}.weight", np.ones(width, np.float32))
+    for name in ("attn_q", "attn_k", "attn_v", "attn_output"):
+        writer.add_tensor(f"blk.0.{name}.weight", np.zeros((width, width), np.float32))
+    for name, shape in (("gate", (32, width)), ("up", (32, width)), ("down", (width, 32))):
+        writer.add_tensor(f"blk.0.ffn_{name}.weight", np.zeros(shape, np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
