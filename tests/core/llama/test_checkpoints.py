@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,8 +17,8 @@ from core.llama.simulate import simulate
 from core.memory.footprint import overhead
 from core.roles import Role
 from core.settings import Sampling
-from tests.architectures import gemma3
 from tests.architectures.families import ATTENTION, FAMILIES, HYBRID, RECURRENT, WINDOWED
+from tests.architectures.windowed import gemma3
 from tests.core.conftest import spec_of
 from tests.core.llama.test_session_walks import logits_of
 
@@ -141,7 +142,7 @@ def test_the_plan_counts_them(family: str, tmp_path: Path) -> None:
 
 
 def test_a_window_as_long_as_the_context_needs_none(tmp_path: Path) -> None:
-    file = gemma3.write(tmp_path / "model.gguf", window=256)
+    file = gemma3.write(tmp_path / "model.gguf", replace(gemma3.SMALL, window=256))
     model = load_as(InstructModel, spec_of(file, Role.INSTRUCT, 256))
     assert not model._checkpoints._needed
     assert simulate(model.spec).overhead == overhead(model.spec)
