@@ -7,10 +7,9 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from core.llama.calls import ignore, never
-from core.llama.checkpoints import kept_for
 from core.llama.load_options import arguments, llama_class
 from core.llama.log import llama_log
-from core.memory.footprint import F32, Footprint, overhead
+from core.memory.footprint import F32, Footprint, kept_for, overhead
 from core.roles import Role
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 MIB = 1024**2
 LAYER = re.compile(r"load_tensors: layer +(\d+) assigned to device (\S+?),")
-KV_LAYER = re.compile(r"llama_kv_cache: layer +\d+: dev = (\S+)")
+KV_LAYER = re.compile(r"llama_(?:kv_cache:|memory_recurrent,) layer +\d+: dev = (\S+)")
 KV_SIZE = re.compile(r"llama_kv_cache: size = +([\d.]+) MiB \( *(\d+) cells")
 WINDOWED = "llama_kv_cache_iswa: creating     SWA"
 """The KV cache of layers with a sliding window follows."""
@@ -30,7 +29,7 @@ RECURRENT = re.compile(r"llama_memory_recurrent: size = +([\d.]+) MiB")
 MEMORY_LINES = (
     "load_tensors: layer",
     "llama_kv_cache",
-    "llama_memory_recurrent: ",
+    "llama_memory_recurrent",
     "llama_context: ",
     "sched_reserve: ",
 )
@@ -52,7 +51,8 @@ def simulate(spec: ModelSpec) -> Footprint:
     kind = llama_class(spec.role, ignore, never, simulated=True)
     with llama_log().listen(quiet=True) as log:
         llama = kind(**arguments(spec) | {"use_mmap": False, "lora_path": None, "kv_overrides": without_vocabulary})
-        weights = llama_cpp.llama_model_size(llama.model) + (spec.lora.tensor_bytes if spec.lora else 0)
+        weights = llama_cpp.llama_model_size(llama.model) - spec.header.draft_bytes
+        weights += spec.lora.tensor_bytes if spec.lora else 0
         window = llama_cpp.llama_model_n_swa(llama.model)
         llama.close()
         lines = log.lines
@@ -61,7 +61,7 @@ def simulate(spec: ModelSpec) -> Footprint:
 
 def _read(spec: ModelSpec, weights: int, lines: Sequence[str], window: int = 0) -> Footprint:
     lines = [line for line in lines if line.startswith(MEMORY_LINES)]
-    on, doubled = _layers(spec, lines)
+    on, copied = _layers(spec, lines)
     kv_cache = compute = 0
     waiting: list[str] = []
     for line in lines:
@@ -80,7 +80,7 @@ def _read(spec: ModelSpec, weights: int, lines: Sequence[str], window: int = 0) 
     if spec.role is not Role.INSTRUCT:
         compute += _late_outputs(spec, lines)
     return Footprint(
-        weights=weights + doubled,
+        weights=weights + copied,
         kv_cache=kv_cache,
         compute=compute,
         overhead=overhead(spec) + (_checkpoints(lines, window) if spec.role is Role.INSTRUCT else 0),
@@ -104,18 +104,19 @@ def _layers(spec: ModelSpec, lines: Sequence[str]) -> tuple[Counter[str], int]:
     """Bytes of weights on each device, and of those that exist twice."""
     header = spec.header
     on: Counter[str] = Counter()
-    doubled = 0
+    copied = header.copied_bytes(offloaded=False)
     for line in lines:
         found = LAYER.search(line)
         if found is None:
             continue
         layer, device = int(found[1]), found[2]
         if layer < header.layers:
-            on[device] += header.layer_bytes[layer] if layer < len(header.layer_bytes) else 0
+            loaded = layer < min(len(header.memory), len(header.layer_bytes))
+            on[device] += header.layer_bytes[layer] if loaded else 0
         elif device not in HOST:
-            doubled = header.tied_bytes
-            on[device] += header.output_bytes + doubled
-    return on, doubled
+            copied = header.copied_bytes(offloaded=True)
+            on[device] += header.output_bytes + copied
+    return on, copied
 
 
 def _late_outputs(spec: ModelSpec, lines: Sequence[str]) -> int:

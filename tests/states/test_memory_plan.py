@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from core.memory.footprint import CONTEXT_STEP, RAM, Footprint, estimate
 from core.memory.types import Device, Memory
 from core.model_files.gguf import FileKind, Header
+from core.model_files.layers import Layer
 from core.model_files.spec import ModelSpec
 from core.roles import Role
 from core.settings import MemorySettings
@@ -29,16 +30,18 @@ HEADER = Header(
     architecture="llama",
     name="scripted",
     layers=LAYERS,
+    memory=(Layer(values=8 * (128 + 128), windowed=False, state=0),) * LAYERS,
+    window=0,
     context_length=OWN,
     embedding_length=4096,
     heads=32,
     kv_heads=8,
-    kv_heads_total=8 * LAYERS,
     feed_forward=11_008,
     experts_used=0,
     head_dim_key=128,
     head_dim_value=128,
     vocab_size=32_000,
+    tokenizer="llama",
     pooling=None,
     quantization="Q4_0",
     chat_template=None,
@@ -46,6 +49,8 @@ HEADER = Header(
     layer_bytes=(128 * MIB,) * LAYERS,
     output_bytes=128 * MIB,
     embedding_bytes=128 * MIB,
+    repacked=False,
+    draft_bytes=0,
     parameters=7_000_000_000,
     is_reranker=False,
     is_encoder=False,
