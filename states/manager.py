@@ -206,7 +206,7 @@ class ModelManager:
         if not self._fire("unload", loaded.spec, reason):
             raise CharlieError("The model is in use.", "Wait for the reply, or stop it first.")
         took = taken(loaded.before, before)
-        self._planner.record(loaded.spec, loaded.predicted, took)
+        self._planner.record(loaded.spec, loaded.predicted, took, loaded.model.copied_bytes)
         spec, expected = loaded.spec, took.total
         failure, after = "", None
         try:
@@ -307,7 +307,7 @@ class ModelManager:
             raise
         self._registry[spec.role] = loaded
         self._fire("loaded", spec, "", before, after)
-        self._planner.record(spec, predicted, taken(before, after))
+        self._planner.record(spec, predicted, taken(before, after), model.copied_bytes)
 
     def _has_session(self, name: str) -> bool:
         """Whether a KV cache may be saved under this name: a conversation's, or the current journal's."""

@@ -41,10 +41,12 @@ class Planner:
     def measured(self, spec: ModelSpec) -> Measured | None:
         return self._loads.find(spec)
 
-    def record(self, spec: ModelSpec, predicted: Footprint, took: Taken) -> None:
-        """Record the memory that a loaded model has taken so far. A failure to do so stops nothing."""
-        # The file's pages of weights that were copied, for the CPU or to a device, are no longer used.
-        mapped = min(took.mapped, max(0, predicted.ram - took.own))
+    def record(self, spec: ModelSpec, predicted: Footprint, took: Taken, copied: int) -> None:
+        """Record the memory that a loaded model has taken so far. A failure to do so stops nothing.
+
+        `copied` bytes of its weights are outside the file, whose pages of these are no longer used.
+        """
+        mapped = min(took.mapped, max(0, predicted.weights - copied))
         actual = {RAM: took.own + mapped, **took.devices}
         try:
             self._loads.record(spec, {RAM: predicted.ram, **predicted.devices}, actual)
