@@ -86,7 +86,7 @@ def _load(spec: ModelSpec, on_progress: Callable[[float], None], cancelled: Call
             traceback.clear_frames(error.__traceback__)
             if cancelled():
                 raise CancelledError from error
-            raise _failure(spec, log.errors, error) from error
+            raise load_failure(spec, log.errors, error) from error
     on_progress(1.0)
     copied = [found[1] for line in log.lines if (found := COPIED.search(line))]
     return llama, round(sum(map(float, copied)) * 1024**2)
@@ -99,7 +99,8 @@ def _check_adapter(llama: Llama) -> None:
         raise RuntimeError("the LoRA was refused")
 
 
-def _failure(spec: ModelSpec, messages: list[str], error: Exception) -> LoadFailedError:
+def load_failure(spec: ModelSpec, messages: list[str], error: Exception) -> LoadFailedError:
+    """The error of a load that failed with these messages of llama.cpp."""
     reason = (messages[0] if messages else str(error)).rstrip(".")
     if isinstance(error, MemoryError) or any(OUT_OF_MEMORY.search(line) for line in messages):
         return OutOfMemoryError(

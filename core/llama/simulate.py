@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import re
+import sys
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from core.errors import CharlieError, LoadFailedError, OutOfMemoryError
 from core.llama.calls import ignore, never
+from core.llama.engine import load_failure
 from core.llama.load_options import arguments, llama_class
 from core.llama.log import llama_log
 from core.memory.footprint import F32, Footprint, kept_for, overhead
+from core.model_files.gguf import read_header
+from core.model_files.spec import spec_for
 from core.roles import Role
+from core.settings import RoleSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,15 +50,28 @@ def simulate(spec: ModelSpec) -> Footprint:
     """Ask llama.cpp for the footprint of a spec; takes milliseconds and about a megabyte.
 
     `no_alloc` (llama.h) makes llama.cpp plan every buffer and allocate none. Without the vocabulary, which would take
-    most of the time; its memory is computed. Raises ValueError or RuntimeError when llama.cpp refuses the file.
+    most of the time; its memory is computed. Raises LoadFailedError when llama.cpp refuses the file.
     """
-    import llama_cpp
-
     header = spec.header
     without_vocabulary = {"tokenizer.ggml.model": "no_vocab", f"{header.architecture}.vocab_size": header.vocab_size}
+    try:
+        return _simulate(spec, without_vocabulary)
+    except OutOfMemoryError:
+        raise
+    except LoadFailedError:
+        return _simulate(spec, None)  # the vocabulary that is missing may be the reason
+
+
+def _simulate(spec: ModelSpec, overrides: dict[str, str | int] | None, *, verbose: bool = False) -> Footprint:
+    import llama_cpp
+
     kind = llama_class(spec.role, ignore, never, simulated=True)
     with llama_log().listen(quiet=True) as log:
-        llama = kind(**arguments(spec) | {"use_mmap": False, "lora_path": None, "kv_overrides": without_vocabulary})
+        try:
+            own = {"use_mmap": False, "lora_path": None, "kv_overrides": overrides, "verbose": verbose}
+            llama = kind(**arguments(spec) | own)
+        except (ValueError, RuntimeError, MemoryError, AssertionError) as error:
+            raise load_failure(spec, log.errors, error) from error
         weights = llama_cpp.llama_model_size(llama.model) - spec.header.draft_bytes
         weights += spec.lora.tensor_bytes if spec.lora else 0
         window = llama_cpp.llama_model_n_swa(llama.model)
@@ -127,3 +148,14 @@ def _late_outputs(spec: ModelSpec, lines: Sequence[str]) -> int:
     reserved = sum(float(found[2]) for line in lines if (found := OUTPUT.search(line))) * MIB
     whole = spec.context_length * (spec.header.vocab_size + spec.header.embedding_length) * F32
     return max(0, whole - round(reserved))
+
+
+if __name__ == "__main__":  # for core/model_files/trial.py
+    role = Role(sys.argv[1])
+    try:
+        _simulate(spec_for(RoleSettings(), read_header(Path(sys.argv[2])), role), None, verbose=True)
+    except OutOfMemoryError:
+        pass
+    except CharlieError as error:
+        print(json.dumps([error.message, error.hint]))
+        sys.exit(1)
