@@ -52,10 +52,9 @@ def simulate(spec: ModelSpec) -> Footprint:
     `no_alloc` (llama.h) makes llama.cpp plan every buffer and allocate none. Without the vocabulary, which would take
     most of the time; its memory is computed. Raises LoadFailedError when llama.cpp refuses the file.
     """
-    header = spec.header
-    without_vocabulary = {"tokenizer.ggml.model": "no_vocab", f"{header.architecture}.vocab_size": header.vocab_size}
+    own = f"{spec.header.architecture}.vocab_size"
     try:
-        return _simulate(spec, without_vocabulary)
+        return _simulate(spec, {"tokenizer.ggml.model": "no_vocab", own: spec.header.vocab_size})
     except OutOfMemoryError:
         raise
     except LoadFailedError:

@@ -18,7 +18,7 @@ from core.settings_file import load_settings
 from states import manager as manager_module
 from states import reclaim
 from states.manager import ModelManager
-from states.planner import given_back, smaller
+from states.planner import given_back, predict, smaller
 from states.reclaim import await_return, taken, trim
 from tests.benchmarks.shapes import Shape, write
 
@@ -75,7 +75,6 @@ def test_memory_beyond_the_prediction_is_measured(
     with manager.lease(Role.INSTRUCT):  # the first load may reuse memory of earlier tests
         pass
     manager.unload_model("asked for")
-    predict = manager_module.predict
     monkeypatch.setattr(
         manager_module, "predict", lambda *args: replace(found := predict(*args), overhead=found.overhead - 20 * MIB)
     )
