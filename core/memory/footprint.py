@@ -30,7 +30,7 @@ BYTES_PER_CELL = 52
 """Bookkeeping of llama.cpp for each token of the KV cache. Measured."""
 MAX_SEQUENCES = 256
 """Texts in one batch of an encoder; llama.h, llama_max_parallel_sequences."""
-OVERHEAD = 3 * 1024**2
+OVERHEAD = 5 * 1024**2
 """A load's memory outside its buffers: graph, scheduler, threads. Measured by tests/benchmarks/accuracy.py."""
 BYTES_PER_TOKEN = {"gpt2": 300}
 """One token of the vocabulary by tokenizer, where it is not `BYTES_PER_PLAIN_TOKEN`; this one has merges. Measured."""
@@ -79,6 +79,7 @@ def estimate(spec: ModelSpec, offloads: Sequence[Device] = ()) -> Footprint:
     context, ubatch = _rounded(spec.context_length), _ubatch(spec)
     forward = header.feed_forward * max(1, header.experts_used)
     widths = header.embedding_length * (3 if encoder else 4) + forward * (1 if encoder else 3)
+    widths += 2 * header.per_layer_embedding
     widths += min(MAX_SEQUENCES, ubatch) if spec.pooling == "mean" else 0
     widths += header.vocab_size if encoder and not header.is_encoder else 0
     outputs = context * (header.vocab_size + header.embedding_length) * F32 if encoder else header.vocab_size * F32

@@ -86,9 +86,11 @@ class Header:
     heads: int
     kv_heads: int
     """Per layer; the largest where layers differ."""
+    per_layer_embedding: int
+    """Of all layers together, besides the embedding."""
     feed_forward: int
     experts_used: int
-    """Per token, in a mixture of experts."""
+    """Per token, in a mixture of experts; with one that is for all tokens."""
     head_dim_key: int
     head_dim_value: int
     vocab_size: int
@@ -218,6 +220,8 @@ def _compose(files: list[File], metadata: Metadata, tensors: Tensors) -> Header:
     head_dim = embedding // heads if heads else 0
     tokens = metadata.values.get("tokenizer.ggml.tokens")
     pooling = POOLING.get(own("pooling_type"))
+    family = family_of(architecture)
+    shared = family.shared_expert or own("expert_shared_count") or own("expert_shared_feed_forward_length")
     loaded = max(0, own("block_count") - own("nextn_predict_layers"))
     return Header(
         path=files[0].path,
@@ -228,13 +232,14 @@ def _compose(files: list[File], metadata: Metadata, tensors: Tensors) -> Header:
         name=one_line(_name(metadata, tensors.parameters, files[0].path.stem), MAX_SHOWN) or files[0].path.stem,
         layers=own("block_count"),
         memory=layers_of(architecture, metadata, loaded),
-        window=own("attention.sliding_window", family_of(architecture).window),
+        window=own("attention.sliding_window", family.window),
         context_length=own("context_length"),
         embedding_length=embedding,
         heads=heads,
         kv_heads=own("attention.head_count_kv", heads),
+        per_layer_embedding=loaded * own("embedding_length_per_layer_input"),
         feed_forward=own("expert_feed_forward_length") or own("feed_forward_length"),
-        experts_used=own("expert_used_count"),
+        experts_used=own("expert_used_count") + (1 if shared else 0),
         head_dim_key=own("attention.key_length", head_dim),
         head_dim_value=own("attention.value_length", head_dim),
         vocab_size=tokens if isinstance(tokens, int) else own("vocab_size"),

@@ -34,6 +34,8 @@ class Family:
     """Every layer attends and is recurrent."""
     kv_layers: int = 0
     """So many layers have a KV cache, which the later ones read."""
+    shared_expert: bool = False
+    """One of the experts is for all tokens."""
     nodes: int = 0
     """Nodes of the graph for each token of a batch, where the layers do not determine them."""
 
@@ -47,7 +49,7 @@ FAMILIES: Final = {
     "gemma3": Family(full=6),
     "gemma3n": Family(full=5, kv_layers=20),
     "gpt-oss": Family(full=2),
-    "llama4": Family(full=4, window=8192),
+    "llama4": Family(full=4, window=8192, shared_expert=True),
     "olmo2": Family(full=4),
     "qwen3next": Family(attends=4, nodes=40),
     "qwen35": Family(attends=4, nodes=40),
@@ -80,7 +82,7 @@ def layers_of(architecture: str, metadata: Metadata, count: int) -> tuple[Layer,
     full = max(1, own("attention.sliding_window_pattern", family.full))
     windowed = each("attention.sliding_window_pattern") or [layer % full < full - 1 for layer in range(count)]
     attends = own("full_attention_interval", family.attends)
-    kv_layers = (family.kv_layers or count) - own("attention.shared_kv_layers")
+    kv_layers = family.kv_layers or count - own("attention.shared_kv_layers")
     state = width * max(0, own("shortconv.l_cache") - 1) + own("ssm.state_size") * own("ssm.inner_size")
     state += max(0, kernel - 1) * (own("ssm.inner_size") + 2 * own("ssm.group_count") * own("ssm.state_size"))
     recurrent = each("attention.recurrent_layers") or [

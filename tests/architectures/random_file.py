@@ -163,12 +163,13 @@ class RandomFile:
         self.matrix(f"{name}_up{suffix}.weight", length, size.width)
         self.matrix(f"{name}_down{suffix}.weight", size.width, length)
 
-    def expert_keys(self) -> None:
+    def expert_keys(self, *, shared: bool = False) -> None:
         size = self.size
         self.keys(
-            expert_count=size.experts, expert_used_count=size.used, expert_feed_forward_length=size.feed_forward,
-            expert_shared_feed_forward_length=size.feed_forward,
+            expert_count=size.experts, expert_used_count=size.used, expert_feed_forward_length=size.feed_forward
         )  # fmt: skip
+        if shared:
+            self.keys(expert_shared_feed_forward_length=size.feed_forward)
 
     def expert_layer(self, layer: int, *, shared: bool = False, gate: bool = True) -> None:
         """A router and its experts; some have one more, which all tokens use."""

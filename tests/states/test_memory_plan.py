@@ -36,6 +36,7 @@ HEADER = Header(
     embedding_length=4096,
     heads=32,
     kv_heads=8,
+    per_layer_embedding=0,
     feed_forward=11_008,
     experts_used=0,
     head_dim_key=128,
@@ -59,7 +60,7 @@ HEADER = Header(
 """4.125 GB of weights, 128 MB in each layer, in the output and in the embeddings; 124 KB of KV cache for each token.
 
 Compute takes 512 · (4 · 4096 + 3 · 11008) floats, 96.5 MB, and 1 KB for each token of context: so with 5.5 GB free
-there is room for (5632 - 4224 - 6 - 96.5) MB / 125 KB = 10,693 tokens, which is 10,496 in steps of 256.
+there is room for (5632 - 4224 - 8 - 96.5) MB / 125 KB = 10,678 tokens, which is 10,496 in steps of 256.
 """
 SPEC = ModelSpec(
     role=Role.INSTRUCT,
@@ -191,11 +192,11 @@ def test_the_chosen_plan_is_the_largest_that_fits(now: Memory, spec: ModelSpec) 
 def test_a_refusal_has_every_number_and_what_would_help() -> None:
     plan = decide(LONG, ram(8))
     assert plan.reason == (
-        "scripted does not fit: with 32,768 tokens of context it needs 8.13 GiB of RAM (weights 4.12 GiB, KV cache "
+        "scripted does not fit: with 32,768 tokens of context it needs 8.14 GiB of RAM (weights 4.12 GiB, KV cache "
         "3.88 GiB, compute 129 MiB in all), and 7.50 GiB are free, 512 MiB of 16.0 GiB being kept."
     )
     assert plan.hint == (
-        "It would fit with instruct.context_length = 27392, with 648 MiB more RAM free, "
+        "It would fit with instruct.context_length = 27392, with 650 MiB more RAM free, "
         "or with a model file of at most 3.49 GiB (`charlie models use instruct FILE`)."
     )
     assert decide(replace(SPEC, context_length=27_392, least_context=27_392), ram(8)).fits

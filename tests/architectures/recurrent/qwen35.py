@@ -23,7 +23,7 @@ def add_layers(file: RandomFile, drafts: int = 0, *, experts: bool = False, join
     file.state_keys()
     file.keys(full_attention_interval=INTERVAL, rope__dimension_sections=[size.head // 2, 0, 0, 0])
     if experts:
-        file.expert_keys()
+        file.expert_keys(shared=True)
     if drafts:
         file.keys(block_count=size.layers + drafts, nextn_predict_layers=drafts)
     for layer in range(file.layers + drafts):

@@ -16,6 +16,7 @@ PER_LAYER = 256
 def write(path: Path, size: Size = SMALL) -> Path:
     file = RandomFile(path, "gemma3n", size, attention__sliding_window=size.window)
     file.heads()
+    file.keys(embedding_length_per_layer_input=PER_LAYER, attention__shared_kv_layers=max(0, size.layers - 20))
     width = size.width
     for layer in range(file.layers):
         name = f"blk.{layer}"
