@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import traceback
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,6 +71,7 @@ def _simulate(spec: ModelSpec, overrides: dict[str, str | int] | None, *, verbos
             own = {"use_mmap": False, "lora_path": None, "kv_overrides": overrides, "verbose": verbose}
             llama = kind(**arguments(spec) | own)
         except (ValueError, RuntimeError, MemoryError, AssertionError) as error:
+            traceback.clear_frames(error.__traceback__)  # they hold the half-made model
             raise load_failure(spec, log.errors, error) from error
         weights = llama_cpp.llama_model_size(llama.model) - spec.header.draft_bytes
         weights += spec.lora.tensor_bytes if spec.lora else 0

@@ -55,6 +55,8 @@ SHAPE: dict[str, Any] = {
     "vocabulary": "smollm2",
 }  # fmt: skip
 """Of every generated model; enough that buffers matter, and little enough that a prefill takes seconds."""
+STRIDE = 32
+"""Tokens between those that an encoder gets, so that all pages of the embedding are used within few texts."""
 SHALLOW = {"gemma3n": 6}
 """Layers; this one has 256 numbers for each token of the vocabulary and each layer."""
 REAL = "SmolLM2-135M"
@@ -108,8 +110,9 @@ def measured(spec: ModelSpec) -> dict[str, int]:
             model._checkpoints.add() if model._checkpoints._needed else None
     else:
         width = 1 if spec.role is Role.RERANKER else spec.header.embedding_length
-        for first in range(0, spec.header.vocab_size - spec.context_length, spec.context_length):  # every token once
-            decode_sequences(model.llama, [[first + number for number in range(spec.context_length)]], width, never)
+        for first in range(0, spec.header.vocab_size, spec.context_length * STRIDE):
+            tokens = [min(first + number * STRIDE, spec.header.vocab_size - 1) for number in range(spec.context_length)]
+            decode_sequences(model.llama, [tokens], width, never)
     taken = resident(spec.path) - before
     model.close()
     return {"predicted": predicted, "formula": formula, "taken": taken}
