@@ -14,7 +14,7 @@ from tests.architectures.encoders import (
     qwen3_embedding,
     qwen3_reranker,
 )
-from tests.architectures.random_file import Size
+from tests.architectures.sized_file import Size
 from tests.architectures.recurrent import (
     falcon_h1,
     granite_hybrid,

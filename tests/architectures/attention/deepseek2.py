@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.architectures.random_file import RandomFile, Size
+from tests.architectures.sized_file import RandomFile, Size
 
 SMALL = Size(layers=3, kv_heads=1)
 REAL = Size(47, 2048, 20, 1, 256, 1536, experts=64, used=4, context=202_752, vocabulary=154_880)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.architectures.random_file import RandomFile, Size
+from tests.architectures.sized_file import RandomFile, Size
 
 SMALL = Size(layers=4)
 REAL = Size(32, 4096, 32, 32, 128, 11_008, context=4096, vocabulary=100_352)

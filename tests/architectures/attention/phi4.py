@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.architectures.random_file import RandomFile, Size
+from tests.architectures.sized_file import RandomFile, Size
 
 SMALL = Size(layers=2)
 REAL = Size(40, 5120, 40, 10, 128, 17_920, context=16_384, vocabulary=100_352)

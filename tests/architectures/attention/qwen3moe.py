@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.architectures.random_file import RandomFile, Size
+from tests.architectures.sized_file import RandomFile, Size
 
 SMALL = Size(layers=2)
 REAL = Size(48, 2048, 32, 4, 128, 768, experts=128, used=8, context=40_960, vocabulary=151_936)

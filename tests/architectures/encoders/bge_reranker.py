@@ -6,7 +6,7 @@ from pathlib import Path
 
 import gguf
 
-from tests.architectures.random_file import RandomFile, Size
+from tests.architectures.sized_file import RandomFile, Size
 
 SMALL = Size(layers=2)
 REAL = Size(24, 1024, 16, 16, 64, 4096, context=8192, vocabulary=250_002)

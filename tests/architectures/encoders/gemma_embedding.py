@@ -6,7 +6,7 @@ from pathlib import Path
 
 import gguf
 
-from tests.architectures.random_file import RandomFile, Size
+from tests.architectures.sized_file import RandomFile, Size
 from tests.architectures.windowed.gemma3 import add_layers
 
 SMALL = Size(layers=6, window=48)

@@ -7,7 +7,7 @@ from pathlib import Path
 import gguf
 
 from tests.architectures.encoders.bge_reranker import add_layers
-from tests.architectures.random_file import RandomFile, Size
+from tests.architectures.sized_file import RandomFile, Size
 
 SMALL = Size(layers=4)
 REAL = Size(12, 768, 12, 12, 64, 3072, context=8192, vocabulary=61_056)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import gguf
 
-from tests.architectures.random_file import RandomFile, Size
+from tests.architectures.sized_file import RandomFile, Size
 
 SMALL = Size(layers=2)
 REAL = Size(28, 1024, 16, 8, 128, 3072, context=32_768, vocabulary=151_669, tied=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import gguf
 
 from tests.architectures.encoders import qwen3_embedding
-from tests.architectures.random_file import Size
+from tests.architectures.sized_file import Size
 
 SMALL, REAL = qwen3_embedding.SMALL, qwen3_embedding.REAL
 

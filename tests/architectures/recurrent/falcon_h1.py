@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.architectures.random_file import RandomFile, Size
+from tests.architectures.sized_file import RandomFile, Size
 
 SMALL = Size(layers=2)
 REAL = Size(44, 3072, 12, 2, 128, 12_288, inner=3072, state=256, rank=24, context=262_144, vocabulary=130_048)

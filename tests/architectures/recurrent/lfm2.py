@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.architectures.random_file import RandomFile, Size
+from tests.architectures.sized_file import RandomFile, Size
 
 SMALL = Size(layers=4)
 REAL = Size(16, 2048, 32, 8, 64, 8192, convolution=3, context=128_000, vocabulary=65_536, tied=True)

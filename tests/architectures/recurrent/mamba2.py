@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.architectures.random_file import RandomFile, Size
+from tests.architectures.sized_file import RandomFile, Size
 
 SMALL = Size(layers=3)
 REAL = Size(64, 4096, 0, inner=8192, state=128, rank=128, groups=8, context=262_144, vocabulary=32_768)

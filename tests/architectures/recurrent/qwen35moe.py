@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.architectures.random_file import RandomFile, Size
+from tests.architectures.sized_file import RandomFile, Size
 from tests.architectures.recurrent.qwen35 import add_layers
 
 SMALL = Size(layers=4, groups=2, inner=64)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.architectures.random_file import RandomFile, Size
+from tests.architectures.sized_file import RandomFile, Size
 
 SMALL = Size(layers=6, window=48)
 REAL = Size(48, 3840, 16, 8, 256, 15_360, window=1024, context=131_072, vocabulary=262_208, tied=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.architectures.random_file import RandomFile, Size
+from tests.architectures.sized_file import RandomFile, Size
 
 SMALL = Size(layers=22)
 REAL = Size(35, 2048, 8, 2, 256, 16_384, window=512, context=32_768, vocabulary=262_144, tied=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.architectures.random_file import RandomFile, Size
+from tests.architectures.sized_file import RandomFile, Size
 
 SMALL = Size(layers=12, head=32, window=48)
 REAL = Size(42, 2560, 8, 2, 512, 10_240, window=512, context=131_072, vocabulary=262_144, tied=True)

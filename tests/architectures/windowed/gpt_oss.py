@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.architectures.random_file import RandomFile, Size
+from tests.architectures.sized_file import RandomFile, Size
 
 SMALL = Size(layers=4)
 REAL = Size(24, 2880, 64, 8, 64, 2880, 128, experts=32, used=4, context=131_072, vocabulary=201_088)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.architectures.random_file import RandomFile, Size
+from tests.architectures.sized_file import RandomFile, Size
 
 SMALL = Size(layers=4)
 REAL = Size(48, 5120, 40, 8, 128, 8192, experts=16, used=1, context=262_144, vocabulary=202_048)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.architectures.attention.olmo2 import add_layers
-from tests.architectures.random_file import RandomFile, Size
+from tests.architectures.sized_file import RandomFile, Size
 
 SMALL = Size(layers=4)
 REAL = Size(32, 4096, 32, 32, 128, 11_008, window=4096, context=65_536, vocabulary=100_278)
