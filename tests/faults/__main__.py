@@ -65,7 +65,8 @@ def main() -> int:
         f"Limits missed: {sum(len(each.missed) for each in outcomes)}. "
         f"Bad inputs tried: {sum(each.inputs for each in outcomes):,}."
     )
-    print(*bad, sep="\n")  # again, beside what `make` says of it
+    for each in bad:  # again, beside what `make` says of it
+        print(each)
     return 1 if bad else 0
 
 
