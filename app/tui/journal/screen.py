@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
-from textual.widgets import ContentSwitcher, Footer, Input
+from textual.widgets import ContentSwitcher, Input
 
 from app.tui.bridge import Began, Happened
 from app.tui.host import host
@@ -22,6 +22,7 @@ from app.tui.journal.finder import Finder
 from app.tui.journal.search_results import SearchResults
 from app.tui.shared.notice import Notice
 from app.tui.shared.status_bar import StatusBar
+from app.tui.shared.steady_footer import SteadyFooter
 from app.tui.shared.typing_fields import TypingField
 from core.events.types import JobChanged, JobKind, JobState, LibraryChanged
 from tasks.jobs.records import Ended
@@ -73,7 +74,7 @@ class JournalScreen(Screen[None]):
                     yield self.finder
                 yield self.notice
         yield StatusBar()
-        yield Footer()
+        yield SteadyFooter()
 
     @property
     def client(self) -> Client:
