@@ -236,6 +236,6 @@ def details(facts: ModelFacts | None, memory: Memory | None) -> Content:
             ]
             if header.pooling:
                 shape.append(f"pooling {header.pooling}")
-            shape.append(one_line(header.name, 40))
+            shape.append(one_line(spec.path.name, 40))
             amounts = {name: getattr(needs, name) for name in PARTS}
             return Content.styled(f"{' · '.join(shape)}\n{parts(amounts)}", "$foreground-muted")
