@@ -141,8 +141,7 @@ class JournalScreen(Screen[None]):
             return
         if self._indexing or not shown:
             self._indexing = progress.id
-            left = progress.total - progress.done
-            self.notice.say(f"Indexing in the background: {left:,} of {progress.total:,} to go.")
+            self.notice.say(f"Indexing: {progress.total - progress.done:,} of {progress.total:,} to go.")
 
     @work
     async def described(self, job_id: str) -> None:

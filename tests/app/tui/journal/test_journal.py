@@ -214,7 +214,7 @@ async def test_what_is_left_to_index_in_the_background_is_shown(app: CharlieApp,
     async with app.run_test() as pilot:
         screen = await journal(pilot, until)
         client.bus.publish(JobProgress(job.id, "embed", 640, 10_000))
-        await until(pilot, lambda: "background: 9,360 of 10,000 to go" in str(screen.notice.content))
+        await until(pilot, lambda: "Indexing: 9,360 of 10,000 to go." in str(screen.notice.content))
         assert screen.notice.display
         client.jobs.advance(job.id, JobState.RUNNING, {JobState.QUEUED})
         client.jobs.end(job.id, Ended(JobState.DONE))
