@@ -48,7 +48,8 @@ class Sampling(Section):
 class RoleSettings(Section):
     """One role's model.
 
-    Without `file`, the starter model; without `context_length`, the model's own, but at most 4,096 tokens.
+    Without `file`, the starter model; without `context_length`, the model's own, but at most 4,096 tokens (of
+    an embedding model or reranker 512).
     """
 
     file: Path | None = None

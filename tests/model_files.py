@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -21,18 +21,21 @@ WORDS_TEMPLATE = TEMPLATE + "{% if add_generation_prompt %}assistant:{% endif %}
 BYTE_TOKENS = 3 + 256
 
 
-def add_bytes(writer: Any, template: str) -> None:
-    """Add a vocabulary of three special tokens and one token for each byte."""
+def add_bytes(writer: Any, template: str, marks: Sequence[str] = ()) -> None:
+    """Add a vocabulary of three special tokens, one token for each byte, and control tokens for `marks`."""
     tokens = [b"<unk>", b"<s>", b"</s>", *(f"<0x{byte:02X}>".encode() for byte in range(256))]
+    tokens += [mark.encode() for mark in marks]
     writer.add_vocab_size(len(tokens))
     writer.add_tokenizer_model("llama")
     writer.add_token_list(tokens)
     writer.add_token_scores([0.0] * len(tokens))
     control = gguf.TokenType.CONTROL
-    writer.add_token_types([gguf.TokenType.UNKNOWN, control, control, *[gguf.TokenType.BYTE] * 256])
+    kinds = [gguf.TokenType.UNKNOWN, control, control, *[gguf.TokenType.BYTE] * 256]
+    writer.add_token_types(kinds + [control] * len(marks))
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
-    writer.add_chat_template(template)
+    if template:
+        writer.add_chat_template(template)
 
 
 def write_slow(path: Path, *, experts_used: int = 0) -> Path:

@@ -35,6 +35,15 @@ def variant(
     return made
 
 
+def renamed(file: Path, made: Path, names: dict[str, str]) -> Path:
+    """A copy of a model file with other texts in its header."""
+    reader = gguf.GGUFReader(file)
+    changes = {key: MetadataDetails(gguf.GGUFValueType.STRING, text) for key, text in names.items()}
+    writer = gguf.GGUFWriter(made, reader.fields[gguf.Keys.General.ARCHITECTURE].contents())
+    copy_with_new_metadata(reader, writer, changes, [])
+    return made
+
+
 def write_chain(path: Path, pieces: list[str], template: str | None = None) -> Path:
     """An instruct model that replies with these pieces, all different, to any prompt, and goes on without an end.
 

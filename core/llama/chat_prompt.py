@@ -180,10 +180,10 @@ class ChatPrompt:
         return chat_template(source, self._token_text(llama.token_bos()), self._token_text(llama.token_eos()))
 
     def _turn(self, message: Message) -> Turn:
-        turn: Turn = {"role": message.role, "content": self._escaped(message.content)}
-        return turn | ({"reasoning_content": self._escaped(message.reasoning)} if message.reasoning else {})
+        turn: Turn = {"role": message.role, "content": self.escaped(message.content)}
+        return turn | ({"reasoning_content": self.escaped(message.reasoning)} if message.reasoning else {})
 
-    def _escaped(self, text: str) -> str:
+    def escaped(self, text: str) -> str:
         """The text with control tokens split by a zero-width space, so that a typed one cannot end a turn."""
         return self._controls.sub(rf"\g<0>{SPLIT_CONTROL}", text)
 

@@ -185,7 +185,7 @@ def search(count: int) -> list[Figure]:
         for seed in range(-(-count // ENTRIES)):
             pairs = _pairs(World(4000 + seed, held_out=True))
             texts = [pair.entry.text for pair in pairs]
-            near = embedding.embed([pair.query for pair in pairs]) @ embedding.embed(texts).T
+            near = embedding.embed([pair.query for pair in pairs], query=True) @ embedding.embed(texts).T
             for own in range(min(ENTRIES, count - asked)):
                 order = np.argsort(-near[own], kind="stable")[:NEAR]
                 scores = reranker.score(pairs[own].query, [texts[each] for each in order])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from string import ascii_lowercase
 from typing import Any
@@ -70,12 +71,12 @@ class RandomFile:
         self.writer.add_value_length(HEAD_DIM)
         self.writer.add_rope_dimension_count(HEAD_DIM)
 
-    def close(self, norm: str = "output_norm.weight") -> None:
+    def close(self, norm: str = "output_norm.weight", template: str = TEMPLATE, marks: Sequence[str] = ()) -> None:
         """Add the vocabulary and the output; a reply has only small letters, and never ends by itself."""
-        writer = self.writer
-        add_bytes(writer, TEMPLATE)
-        self.matrix("token_embd.weight", BYTE_TOKENS, WIDTH)
-        output = np.zeros((BYTE_TOKENS, WIDTH), np.float16)
+        writer, tokens = self.writer, BYTE_TOKENS + len(marks)
+        add_bytes(writer, template, marks)
+        self.matrix("token_embd.weight", tokens, WIDTH)
+        output = np.zeros((tokens, WIDTH), np.float16)
         letters = [BYTE_TOKENS - 256 + ord(letter) for letter in ascii_lowercase]
         output[letters] = self._random.standard_normal((len(letters), WIDTH), np.float32) / 4
         writer.add_tensor("output.weight", output)

@@ -229,6 +229,7 @@ def details(facts: ModelFacts | None, memory: Memory | None) -> Content:
             header = spec.header
             needs = facts.planned(memory).need if memory else facts.needs
             shape = [
+                one_line(spec.path.name, 48),
                 f"{header.parameters:,} weights",
                 f"{header.embedding_length:,} wide",
                 f"{header.heads} heads ({header.kv_heads} KV)",
@@ -236,6 +237,5 @@ def details(facts: ModelFacts | None, memory: Memory | None) -> Content:
             ]
             if header.pooling:
                 shape.append(f"pooling {header.pooling}")
-            shape.append(one_line(header.name, 40))
             amounts = {name: getattr(needs, name) for name in PARTS}
             return Content.styled(f"{' · '.join(shape)}\n{parts(amounts)}", "$foreground-muted")
