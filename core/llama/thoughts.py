@@ -136,6 +136,10 @@ class Thoughts:
 
     def split(self, text: str, *, last: bool = False) -> Iterator[str | Thought]:
         """What is certain of thought and answer after this piece, without marks and the blanks before each."""
+        if self.part is Part.ANSWER and not (self._until or self._leading):  # of most tokens, so without delay
+            if text:
+                yield text
+            return
         self._pending += text
         while not self.done:
             if self.part is Part.SEAM:
