@@ -18,7 +18,7 @@ from core.library.conversations import Conversations
 from core.library.journal import Journal
 from core.paths import Paths, find_paths
 from core.roles import Role
-from core.settings import Sampling
+from core.settings import Sampling, Thinking
 from tasks.jobs.records import Job
 from tasks.jobs.store import Jobs
 
@@ -51,6 +51,10 @@ class TaskContext:
     def begin(self, job: Job) -> None:
         """Mark a job as running: its model is warm."""
         self.jobs.advance(job.id, JobState.RUNNING, {JobState.WAITING})
+
+    def thinking(self, job: Job) -> Thinking:
+        """The job's own, else that of the settings."""
+        return Thinking(job.args.get("thinking") or self.manager.settings.instruct.thinking)
 
     def sampling(self, job: Job, defaults: Mapping[str, Any] | None = None) -> Sampling:
         """Sampling for a job: its own values, else the job kind's `defaults`, else the settings, else the model's.

@@ -99,9 +99,9 @@ def _by_trained_prompt(model: InstructModel, name: str, sampling: Sampling, text
     fitted = model.fit([Message("system", PROMPTS[name]), Message("user", text)], sampling.max_tokens)
     pieces: list[str] = []
     for piece in model.stream(fitted, sampling, cancelled=stop):
-        if not isinstance(piece, Completion):
+        if isinstance(piece, str):
             pieces.append(piece)
-        elif piece.finish_reason is FinishReason.CANCELLED:
+        elif isinstance(piece, Completion) and piece.finish_reason is FinishReason.CANCELLED:
             raise CancelledError
     answer = whole_words(one_line("".join(pieces), TITLE_CHARACTERS), TITLE_CHARACTERS)
     return answer if name == "title" or answer in MOODS else ""
