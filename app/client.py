@@ -26,7 +26,7 @@ from core.library.text_input import as_stored
 from core.library.trash import Trash
 from core.paths import Paths
 from core.roles import Role
-from core.settings import Settings
+from core.settings import Settings, Thinking
 from core.text import one_line
 from tasks.jobs.records import Ended, Job, Output
 from tasks.jobs.store import Jobs
@@ -86,14 +86,14 @@ class Client:
 
     # Submitting. Each method returns the job; `follow(job.id)` reads its output.
 
-    def chat(self, conversation: str, text: str, **sampling: Any) -> Job:
+    def chat(self, conversation: str, text: str, *, thinking: Thinking | None = None, **sampling: Any) -> Job:
         """Store the user's message and submit a job that answers it. `sampling`: max_tokens, temperature, seed …
 
         Raises CharlieError for a message that is empty, too long or cannot be stored.
         """
         text = _checked(text, "message")
         message_id, job_id = next_ids(self.redis, 2, after=self.conversations.last_message(conversation))
-        args = self._with_sampling({"conversation": conversation, "sampling": sampling})
+        args = self._with_sampling({"conversation": conversation, "sampling": sampling, "thinking": thinking})
         job = Job(job_id, JobKind.CHAT, args, conversation, enqueued=time.time())
         try:
             # In one MULTI, so the worker begins while the message is synced to disk.
@@ -138,9 +138,9 @@ class Client:
         """Raises CharlieError for an empty query."""
         return self.submit(JobKind.SEARCH, {"query": _checked(query, "query"), "limit": limit})
 
-    def ask(self, question: str, limit: int = 5, **sampling: Any) -> Job:
+    def ask(self, question: str, limit: int = 5, *, thinking: Thinking | None = None, **sampling: Any) -> Job:
         """Answer a question from the `limit` best entries of the journal. Raises CharlieError when empty."""
-        args = {"query": _checked(question, "question"), "limit": limit, "sampling": sampling}
+        args = {"query": _checked(question, "question"), "limit": limit, "sampling": sampling, "thinking": thinking}
         return self.submit(JobKind.ASK, args)
 
     def reflect(self) -> Job:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,6 +21,15 @@ from core.roles import Role
 ENV_PREFIX = "CHARLIE_"
 
 KvType = Literal["f16", "q8_0", "q4_0"]
+
+
+class Thinking(StrEnum):
+    """Whether a model thinks before it answers, where its chat template has a switch for that."""
+
+    AUTO = "auto"
+    """As the template has it, which mostly is to think."""
+    ON = "on"
+    OFF = "off"
 
 
 def read_config(file: Path) -> dict[str, Any]:
@@ -42,13 +52,17 @@ class Sampling(Section):
     min_p: Annotated[float, Field(ge=0, le=1)] = 0.05
     repeat_penalty: Annotated[float, Field(gt=0, le=3)] = 1.0
     max_tokens: Annotated[int, Field(ge=1)] = 512
+    """Of the answer alone."""
+    thinking_tokens: Annotated[int, Field(ge=0)] = 2048
+    """The most of a thought, which then is closed for the answer to begin."""
     seed: Annotated[int, Field(ge=-1, lt=2**32)] = -1
 
 
 class RoleSettings(Section):
     """One role's model.
 
-    Without `file`, the starter model; without `context_length`, the model's own, but at most 4,096 tokens.
+    Without `file`, the starter model; without `context_length`, the model's own, but at most 4,096 tokens (of
+    an embedding model or reranker 512).
     """
 
     file: Path | None = None
@@ -70,6 +84,8 @@ class InstructSettings(RoleSettings):
     lora: Path | None = None
     """A LoRA adapter that is applied to the model."""
     sampling: Sampling = Sampling()
+    thinking: Thinking = Thinking.AUTO
+    """Whether the model thinks before it answers in a chat: "on", "off", or "auto" as its template has it."""
     system_prompt: str = (
         "You are Charlie, a warm and attentive companion. Listen, answer briefly, and ask one question."
     )

@@ -29,9 +29,11 @@ def load_settings(**arguments: Any) -> Settings:
         raise SettingsError(
             f"The file {paths.config_file} is not valid TOML: {error}.", "Correct that line."
         ) from error
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"The file {paths.config_file} is not UTF-8.", "Save it as UTF-8.") from error
+    except OSError as error:
         raise SettingsError(
-            f"The file {paths.config_file} cannot be read: {error}.", "Correct or remove it."
+            f"The file {paths.config_file} cannot be read: {error.strerror}.", "Correct or remove it."
         ) from error
     except UnreadableVariable as error:  # the cause names the error in the JSON
         raise SettingsError(f"The environment cannot be read: {error}: {error.__cause__}.", HINT) from error

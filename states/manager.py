@@ -319,7 +319,10 @@ class ModelManager:
         return self._conversations.has_conversation(name)
 
     def wanted(self, role: Role) -> ModelSpec:
-        """The spec of a role, resolved again only after a change. Raises ModelFileError, SettingsError."""
+        """The spec of a role, resolved again only after a change. Any thread may call it.
+
+        Raises ModelFileError, SettingsError.
+        """
         configured = self.settings.role(role)
         known, spec = self._specs.get(role, (None, None))
         if spec is None or known != configured or not spec.header.is_of(spec.path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -19,21 +19,27 @@ TEMPLATE = "{% for message in messages %}{{ message['role'] + ': ' + message['co
 WORDS_TEMPLATE = TEMPLATE + "{% if add_generation_prompt %}assistant:{% endif %}"
 
 
-BYTE_TOKENS = 3 + 256
+BYTE_TOKENS, EOS = 3 + 256, 2
 
 
-def add_bytes(writer: Any, template: str) -> None:
-    """Add a vocabulary of three special tokens and one token for each byte."""
+def add_bytes(writer: Any, template: str, marks: Sequence[str] = (), pieces: Sequence[str] = ()) -> None:
+    """Add a vocabulary of three special tokens, one token for each byte, control tokens for `marks`, and `pieces`.
+
+    Only a reply has pieces: they are so unlikely that the tokenizer makes none of them from a prompt.
+    """
     tokens = [b"<unk>", b"<s>", b"</s>", *(f"<0x{byte:02X}>".encode() for byte in range(256))]
+    tokens += [*(mark.encode() for mark in marks), *(piece.replace(" ", "\u2581").encode() for piece in pieces)]
     writer.add_vocab_size(len(tokens))
     writer.add_tokenizer_model("llama")
     writer.add_token_list(tokens)
-    writer.add_token_scores([0.0] * len(tokens))
-    control = gguf.TokenType.CONTROL
-    writer.add_token_types([gguf.TokenType.UNKNOWN, control, control, *[gguf.TokenType.BYTE] * 256])
+    writer.add_token_scores([0.0] * (BYTE_TOKENS + len(marks)) + [-1e9] * len(pieces))
+    control, normal = gguf.TokenType.CONTROL, gguf.TokenType.NORMAL
+    kinds = [gguf.TokenType.UNKNOWN, control, control, *[gguf.TokenType.BYTE] * 256]
+    writer.add_token_types(kinds + [control] * len(marks) + [normal] * len(pieces))
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
-    writer.add_chat_template(template)
+    if template:
+        writer.add_chat_template(template)
 
 
 def write_slow(path: Path, *, experts_used: int = 0) -> Path:

@@ -9,7 +9,11 @@ import gguf
 import numpy as np
 from gguf.scripts.gguf_new_metadata import MetadataDetails, copy_with_new_metadata
 
+from tests.model_files import EOS
+
 TEMPLATE_KEY = gguf.Keys.Tokenizer.CHAT_TEMPLATE
+NEWLINE = 3 + ord("\n")
+"""A chain's token."""
 TYPES_KEY = gguf.Keys.Tokenizer.TOKEN_TYPE
 
 
@@ -35,20 +39,52 @@ def variant(
     return made
 
 
-def write_chain(path: Path, pieces: list[str], template: str | None = None) -> Path:
+def renamed(file: Path, made: Path, names: dict[str, str]) -> Path:
+    """A copy of a model file with other texts in its header."""
+    reader = gguf.GGUFReader(file)
+    changes = {key: MetadataDetails(gguf.GGUFValueType.STRING, text) for key, text in names.items()}
+    writer = gguf.GGUFWriter(made, reader.fields[gguf.Keys.General.ARCHITECTURE].contents())
+    copy_with_new_metadata(reader, writer, changes, [])
+    return made
+
+
+def cut(text: str, length: int = 4) -> list[str]:
+    """A text in pieces of about so many characters, all different, as `write_chain` needs them."""
+    pieces: list[str] = []
+    while text:
+        size = next((size for size in range(length, len(text)) if text[:size] not in pieces), len(text))
+        pieces.append(text[:size])
+        text = text[size:]
+    return pieces
+
+
+def write_chain(
+    path: Path,
+    pieces: list[str],
+    template: str | None = None,
+    *,
+    ends: bool = False,
+    control: tuple[str, ...] = (),
+    after_newline: str = "",
+) -> Path:
     """An instruct model that replies with these pieces, all different, to any prompt, and goes on without an end.
 
-    Each token leads to one other: a piece to the next, the last one to itself, all others to the first piece.
+    Each token leads to one other: a piece to the next, the last one to itself or to the end, all others to the first
+    piece, but a line feed to the piece `after_newline`. The pieces in `control` are control tokens.
     """
     tokens = [b"<unk>", b"<s>", b"</s>", *(f"<0x{byte:02X}>".encode() for byte in range(256))]
     kinds = [gguf.TokenType.UNKNOWN, gguf.TokenType.CONTROL, gguf.TokenType.CONTROL, *[gguf.TokenType.BYTE] * 256]
     first = len(tokens)
     tokens += [piece.replace(" ", "\u2581").encode() for piece in pieces]
-    kinds += [gguf.TokenType.NORMAL] * len(pieces)
+    kinds += [gguf.TokenType.CONTROL if piece in control else gguf.TokenType.NORMAL for piece in pieces]
     width = -(-len(tokens) // 32) * 32
     embedding, output = np.zeros((2, len(tokens), width), np.float32)
     for token in range(len(tokens)):
         following = min(token + 1, len(tokens) - 1) if token >= first else first
+        if ends and token == len(tokens) - 1:
+            following = EOS
+        if after_newline and token == NEWLINE:
+            following = first + pieces.index(after_newline)
         embedding[token, token] = output[following, token] = 1
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_name(path.stem)

@@ -19,6 +19,7 @@ from app.cli import COMMANDS, load_command
 from app.tui.app import CharlieApp
 from app.tui.chat.conversation_list import ConversationList
 from app.tui.chat.prompt import Prompt
+from app.tui.chat.reply import Reply
 from app.tui.chat.screen import ChatScreen
 from app.tui.chat.turn import Turn, UserTurn
 from app.tui.journal.entry_editor import Editor
@@ -74,6 +75,7 @@ def keys_part() -> str:
         "Chat, prompt": Prompt,
         "Chat, on a turn": Turn,
         "Chat, on your turn": UserTurn,
+        "Chat, on a reply": Reply,
         "Chat, list": ConversationList,
         "Journal": JournalScreen,
         "Journal, list": EntryList,

@@ -15,7 +15,7 @@ from typing import TypeVar
 from app.runtime.owner import Runtime
 from core.events.bus import Bus
 from core.events.types import Event, Snapshot
-from tasks.jobs.records import Ended, Hits, Text
+from tasks.jobs.records import Ended, Output
 from tasks.jobs.store import Jobs
 
 PATIENCE = 30.0
@@ -57,7 +57,7 @@ def first(items: Iterator[T], wanted: Callable[[T], bool]) -> T:
     raise AssertionError("the source ended without the wanted item")
 
 
-def output(jobs: Jobs, job_id: str) -> Iterator[Text | Hits | Ended]:
+def output(jobs: Jobs, job_id: str) -> Iterator[Output]:
     """A job's output, as it streams."""
     return deadline(jobs.follow(job_id))
 

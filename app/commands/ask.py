@@ -8,13 +8,16 @@ from typing import Annotated, Any
 import typer
 
 from app.commands.library.records import find_conversation
-from app.commands.output import AsJson, data, data_json, note, note_limits
+from app.commands.output import AsJson, aside, data, data_json, note, note_limits
 from app.commands.session import read_text, session
-from tasks.jobs.records import Hits, Text
+from core.settings import Thinking
+from tasks.jobs.records import Hits, Piece, Text, Thought
 
 MaxTokens = Annotated[int | None, typer.Option(min=1, help="Limit of the reply's tokens.")]
 Temperature = Annotated[float | None, typer.Option(min=0, max=5, help="0 always chooses the likeliest token.")]
 Seed = Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="The same seed gives the same reply.")]
+Think = Annotated[Thinking | None, typer.Option("--thinking", help="Whether the model thinks first, if it can.")]
+ShowThinking = Annotated[bool, typer.Option("--show-thinking", help="Print the thought to stderr, before the answer.")]
 
 
 def ask(
@@ -23,6 +26,8 @@ def ask(
     max_tokens: MaxTokens = None,
     temperature: Temperature = None,
     seed: Seed = None,
+    thinking: Think = None,
+    show_thinking: ShowThinking = False,
     conversation: Annotated[str | None, typer.Option(metavar="ID", help="Continue this conversation.")] = None,
 ) -> None:
     message = read_text(text, "message")
@@ -32,12 +37,14 @@ def ask(
         if conversation is None and sys.stderr.isatty():
             note(f"Conversation {used.id}")
         options = sampling(max_tokens, temperature, seed)
-        printer = Printer(silent=as_json)
-        result = running.follow(lambda: running.client.chat(used.id, message, **options), printer.take)
+        printer = Printer(silent=as_json, thoughts=show_thinking)
+        result = running.follow(
+            lambda: running.client.chat(used.id, message, thinking=thinking, **options), printer.take
+        )
+        printer.end()
         if as_json:
             data_json(result)
         else:
-            printer.end()
             note_limits(result)
 
 
@@ -48,18 +55,32 @@ def sampling(max_tokens: int | None, temperature: float | None, seed: int | None
 
 
 class Printer:
-    """Streams a reply to stdout and ends its last line."""
+    """Streams a reply to stdout and ends its last line; a thought to stderr, if that is to be shown."""
 
-    def __init__(self, *, silent: bool) -> None:
+    def __init__(self, *, silent: bool, thoughts: bool = False) -> None:
         self._silent = silent
+        self._thoughts = thoughts
+        self._thinking = False
         self._line_ended = True
 
-    def take(self, output: Text | Hits) -> None:
-        if self._silent or not isinstance(output, Text) or not output.text:
-            return
-        data(output.text, end="")
-        self._line_ended = output.text.endswith("\n")
+    def take(self, output: Piece) -> None:
+        match output:
+            case Thought(text) if self._thoughts:
+                aside(text)
+                self._thinking = True
+            case Text(text) if text and not self._silent:
+                self._end_thought()
+                data(text, end="")
+                self._line_ended = text.endswith("\n")
+            case Thought() | Text() | Hits():
+                pass
 
     def end(self) -> None:
+        self._end_thought()
         if not self._line_ended:
             data("")
+
+    def _end_thought(self) -> None:
+        if self._thinking:
+            aside("\n\n")
+            self._thinking = False

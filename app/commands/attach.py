@@ -24,7 +24,7 @@ from core.events.types import JobState, Phase, WorkerLost
 from core.paths import find_paths
 from core.settings import ENV_PREFIX, Settings
 from core.settings_file import load_settings
-from tasks.jobs.records import Ended, Hits, Job, Text
+from tasks.jobs.records import Ended, Job, Piece
 
 TICK_SECONDS = 0.2
 WORKER_SETTINGS = Settings.model_fields.keys() - {"database", "backup", "watchdog", "interface"}
@@ -73,7 +73,7 @@ class Session:
                     f"Its log is {self.client.paths.logs / 'worker.log'}; `charlie doctor` looks for the cause.",
                 )
 
-    def follow(self, submit: Callable[[], Job], on_output: Callable[[Text | Hits], None]) -> dict[str, Any]:
+    def follow(self, submit: Callable[[], Job], on_output: Callable[[Piece], None]) -> dict[str, Any]:
         """Submit a job and pass its output on until it ends; returns its result.
 
         Ctrl+C and a closed pipe cancel the job and wait for its end. Raises CharlieError when the job fails.
@@ -94,7 +94,7 @@ class Session:
         """Wait until a job ends; returns its result. Ctrl+C leaves the job in the queue. Raises CharlieError."""
         return _result(self._deliver(job, lambda _: None))
 
-    def _deliver(self, job: Job, on_output: Callable[[Text | Hits], None]) -> Ended:
+    def _deliver(self, job: Job, on_output: Callable[[Piece], None]) -> Ended:
         with StatusLine() as status:
             for output in self.client.follow(job.id):
                 self.tick()

@@ -37,14 +37,21 @@ def note(text: str) -> None:
     print(printable(text), file=sys.stderr, flush=True)
 
 
+def aside(text: str) -> None:
+    """Write a piece of a thought to stderr, dim on a terminal."""
+    print(f"\x1b[2m{printable(text)}\x1b[22m" if sys.stderr.isatty() else text, end="", file=sys.stderr, flush=True)
+
+
 def note_limits(result: dict[str, Any]) -> None:
-    """Note the limits of a job's result: a starter model, a cut text, omitted turns."""
+    """Note the limits of a job's result: a starter model, a cut text or thought, omitted turns."""
     if result.get("starter"):
         note("The starter model was used, which is very small. `charlie models pull ROLE` downloads a better one.")
     if result.get("truncated"):
         note("The message was longer than the context: only its end was read.")
     if left_out := result.get("left_out"):
         note(f"{left_out} earlier turns are outside the context.")
+    if result.get("reasoning_cut"):
+        note(f"The thought was cut after {result['reasoning_tokens']:,} tokens (`instruct.sampling.thinking_tokens`).")
     if text := result.get("note"):
         note(text)
 

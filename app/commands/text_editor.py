@@ -83,7 +83,9 @@ def _run(file: Path) -> str:
     before = signal.signal(signal.SIGINT, lambda *_: None)
     try:
         status = subprocess.Popen([*shlex.split(editor), str(file)]).wait()
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        return f"The editor {editor!r} cannot be started: {error.strerror}."
+    except ValueError as error:
         return f"The editor {editor!r} cannot be started: {error}."
     finally:
         signal.signal(signal.SIGINT, before)

@@ -64,7 +64,7 @@ class MachineView:
             case events.LoadProgress():
                 return replace(self, fraction=event.fraction)
             case events.JobProgress():
-                decoding = event.stage == "decode"
+                decoding = event.stage in ("think", "decode")
                 rate = event.tokens_per_second if decoding and event.tokens_per_second else self.tokens_per_second
                 return replace(self, generating=decoding, tokens_per_second=rate)
             case events.QueueChanged():

@@ -17,10 +17,10 @@ from weakref import WeakKeyDictionary
 
 from core.dspy_lm.answer_mask import AnswerMask, GrammarError
 from core.dspy_lm.async_engine import AsyncLlamaEngine
-from core.dspy_lm.output import CLOSE, OPEN, Thoughts
 from core.errors import CancelledError, CharlieError
-from core.llama.calls import Text, aborting, cut_memory, is_closed, never, shared_tokens, tokenize, vocab_of
+from core.llama.calls import Detokenizer, aborting, cut_memory, is_closed, never, shared_tokens, tokenize, vocab_of
 from core.llama.chat_prompt import ChatPrompt, FittedPrompt, Message
+from core.llama.thoughts import Thought, Thoughts, pieces_with_marks, thoughts_after
 from core.model_files.fingerprint import file_id, text_sha256
 from core.settings import Sampling
 
@@ -103,8 +103,10 @@ class LlamaEngine:
         # Every call has a seed of its own, or all rollouts of one prompt would be the same; the row of seeds
         # is the same in every run when the settings fix one.
         self._seeds = random.Random(sampling.seed if sampling.seed >= 0 else None)  # noqa: S311
-        # Thoughts would take the answer's tokens; a program that wants some has a field for them.
-        self._prompt = ChatPrompt(llama, llama.metadata.get("tokenizer.chat_template"))
+        self._template = llama.metadata.get("tokenizer.chat_template", "")
+        # Without thoughts: they would take the answer's tokens; a program that wants some has a field for them.
+        self._prompt = ChatPrompt(llama, self._template)
+        self._piece = pieces_with_marks(llama, self._template)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> LlamaEngine:
         return self
@@ -158,8 +160,8 @@ class LlamaEngine:
                 raise CharlieError("The model is closed.", "Load it again.")
             plan = self._plan(request)
             used, finish_reason = 0, "length"
-            text = Text(self._llama, (*request.config.stop, *plan.stops))
-            deltas = _Deltas(Thoughts(plan.thinking))
+            text, stops = Detokenizer(self._piece), (*request.config.stop, *plan.stops)
+            deltas = _Deltas(thoughts_after(self._piece, self._template, plan.tokens, stops))
             with closing(self._generate(request.config, plan, stop)) as generated:
                 for token in generated:
                     if llama_vocab_is_eog(vocab_of(self._llama), token):
@@ -169,7 +171,7 @@ class LlamaEngine:
                     if plan.mask is not None:
                         plan.mask.accept(token)
                     yield from deltas.of(text.add(token))
-                    if text.stopped or (plan.mask is not None and plan.mask.done):
+                    if deltas.thoughts.done or (plan.mask is not None and plan.mask.done):
                         finish_reason = "stop"
                         break
                     if used >= plan.limit:
@@ -199,10 +201,10 @@ class LlamaEngine:
         tokens = prompt.tokens
         asked = request.config.max_tokens or self._sampling.max_tokens
         response_format = request.config.response_format
-        # Some templates open the thoughts of a reasoning model at the prompt's end. A grammar has no room for any.
-        thinking = self._ends_with(tokens, OPEN)
-        if thinking and response_format is not None:
-            tokens += tokenize(self._llama, CLOSE + "\n\n", add_special=False, parse_special=True)
+        if response_format is not None:
+            # A grammar has no room for a thought that the prompt has opened, or that the family always begins with.
+            mark = thoughts_after(self._piece, self._template, tokens).to_answer
+            tokens += tokenize(self._llama, mark, add_special=False, parse_special=True) if mark else []
         room = self._llama.n_ctx() - len(tokens)
         if room < 1:
             raise lm15.ContextLengthError(
@@ -210,7 +212,7 @@ class LlamaEngine:
             )
         limit = min(asked, room)
         if response_format is None:
-            return _Plan(tokens, limit, None, prompt.stops, thinking=thinking)
+            return _Plan(tokens, limit, None, prompt.stops)
         # An answer has the language of its prompt.
         sample = tokens[-SAMPLE:]
         characters = len(self._llama.detokenize(sample).decode(errors="ignore")) / len(sample)
@@ -220,11 +222,6 @@ class LlamaEngine:
             kind = lm15.ContextLengthError if limit < asked else lm15.InvalidRequestError
             raise kind(str(error)) from error
         return _Plan(tokens, limit, mask, prompt.stops)
-
-    def _ends_with(self, tokens: list[int], text: str) -> bool:
-        return (
-            self._llama.detokenize(tokens[-len(text) :], special=True).decode(errors="replace").rstrip().endswith(text)
-        )
 
     def _fitted(self, request: lm15.Request) -> FittedPrompt:
         from dspy import lm15
@@ -296,8 +293,6 @@ class _Plan:
     """The most tokens of the answer."""
     mask: AnswerMask | None
     stops: tuple[str, ...]
-    thinking: bool = False
-    """Whether the prompt ends in the middle of a thought."""
 
 
 @dataclass(slots=True)
@@ -311,12 +306,12 @@ class _Deltas:
         """The events of the next piece; after the `last` one there is at least one event of the answer."""
         from dspy import lm15
 
-        for thought, text in self.thoughts.split(piece, last=last):
-            if thought:
+        for found in self.thoughts.split(piece, last=last):
+            if isinstance(found, Thought):
                 self._part = 1  # The answer's; thoughts are the part before it.
-                yield lm15.StreamDeltaEvent(lm15.ThinkingDelta(text))
+                yield lm15.StreamDeltaEvent(lm15.ThinkingDelta(found.text))
             else:
-                yield lm15.StreamDeltaEvent(lm15.TextDelta(text, self._part))
+                yield lm15.StreamDeltaEvent(lm15.TextDelta(found, self._part))
         if last:
             # A stream without any text has no message.
             yield lm15.StreamDeltaEvent(lm15.TextDelta("", self._part))

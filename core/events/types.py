@@ -151,10 +151,10 @@ class LoadProgress:
 
 @dataclass(frozen=True, slots=True)
 class JobProgress:
-    """The progress of a job: tokens in prefill and decode, entries in embed, chunks for a single entry."""
+    """The progress of a job: tokens in prefill, think and decode, entries in embed, chunks for a single entry."""
 
     id: str
-    stage: Literal["prefill", "decode", "embed"]
+    stage: Literal["prefill", "think", "decode", "embed"]
     done: int
     total: int = 0
     tokens_per_second: float = 0.0

@@ -142,7 +142,7 @@ class Conversations:
         `also` may add commands to the same MULTI. Raises NotFoundError.
         """
         prepare = as_stored if message.role == "user" else clean
-        message = replace(message, text=prepare(message.text))
+        message = replace(message, text=prepare(message.text), reasoning=clean(message.reasoning))
 
         def change(old: Conversation, pipe: Any) -> Conversation:
             pipe.hset(keys.messages(id_), message.id, json.dumps(asdict(message)))
@@ -165,7 +165,7 @@ class Conversations:
             pipe.hdel(keys.messages(id_), *ids)
             for message in found:
                 if message.role == "assistant" and message.text:
-                    keep(pipe, id_, RevisionKind.REPLY, message.text, message.at, message.id)
+                    keep(pipe, id_, RevisionKind.REPLY, message.text, message.at, message.id, message.reasoning)
 
         self.redis.transaction(delete, keys.messages(id_))
 
@@ -182,8 +182,8 @@ class Conversations:
 
         def change(old: Conversation, pipe: Any) -> Conversation:
             if now and now.text and now.text != revision.text:
-                keep(pipe, id_, RevisionKind.REPLY, now.text, now.at, now.id)
-            reply = StoredMessage(name, "assistant", revision.text, revision.at)
+                keep(pipe, id_, RevisionKind.REPLY, now.text, now.at, now.id, now.reasoning)
+            reply = StoredMessage(name, "assistant", revision.text, revision.at, reasoning=revision.reasoning)
             pipe.hset(keys.messages(id_), name, json.dumps(asdict(reply)))
             return replace(old, updated=later(time.time(), old.updated))
 
@@ -226,7 +226,8 @@ class Conversations:
             gone, turns_gone = pipe.get(trashed[0]), pipe.exists(trashed[1])
             pipe.multi()
             here = decode(Conversation, found or gone) if found or gone else None
-            turns = {message.id: json.dumps(asdict(message)) for message in messages}
+            turns = {message.id: message for message in messages}
+            held = {key: decode(StoredMessage, text) for key, text in held.items()}
             if found and here and here.updated >= conversation.updated:
                 return Restored.SAME if here == conversation and held == turns else Restored.KEPT
             if dry_run:
@@ -240,7 +241,7 @@ class Conversations:
             self._put_conversation(merged, pipe)
             pipe.zadd(keys.CONVERSATIONS, {merged.id: merged.updated})
             if turns:
-                pipe.hset(own[1], mapping=turns)
+                pipe.hset(own[1], mapping={key: json.dumps(asdict(turn)) for key, turn in turns.items()})
             return Restored.RENEWED if found else Restored.ADDED
 
         done: Restored = self.redis.transaction(restore, *own, *trashed, value_from_callable=True)

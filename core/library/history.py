@@ -23,9 +23,11 @@ SHRINK = 100
 """A text that is shorter by so many characters always leaves the longer one as a revision."""
 
 
-def keep(pipe: Any, subject: str, kind: RevisionKind, text: str, at: float, message: str = "") -> None:
+def keep(
+    pipe: Any, subject: str, kind: RevisionKind, text: str, at: float, message: str = "", reasoning: str = ""
+) -> None:
     """Keep a replaced text of an entry or conversation, with the caller's pipeline."""
-    revision = Revision(new_id(), kind, text, at, time.time(), message)
+    revision = Revision(new_id(), kind, text, at, time.time(), message, reasoning)
     pipe.lpush(keys.revisions(subject), json.dumps(asdict(revision)))
     pipe.ltrim(keys.revisions(subject), 0, KEPT_REVISIONS - 1)
 

@@ -30,7 +30,7 @@ class MessageState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StoredMessage:
-    """One turn. `stats` is the JSON object of `charlie ask --json` less the text; None for what a person wrote."""
+    """One turn. `stats` is the JSON object of `charlie ask --json` less the texts; None for what a person wrote."""
 
     id: str
     role: Literal["user", "assistant"]
@@ -38,6 +38,8 @@ class StoredMessage:
     at: float = field(default_factory=time.time)
     state: MessageState = MessageState.COMPLETE
     stats: dict[str, Any] | None = None
+    reasoning: str = ""
+    """The thought before a reply."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,8 @@ class Revision:
     replaced: float
     message: str = ""
     """The id of the replaced reply."""
+    reasoning: str = ""
+    """The thought before it."""
 
 
 class Restored(StrEnum):

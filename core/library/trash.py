@@ -80,7 +80,8 @@ class Trash:
         stored += self._redis.hvals(keys.trashed(keys.messages(id_)))
         stored += self._redis.lrange(keys.revisions(id_), 0, -1)
         records = [json.loads(text) for text in stored if text]
-        return [record[name] for record in records for name in ("text", "title", "suggested_title") if record.get(name)]
+        names = ("text", "title", "suggested_title", "reasoning")
+        return [record[name] for record in records for name in names if record.get(name)]
 
     def purge(self, ids: Sequence[str]) -> int:
         """Remove deleted records with their revisions for good, but for those that were brought back since.

@@ -55,6 +55,17 @@ class VectorStore:
                 if value is not None:  # None: deleted a moment ago
                     self._rows.put(key, np.frombuffer(value, "<f4").reshape(-1, dimension))
 
+    def forget_older(self) -> None:
+        """Delete the vectors of the same file in an earlier format, or with another pooling: none reads them again."""
+        own = {self._vectors_key, self._chunks_key}
+        files = {key.rpartition(":")[0] for key in own}
+        stored = {key.decode() for key in self._redis.smembers(keys.INDEXES)}
+        if older := [key for key in stored - own if key.rpartition(":")[0] in files]:
+            with self._redis.pipeline(transaction=True) as pipe:
+                pipe.delete(*older)
+                pipe.srem(keys.INDEXES, *older)
+                pipe.execute()
+
     def follow(self, journal: Journal) -> list[str]:
         """Forget deleted entries; returns the entries without vectors. The cost grows with the changes alone."""
         changed, seen = journal.changes(self._seen)

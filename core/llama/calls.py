@@ -13,7 +13,7 @@ from core.errors import CancelledError, CharlieError
 from core.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     import numpy as np
     from llama_cpp import Llama
@@ -59,14 +59,17 @@ def tokenize(llama: Llama, text: str, *, add_special: bool, parse_special: bool)
     return tokens[:count]
 
 
-def pieces(llama: Llama) -> Callable[[int], bytes]:
-    """A function from a token to its bytes; a control token has none."""
+def pieces(llama: Llama, shown: Mapping[int, bytes] | None = None) -> Callable[[int], bytes]:
+    """A function from a token to its bytes; a control token has none but for those `shown`."""
     import llama_cpp
 
     vocab, to_piece = vocab_of(llama), llama_cpp.llama_token_to_piece
     buffer = ctypes.create_string_buffer(1024)
+    texts = shown or {}
 
     def piece(token: int) -> bytes:
+        if token in texts:
+            return texts[token]
         length = to_piece(vocab, token, buffer, len(buffer), 0, False)
         return ctypes.string_at(buffer, max(0, length))
 
@@ -86,35 +89,6 @@ class Detokenizer:
     def finish(self) -> str:
         """The bytes still held, as replacement characters."""
         return self._decoder.decode(b"", final=True)
-
-
-class Text:
-    """Tokens to text in linear time: with stop sequences, which may stand across tokens."""
-
-    def __init__(self, llama: Llama, stops: tuple[str, ...]) -> None:
-        self._detokenizer = Detokenizer(pieces(llama))
-        self._stops = stops
-        self._held = max((len(stop) for stop in stops), default=1) - 1
-        self.pending = ""
-        """What is held back: it may be the beginning of a stop sequence."""
-        self.stopped = False
-
-    def add(self, token: int) -> str:
-        """The text that is certain after this token; it may be empty."""
-        self.pending += self._detokenizer.add(token)
-        found = [at for stop in self._stops if (at := self.pending.find(stop)) >= 0]
-        if found:
-            self.stopped, text, self.pending = True, self.pending[: min(found)], ""
-            return text
-        keep = len(self.pending) - self._held
-        if keep <= 0:
-            return ""
-        text, self.pending = self.pending[:keep], self.pending[keep:]
-        return text
-
-    def finish(self) -> str:
-        """What was held back; nothing after a stop sequence."""
-        return "" if self.stopped else self.pending + self._detokenizer.finish()
 
 
 @contextmanager

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Literal
 
 from core.files import stamp
 from core.llama.calls import pieces, tokenize, vocab_of
+from core.llama.thoughts import Part, Thoughts
 from core.model_files.chat_template import PROBE, SYSTEM, ChatTemplate, TemplateError, Turn, chat_template
+from core.settings import Thinking
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,9 +75,11 @@ class ChatPrompt:
         self._source = template or PLAIN
         self._marked_by = marked_by or template or ""
         self._stops = () if template else PLAIN_STOPS
+        self._thinking = Thinking.OFF
+        """Of the prompt that is being made."""
         self._file = (llama.model_path, stamp(Path(llama.model_path)), self._marked_by)
 
-    def fit(self, messages: Sequence[Message], room: int) -> FittedPrompt:
+    def fit(self, messages: Sequence[Message], room: int, thinking: Thinking = Thinking.OFF) -> FittedPrompt:
         """The tokens of the newest messages that fit into `room` tokens.
 
         The system prompt and the last message always stay; if one is too long by itself, the system prompt is cut at
@@ -84,6 +88,7 @@ class ChatPrompt:
         """
         if not messages:
             raise ValueError("a prompt needs at least one message")
+        self._thinking = thinking
         try:
             return self._fit(messages, room)
         except TemplateError as error:
@@ -166,8 +171,9 @@ class ChatPrompt:
         import llama_cpp
 
         template = self._compiled(self._source)
-        # Without thoughts, where the template has a switch: they would be a part of the reply.
-        text = template.render([self._turn(each) for each in _joined(messages)], thinking=False)
+        text = template.render([self._turn(each) for each in _joined(messages)], thinking=self._thinking)
+        if self._thinking is Thinking.OFF and (opened := Thoughts(self._source, text)).part is Part.THOUGHT:
+            text += opened.to_answer  # some templates have no switch
         special = not (template.bos and text.startswith(template.bos))
         tokens = tokenize(self._llama, text, add_special=special, parse_special=True)
         if special and llama_cpp.llama_vocab_get_add_eos(vocab_of(self._llama)):
@@ -180,10 +186,10 @@ class ChatPrompt:
         return chat_template(source, self._token_text(llama.token_bos()), self._token_text(llama.token_eos()))
 
     def _turn(self, message: Message) -> Turn:
-        turn: Turn = {"role": message.role, "content": self._escaped(message.content)}
-        return turn | ({"reasoning_content": self._escaped(message.reasoning)} if message.reasoning else {})
+        turn: Turn = {"role": message.role, "content": self.escaped(message.content)}
+        return turn | ({"reasoning_content": self.escaped(message.reasoning)} if message.reasoning else {})
 
-    def _escaped(self, text: str) -> str:
+    def escaped(self, text: str) -> str:
         """The text with control tokens split by a zero-width space, so that a typed one cannot end a turn."""
         return self._controls.sub(rf"\g<0>{SPLIT_CONTROL}", text)
 

@@ -1,4 +1,4 @@
-"""The instruct model: streams the reply to a prompt; it can be cancelled at any moment and used again at once."""
+"""The instruct model: streams thought and answer to a prompt; it can be cancelled at any moment, and used again."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from core.errors import CharlieError
-from core.llama.calls import ABORTED, Text, aborting, cuttable, ignore, never, shared_tokens, vocab_of
+from core.llama.calls import ABORTED, Detokenizer, aborting, cuttable, ignore, never, shared_tokens, tokenize, vocab_of
 from core.llama.chat_prompt import ChatPrompt, FittedPrompt, Message
 from core.llama.checkpoints import Checkpoints
 from core.llama.loaded_model import LoadedModel
 from core.llama.sampler import sampler
 from core.llama.session_cache import MIN_TOKENS, SessionCache
+from core.llama.thoughts import Part, Thought, can_think, pieces_with_marks, thoughts_after
+from core.settings import Thinking
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -21,12 +23,13 @@ if TYPE_CHECKING:
     from llama_cpp import Llama
 
     from core.llama.session_cache import Saved
+    from core.llama.thoughts import Thoughts
     from core.model_files.spec import ModelSpec
     from core.settings import Sampling
 
 QUOTED_CHARACTERS = 1200
 
-__all__ = ["Completion", "FinishReason", "FittedPrompt", "InstructModel", "Message"]
+__all__ = ["Completion", "FinishReason", "FittedPrompt", "InstructModel", "Message", "Thought"]
 
 
 class FinishReason(StrEnum):
@@ -45,11 +48,45 @@ class Completion:
     reused_tokens: int
     """Prompt tokens that were in the KV cache already."""
     completion_tokens: int
+    """Of the answer."""
     finish_reason: FinishReason
     ttft_s: float
     """From the call to the first token; 0 without one."""
     tokens_per_second: float
-    """Without the prefill."""
+    """Of thought and answer, without the prefill."""
+    reasoning_tokens: int = 0
+    reasoning_s: float = 0.0
+    reasoning_cut: bool = False
+    """Whether the thought was closed at the limit of its tokens."""
+
+
+@dataclass(slots=True)
+class _Decoded:
+    """The tokens of thought and answer, and the times of the first one of each and of the end."""
+
+    thought: int = 0
+    answer: int = 0
+    cut: bool = False
+    """Whether the thought was closed; if the model opens another one, its tokens count as the answer's."""
+    first_at: float = 0.0
+    answer_at: float = 0.0
+    ended_at: float = 0.0
+    reason: FinishReason = FinishReason.LENGTH
+
+    def add(self, thoughts: Thoughts) -> None:
+        """Count one token, which `thoughts` has split."""
+        if thoughts.part is not Part.ANSWER and not self.cut:
+            self.thought += 1
+            return
+        self.answer += 1
+        self.answer_at = self.answer_at or perf_counter()
+        if not thoughts.marked:  # only blanks came before
+            self.answer, self.thought = self.answer + self.thought, 0
+
+    def end(self, thoughts: Thoughts) -> None:
+        self.ended_at = perf_counter()
+        if not thoughts.marked:
+            self.answer, self.thought = self.answer + self.thought, 0
 
 
 class InstructModel(LoadedModel):
@@ -60,7 +97,9 @@ class InstructModel(LoadedModel):
         self.sessions: SessionCache | None = None
         """Saved KV caches: of conversations before an unload, or while another one is answered."""
         self._checkpoints = Checkpoints(llama)
-        self._prompt = ChatPrompt(llama, spec.header.chat_template)
+        self._template = spec.header.chat_template or ""
+        self._prompt = ChatPrompt(llama, self._template)
+        self._piece = pieces_with_marks(llama, self._template)
         self._session = ""
         """The conversation whose tokens the KV cache holds; empty if it holds others."""
 
@@ -77,13 +116,22 @@ class InstructModel(LoadedModel):
     def count_tokens(self, text: str) -> int:
         return self._prompt.count(text)
 
-    def fit(self, messages: Sequence[Message], max_tokens: int) -> FittedPrompt:
-        """The prompt of the newest messages that fit the context together with `max_tokens` of completion.
+    def fit(
+        self,
+        messages: Sequence[Message],
+        max_tokens: int,
+        *,
+        thinking: Thinking = Thinking.OFF,
+        thinking_tokens: int = 0,
+    ) -> FittedPrompt:
+        """The prompt of the newest messages that fit the context together with answer and thought.
 
         At least a quarter of the context is left to the prompt.
         """
         context = self.llama.n_ctx()
-        return self._prompt.fit(messages, context - min(max_tokens, context * 3 // 4))
+        if thinking is not Thinking.OFF and can_think(self._template):
+            max_tokens += thinking_tokens
+        return self._prompt.fit(messages, context - min(max_tokens, context * 3 // 4), thinking)
 
     def stream(
         self,
@@ -93,57 +141,77 @@ class InstructModel(LoadedModel):
         session: str = "",
         cancelled: Callable[[], bool] = never,
         on_prefill: Callable[[int, int], None] = ignore,
-    ) -> Iterator[str | Completion]:
-        """Yield the text in pieces of whole characters, then a Completion.
+    ) -> Iterator[str | Thought | Completion]:
+        """Yield thought and answer in pieces of whole characters, then a Completion.
 
         `session` names the conversation of the prompt; its KV cache is saved while others are answered.
         `on_prefill(done, total)` counts prompt tokens. `cancelled` stops prefill and decoding within milliseconds;
         evaluated tokens stay in the KV cache. Raises CharlieError when llama.cpp fails.
         """
-        import llama_cpp
 
-        began = perf_counter()
-        llama, total = self.llama, len(prompt.tokens)
+        began, total = perf_counter(), len(prompt.tokens)
         reused, shared = self._reuse(prompt.tokens, session)
         on_prefill(reused, total)
-        completed, first_at, reason = 0, 0.0, FinishReason.LENGTH
         if not self._prefill(prompt.tokens, shared, cancelled, on_prefill):
             yield Completion(total, reused, 0, FinishReason.CANCELLED, 0.0, 0.0)
             return
-        prefilled = perf_counter()
-        text, vocab, begun = Text(llama, prompt.stops), vocab_of(llama), False
-        sample, ends = llama_cpp.llama_sampler_sample, llama_cpp.llama_vocab_is_eog
-        with sampler(llama, sampling) as chain:
-            while completed < sampling.max_tokens:
-                if cancelled():
-                    reason = FinishReason.CANCELLED
-                    break
-                token = sample(chain, llama.ctx, -1)
-                first_at = first_at or perf_counter()
-                if ends(vocab, token):
-                    reason = FinishReason.STOP
-                    break
-                completed += 1
-                piece = text.add(token)
-                if not begun:
-                    piece = piece.lstrip()
-                    begun = bool(piece)
-                if piece:
-                    yield piece
-                if text.stopped or completed == sampling.max_tokens or llama.n_tokens >= llama.n_ctx():
-                    break
-                self._eval([token])
-        seconds = perf_counter() - prefilled
-        if rest := text.pending if begun else text.pending.lstrip():
-            yield rest
+        prefilled, decoded = perf_counter(), _Decoded()
+        yield from self._decode(prompt, sampling, cancelled, decoded)
         yield Completion(
             prompt_tokens=total,
             reused_tokens=reused,
-            completion_tokens=completed,
-            finish_reason=FinishReason.STOP if text.stopped else reason,
-            ttft_s=first_at - began if first_at else 0.0,
-            tokens_per_second=completed / seconds if seconds > 0 else 0.0,
+            completion_tokens=decoded.answer,
+            finish_reason=decoded.reason,
+            ttft_s=decoded.first_at - began if decoded.first_at else 0.0,
+            tokens_per_second=(decoded.thought + decoded.answer) / max(decoded.ended_at - prefilled, 1e-9),
+            reasoning_tokens=decoded.thought,
+            reasoning_s=(decoded.answer_at or decoded.ended_at) - prefilled if decoded.thought else 0.0,
+            reasoning_cut=decoded.cut,
         )
+
+    def _decode(
+        self, prompt: FittedPrompt, sampling: Sampling, cancelled: Callable[[], bool], decoded: _Decoded
+    ) -> Iterator[str | Thought]:
+        import llama_cpp
+
+        llama, text, vocab = self.llama, Detokenizer(self._piece), vocab_of(self.llama)
+        thoughts = thoughts_after(self._piece, self._template, prompt.tokens, prompt.stops)
+        limit, room = sampling.max_tokens, llama.n_ctx() - len(prompt.tokens)
+        budget = min(sampling.thinking_tokens, room - min(limit, room // 2))
+        sample, ends = llama_cpp.llama_sampler_sample, llama_cpp.llama_vocab_is_eog
+        with sampler(llama, sampling) as chain:
+            # The second limit is for a model that writes neither thought nor answer.
+            while decoded.answer < limit and decoded.thought <= budget + limit:
+                if cancelled():
+                    decoded.reason = FinishReason.CANCELLED
+                    break
+                if thoughts.part is Part.THOUGHT and decoded.thought >= budget and not decoded.cut:
+                    decoded.cut = True
+                    yield from self._close(thoughts, text)
+                token = sample(chain, llama.ctx, -1)
+                decoded.first_at = decoded.first_at or perf_counter()
+                if ends(vocab, token):
+                    decoded.reason = FinishReason.STOP
+                    break
+                yield from thoughts.split(text.add(token))
+                decoded.add(thoughts)
+                if thoughts.done:
+                    decoded.reason = FinishReason.STOP
+                    break
+                if decoded.answer == limit or llama.n_tokens >= llama.n_ctx():
+                    break
+                self._eval([token])
+        yield from thoughts.split("", last=True)
+        decoded.end(thoughts)
+
+    def _close(self, thoughts: Thoughts, text: Detokenizer) -> Iterator[str | Thought]:
+        """Evaluate the closing mark as if the model had written it; not where the context ends within it."""
+        mark = thoughts.to_answer
+        tokens = tokenize(self.llama, mark, add_special=False, parse_special=True)
+        if self.llama.n_tokens + len(tokens) < self.llama.n_ctx():
+            for token in tokens:
+                self._eval([token])
+            yield from thoughts.split(text.finish() + mark)
 
     def _reuse(self, tokens: Sequence[int], session: str) -> tuple[int, int]:
         """Cut the KV cache to its common prefix with a prompt, after restoring a saved cache of which more is usable.

@@ -9,6 +9,7 @@ from datetime import datetime
 from functools import cache, cached_property, lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
+from core.settings import Thinking
 from core.text import one_line
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class TemplateError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Supports:
-    """Whether a template has a use for a system turn, `enable_thinking`, tools, and content in parts."""
+    """Whether a template has a use for a system turn, a switch for thoughts, tools, and content in parts."""
 
     system: bool
     thinking: bool
@@ -51,22 +52,23 @@ class ChatTemplate:
 
     def __init__(self, source: str, bos: str = "", eos: str = "") -> None:
         self.bos, self._tokens = bos, {"bos_token": bos, "eos_token": eos}
+        self._source = source
         try:
             self._template = _environment().from_string(GENERATION.sub(r"{#\1 \2#}", source))
         except Exception as error:
             raise _failed(error) from error
         self._parts, self._system = self._form()
 
-    def render(self, turns: Sequence[Turn], *, thinking: bool = True) -> str:
+    def render(self, turns: Sequence[Turn], *, thinking: Thinking = Thinking.AUTO) -> str:
         """The prompt that ends where the reply begins. Raises TemplateError."""
-        return self._render(turns, self._parts, self._system, enable_thinking=thinking)
+        return self._render(turns, self._parts, self._system, **_switches(self._source, thinking))
 
     @cached_property
     def supports(self) -> Supports:
         tried = partial(self._tried, PROBE, self._parts, self._system)
         return Supports(
             system=self._system,
-            thinking=tried(enable_thinking=True) != tried(enable_thinking=False),
+            thinking=len({tried(**_switches(self._source, each)) for each in (Thinking.ON, Thinking.OFF)}) > 1,
             tools=TOOL in tried(tools=TOOLS),
             parts=self._keeps(PROBE, parts=True, system=self._system),
         )
@@ -107,6 +109,19 @@ class ChatTemplate:
 
 chat_template = lru_cache(maxsize=8)(ChatTemplate)
 """Keeps templates for the next load of their models: compiling and probing take milliseconds."""
+
+
+def _switches(source: str, thinking: Thinking) -> dict[str, Any]:
+    """The switches for thoughts of all families, of which a template reads its own; AUTO is as in llama.cpp."""
+    if thinking is Thinking.AUTO:
+        return {"enable_thinking": True}
+    on = thinking is Thinking.ON
+    switches = {"enable_thinking": on, "thinking": on, "thinking_mode": "enabled" if on else "disabled"}
+    # Hy3 thinks only when asked to, Cohere's mixtures unless asked not to, and gpt-oss always.
+    least = next((effort for effort in ("no_think", "none") if re.search(f"['\"]{effort}['\"]", source)), "low")
+    if not on:
+        return switches | {"thinking_budget": 0, "reasoning_effort": least}
+    return switches | ({"reasoning_effort": "high"} if least == "no_think" else {})
 
 
 def _failed(error: Exception) -> TemplateError:

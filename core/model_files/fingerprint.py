@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 EMBEDDING_BYTES = 1 << 20
 """Only the start of each file of an embedding model is read: its vectors are looked up at each load."""
+VECTOR_FORMAT = 2
+"""Grows when the vectors of a text change; 1 had no prefixes."""
 _hashes: dict[str, Any] = {}
 """What this process knows, as in the file `cache`: by path, the file's time, bytes and inode, and its hash."""
 
@@ -69,10 +71,11 @@ def file_id(header: Header, template: str | None) -> str:
 
 
 def embedding_id(spec: ModelSpec) -> str:
-    """The key of a model's vectors: the same for the same file, wherever it lies."""
+    """The key of a model's vectors: the same for the same file and the same treatment of texts, wherever it lies."""
     digest = hashlib.sha256()
     for each in spec.header.files:
         with each.path.open("rb") as file:
             digest.update(file.read(EMBEDDING_BYTES))
-    digest.update(f"{spec.header.file_bytes} {spec.pooling}".encode())
+    form = spec.header.text_form
+    digest.update(f"{VECTOR_FORMAT} {spec.header.file_bytes} {spec.pooling} {form.passage!r} {form.end!r}".encode())
     return f"{spec.path.name}:{digest.hexdigest()[:16]}"

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
 
@@ -19,14 +19,13 @@ from core.model_files.gguf_reader import CutOffError, FormatError, Metadata, Ten
 from core.model_files.gguf_types import FILE_TYPES
 from core.model_files.layers import Layer, family_of, layers_of
 from core.model_files.parts import download_of, parts_of
+from core.model_files.text_forms import PLAIN, Pooling, TextForm, text_form
 from core.settings import Sampling
 from core.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-Pooling = Literal["mean", "cls", "last", "rank"]
 
 MAX_SHOWN: Final = 100
 """Characters of a name, which is shown on one line, without control characters."""
@@ -41,6 +40,8 @@ SAMPLING: Final = {
     "temp": "temperature", "top_p": "top_p", "top_k": "top_k", "min_p": "min_p", "penalty_repeat": "repeat_penalty",
 }  # fmt: skip
 """Keys after `general.sampling.`, and the settings of the same meaning."""
+NAMES: Final = ("architecture", "name", "basename", "finetune", "base_model.0.name", "base_model.0.repo_url")
+"""Keys after `general.` that tell the family of an embedding model."""
 
 
 class FileKind(StrEnum):
@@ -115,6 +116,8 @@ class Header:
     starter: bool
     sampling: tuple[tuple[str, float], ...] = ()
     """The maker's values of settings, where they are valid."""
+    text_form: TextForm = PLAIN
+    """Of an embedding model."""
 
     def with_adapter(self, adapter: Header) -> Header:
         """This model with a LoRA: the files and bytes of both."""
@@ -219,10 +222,12 @@ def _compose(files: list[File], metadata: Metadata, tensors: Tensors) -> Header:
     embedding = own("embedding_length")
     head_dim = embedding // heads if heads else 0
     tokens = metadata.values.get("tokenizer.ggml.tokens")
-    pooling = POOLING.get(own("pooling_type"))
     family = family_of(architecture)
     shared = family.shared_expert or own("expert_shared_count") or own("expert_shared_feed_forward_length")
     loaded = max(0, own("block_count") - own("nextn_predict_layers"))
+    names = [metadata.text(f"general.{key}") for key in NAMES]
+    form = text_form(" ".join([*names, files[0].path.stem]))
+    pooling = POOLING.get(own("pooling_type")) or form.pooling or ("mean" if architecture in ENCODERS else None)
     return Header(
         path=files[0].path,
         file_bytes=sum(each.bytes for each in files),
@@ -258,6 +263,7 @@ def _compose(files: list[File], metadata: Metadata, tensors: Tensors) -> Header:
         is_encoder=architecture in ENCODERS,
         starter=metadata.values.get("charlie.starter") is True,
         sampling=tuple(_sampling(metadata)),
+        text_form=form,
     )
 
 

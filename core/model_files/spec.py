@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from core import starter
 from core.errors import ModelFileError, SettingsError
 from core.files import stamp
-from core.model_files.gguf import FileKind, Header, Pooling, read_header
+from core.model_files.gguf import FileKind, Header, read_header
 from core.model_files.parts import parts_of
+from core.model_files.text_forms import Pooling
 from core.roles import Role
 from core.settings import EmbeddingSettings, InstructSettings, KvType, RoleSettings, Settings
 
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from core.paths import Paths
 
 DEFAULT_CONTEXT = 4096
-DEFAULT_ENCODER_CONTEXT = 1024
-"""An encoder's memory grows with its context, and entries are split into chunks anyway."""
+DEFAULT_ENCODER_CONTEXT = 512
+"""Entries are split into short chunks, and llama.cpp may need a megabyte for each token: all its logits."""
 MAX_CONTEXT = 2**20
 """Limit of "auto"; a header may claim anything."""
 MIN_CONTEXT = 2048

@@ -19,7 +19,7 @@ import numpy as np
 
 from core import starter
 from core.llama.engine import EmbeddingModel, InstructModel, RerankerModel, load_as
-from core.llama.instruct import Completion, Message
+from core.llama.instruct import Message
 from core.model_files.gguf import read_header
 from core.model_files.spec import default_spec
 from core.programs.prompts import ASK_PROMPT, MOOD_PROMPT, journal_question
@@ -66,7 +66,7 @@ class Figure:
 def answer(model: InstructModel, *messages: Message) -> str:
     """A greedy reply."""
     prompt = model.fit(messages, GREEDY.max_tokens)
-    return "".join(piece for piece in model.stream(prompt, GREEDY) if not isinstance(piece, Completion))
+    return "".join(piece for piece in model.stream(prompt, GREEDY) if isinstance(piece, str))
 
 
 def questions(world: World, entries: int, count: int, *, absent: bool) -> Iterator[tuple[list[Entry], Question]]:
@@ -185,7 +185,7 @@ def search(count: int) -> list[Figure]:
         for seed in range(-(-count // ENTRIES)):
             pairs = _pairs(World(4000 + seed, held_out=True))
             texts = [pair.entry.text for pair in pairs]
-            near = embedding.embed([pair.query for pair in pairs]) @ embedding.embed(texts).T
+            near = embedding.embed([pair.query for pair in pairs], query=True) @ embedding.embed(texts).T
             for own in range(min(ENTRIES, count - asked)):
                 order = np.argsort(-near[own], kind="stable")[:NEAR]
                 scores = reranker.score(pairs[own].query, [texts[each] for each in order])

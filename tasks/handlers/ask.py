@@ -9,6 +9,7 @@ from core.errors import CancelledError, CharlieError
 from core.llama.instruct import Message, quote
 from core.programs.prompts import ASK_PROMPT, journal_question, number_entries
 from core.roles import Role
+from core.settings import Thinking
 from tasks.handlers.programs import is_compiled, prepare, stats_of
 from tasks.handlers.reply import cancelled, reply
 from tasks.handlers.search import find_entries
@@ -76,7 +77,8 @@ def ask_journal(context: TaskContext, job: Job) -> dict[str, Any]:
         quotes, notes = [quote(model, entry.text, room) for _, entry in given], [found.note]
         answered = recall(context, job, model, quotes, question, sampling, notes)
         messages = [Message("system", ASK_PROMPT), Message("user", journal_question(quotes, question))]
-        text, stats = answered or reply(context, job, model, messages, sampling, session)
+        thinking = Thinking(job.args.get("thinking") or Thinking.OFF)
+        text, stats = answered or reply(context, job, model, messages, sampling, session, thinking)
     if answered is None and cancelled(stats):
         raise CancelledError
     cited = {int(number) for number in re.findall(r"\[(\d+)\]", text)}

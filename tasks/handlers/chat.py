@@ -31,8 +31,8 @@ def chat_response(context: TaskContext, job: Job) -> dict[str, Any]:
     system = Message("system", context.manager.settings.instruct.system_prompt)
     with context.manager.lease(Role.INSTRUCT, context.stop.is_set) as model:
         context.begin(job)
-        messages = [system, *(Message(turn.role, turn.text) for turn in turns)]
-        text, stats = reply(context, job, model, messages, sampling, conversation)
+        messages = [system, *(Message(turn.role, turn.text, turn.reasoning) for turn in turns)]
+        text, stats = reply(context, job, model, messages, sampling, conversation, context.thinking(job))
     if any((turn.stats or {}).get("note") == stats["note"] for turn in turns):
         stats["note"] = ""  # one time in a conversation is enough
     stopped = cancelled(stats)
@@ -40,9 +40,10 @@ def chat_response(context: TaskContext, job: Job) -> dict[str, Any]:
         state = MessageState.COMPLETE
         if stopped:
             state = MessageState.INTERRUPTED if context.leaving.is_set() else MessageState.CANCELLED
-        kept = {key: value for key, value in stats.items() if key != "text"}
+        kept = {key: value for key, value in stats.items() if key not in ("text", "reasoning")}
         context.conversations.put_message(
-            conversation, StoredMessage(job.id, "assistant", text, state=state, stats=kept)
+            conversation,
+            StoredMessage(job.id, "assistant", text, state=state, stats=kept, reasoning=stats["reasoning"]),
         )
         context.conversations.delete_messages(conversation, replaces)
     if stopped:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +18,16 @@ from core.library.conversations import Conversations
 from core.library.journal import Journal
 from core.paths import Paths, find_paths
 from core.roles import Role
-from core.settings import Sampling
+from core.settings import Sampling, Thinking
 from tasks.jobs.records import Job
 from tasks.jobs.store import Jobs
 
 if TYPE_CHECKING:
     from core.library.vectors import VectorStore
     from states.manager import ModelManager
+
+POLL_SECONDS = 0.05
+"""Time between two looks at the queue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,10 @@ class TaskContext:
         """Mark a job as running: its model is warm."""
         self.jobs.advance(job.id, JobState.RUNNING, {JobState.WAITING})
 
+    def thinking(self, job: Job) -> Thinking:
+        """The job's own, else that of the settings."""
+        return Thinking(job.args.get("thinking") or self.manager.settings.instruct.thinking)
+
     def sampling(self, job: Job, defaults: Mapping[str, Any] | None = None) -> Sampling:
         """Sampling for a job: its own values, else the job kind's `defaults`, else the settings, else the model's.
 
@@ -61,3 +69,19 @@ class TaskContext:
             first = error.errors(include_url=False)[0]
             name = ".".join(str(part) for part in first["loc"])
             raise CharlieError(f"{name} = {first['input']!r} cannot be used: {first['msg']}.") from error
+
+
+class StopCondition:
+    """True when the job must end: it was stopped, or another job waits for the worker."""
+
+    def __init__(self, context: TaskContext, others_wait: Callable[[], bool]) -> None:
+        self._context = context
+        self._others_wait = others_wait
+        self._polled = 0.0
+        self._yields = False
+
+    def __call__(self) -> bool:
+        if not self._yields and time.monotonic() - self._polled >= POLL_SECONDS:
+            self._polled = time.monotonic()
+            self._yields = self._others_wait()
+        return self._yields or self._context.stop.is_set()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from typing import TYPE_CHECKING, Any
 
 from core.errors import CancelledError, CharlieError, NotFoundError
@@ -12,6 +11,7 @@ from core.programs.prompts import MOOD_PROMPT, TITLE_PROMPT
 from core.programs.signatures import MOODS, TITLE_CHARACTERS
 from core.roles import Role
 from core.text import one_line, whole_words
+from tasks.handlers.context import StopCondition
 from tasks.handlers.programs import is_compiled, prepare
 
 if TYPE_CHECKING:
@@ -30,24 +30,6 @@ PROMPTS = {"mood": MOOD_PROMPT, "title": TITLE_PROMPT}
 """The programs that describe an entry, and the prompts that a starter model gets instead."""
 ENTRIES_PER_JOB = 4
 """Between two jobs the model can be evicted."""
-POLL_SECONDS = 0.05
-"""Time between two looks at the queue."""
-
-
-class StopCondition:
-    """True when the job must end: it was stopped, or another job waits for the worker."""
-
-    def __init__(self, context: TaskContext, others_wait: Callable[[], bool]) -> None:
-        self._context = context
-        self._others_wait = others_wait
-        self._polled = 0.0
-        self._yields = False
-
-    def __call__(self) -> bool:
-        if not self._yields and time.monotonic() - self._polled >= POLL_SECONDS:
-            self._polled = time.monotonic()
-            self._yields = self._others_wait()
-        return self._yields or self._context.stop.is_set()
 
 
 def describe_entries(context: TaskContext, job: Job, others_wait: Callable[[], bool]) -> dict[str, Any]:
@@ -117,9 +99,9 @@ def _by_trained_prompt(model: InstructModel, name: str, sampling: Sampling, text
     fitted = model.fit([Message("system", PROMPTS[name]), Message("user", text)], sampling.max_tokens)
     pieces: list[str] = []
     for piece in model.stream(fitted, sampling, cancelled=stop):
-        if not isinstance(piece, Completion):
+        if isinstance(piece, str):
             pieces.append(piece)
-        elif piece.finish_reason is FinishReason.CANCELLED:
+        elif isinstance(piece, Completion) and piece.finish_reason is FinishReason.CANCELLED:
             raise CancelledError
     answer = whole_words(one_line("".join(pieces), TITLE_CHARACTERS), TITLE_CHARACTERS)
     return answer if name == "title" or answer in MOODS else ""

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import logging
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain, pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import redis
 
+from core.database import keys
 from core.errors import CancelledError, CharlieError
 from core.events.types import JobProgress
 from core.library.chunking import split
 from core.library.records import Entry, EntryState
 from core.library.vectors import VectorStore
+from core.llama.calls import never
 from core.llama.embedding import EmbeddingModel
+from core.model_files.fingerprint import embedding_id
 from core.roles import Role
-from tasks.handlers.context import TaskContext
+from tasks.handlers.context import StopCondition, TaskContext
 from tasks.jobs.records import Job
+
+if TYPE_CHECKING:
+    from core.model_files.spec import ModelSpec
 
 log = logging.getLogger(__name__)
 
@@ -41,32 +47,37 @@ class IndexedBatch:
     error: Exception | None
 
 
-def ingest_entries(context: TaskContext, job: Job) -> dict[str, Any]:
+def ingest_entries(context: TaskContext, job: Job, others_wait: Callable[[], bool] = never) -> dict[str, Any]:
     """Split, embed and store a job's entries. Idempotent; a deleted entry is no error.
 
-    Among several entries one that fails does not hold up the others; the job fails at its end.
+    Among several entries one that fails does not hold up the others; the job fails at its end. A job that indexes
+    entries again ends when `others_wait`: its remaining entries stay INDEXING.
     """
+    again = "left" in job.args
+    stop = StopCondition(context, others_wait) if again else context.stop.is_set
     left = unindexed(context, job)
     total, chunks, failures = len(left), 0, list[Exception]()
     if not left:
         return {"entries": 0, "chunks": 0}
     context.journal.mark_entries(left, EntryState.INDEXING)
     try:
-        with context.manager.lease(Role.EMBEDDING, context.stop.is_set) as model:
+        with context.manager.lease(Role.EMBEDDING, stop) as model:
             context.begin(job)
-            for done in index_entries(context, job, model, list(left)):
+            for done in index_entries(context, job, model, list(left), stop):
                 for id_ in done.entries:
                     del left[id_]
                 chunks += done.chunks
                 failures += [done.error] if done.error else []
             starter = model.spec.starter
     except CancelledError:
+        if again and not context.stop.is_set():
+            return {"entries": total - len(left), "chunks": chunks}
         context.journal.mark_entries(left, EntryState.SAVED)
         raise
     except redis.RedisError:
         raise
     except Exception as error:
-        context.journal.mark_entries(left, EntryState.FAILED, str(error))
+        context.journal.mark_entries({} if again else left, EntryState.FAILED, str(error))
         raise
     if failures and total == 1:
         raise failures[0]
@@ -78,16 +89,30 @@ def ingest_entries(context: TaskContext, job: Job) -> dict[str, Any]:
 def unindexed(context: TaskContext, job: Job) -> dict[str, int]:
     """The entries of an ingestion that are still to be indexed, with their revisions.
 
-    An indexed entry is indexed again only if the job is for it alone.
+    An indexed entry is indexed again only if the job is for it alone, or for entries that lack vectors.
     """
     ids: list[str] = job.args["entries"]
-    done = {EntryState.SKIPPED} if len(ids) == 1 else {EntryState.SKIPPED, EntryState.INDEXED}
+    again = len(ids) == 1 or "left" in job.args
+    done = {EntryState.SKIPPED} if again else {EntryState.SKIPPED, EntryState.INDEXED}
     entries = (entry for batch in _batches(ids) for entry in context.journal.entries_of(batch))
     return {entry.id: entry.revision for entry in entries if entry.state not in done}
 
 
-def index_entries(context: TaskContext, job: Job, model: EmbeddingModel, ids: Sequence[str]) -> Iterator[IndexedBatch]:
-    """Split, embed and store entries, those of a batch in the same decodes.
+def without_vectors(context: TaskContext, spec: ModelSpec) -> list[str]:
+    """The indexed entries that have no vectors of this embedding model, newest first. Any thread may call it.
+
+    After another model or another format of vectors; and those left by a job that made room for others.
+    """
+    held = {id_.decode() for id_ in context.raw.hkeys(keys.vectors(embedding_id(spec)))}
+    missing = [id_ for id_ in context.journal.entry_ids() if id_ not in held]
+    entries = (entry for batch in _batches(missing) for entry in context.journal.entries_of(batch))
+    return [entry.id for entry in entries if entry.state in (EntryState.INDEXED, EntryState.INDEXING)]
+
+
+def index_entries(
+    context: TaskContext, job: Job, model: EmbeddingModel, ids: Sequence[str], stop: Callable[[], bool]
+) -> Iterator[IndexedBatch]:
+    """Split, embed and store entries, those of a batch in the same decodes, until `stop()`.
 
     If a batch fails, its entries are tried one by one, so that only the faulty ones fail.
     """
@@ -97,7 +122,7 @@ def index_entries(context: TaskContext, job: Job, model: EmbeddingModel, ids: Se
         entries = [each for each in context.journal.entries_of(batch) if each.state is not EntryState.SKIPPED]
         chunks, failure = 0, None
         try:
-            chunks = _index(context, job, model, entries, done, len(ids))
+            chunks = _index(context, job, model, entries, done, len(ids) + job.args.get("left", 0), stop)
         except (CancelledError, redis.RedisError):
             raise
         except Exception as error:  # whatever is wrong with one entry, the others are indexed
@@ -112,7 +137,13 @@ def index_entries(context: TaskContext, job: Job, model: EmbeddingModel, ids: Se
 
 
 def _index(
-    context: TaskContext, job: Job, model: EmbeddingModel, entries: Sequence[Entry], done: int, total: int
+    context: TaskContext,
+    job: Job,
+    model: EmbeddingModel,
+    entries: Sequence[Entry],
+    done: int,
+    total: int,
+    stop: Callable[[], bool],
 ) -> int:
     """Index entries; returns the number of their chunks. `done` of the job's `total` entries came before.
 
@@ -124,7 +155,7 @@ def _index(
     vectors = np.empty((len(texts), model.dimension), np.float32)
     for start in range(0, len(texts), CHUNKS_PER_STEP):
         end = min(start + CHUNKS_PER_STEP, len(texts))
-        vectors[start:end] = model.embed(texts[start:end], cancelled=context.stop.is_set)
+        vectors[start:end] = model.embed(texts[start:end], cancelled=stop)
         if total > 1:
             context.bus.publish(JobProgress(job.id, "embed", done + bisect_right(ends, end), total))
         elif len(texts) > CHUNKS_PER_STEP:
@@ -149,4 +180,5 @@ def vector_store(context: TaskContext, model: EmbeddingModel) -> VectorStore:
     if model.id not in context.stores:
         context.stores.clear()
         context.stores[model.id] = VectorStore(context.raw, model.id, model.dimension)
+        context.stores[model.id].forget_older()
     return context.stores[model.id]

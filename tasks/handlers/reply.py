@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from core.events.types import JobProgress
-from core.llama.instruct import Completion, FinishReason
+from core.llama.instruct import Completion, FinishReason, Thought
 from tasks.jobs.text_writer import TextWriter
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from core.events.bus import Bus
     from core.llama.instruct import InstructModel, Message
-    from core.settings import Sampling
+    from core.settings import Sampling, Thinking
     from tasks.handlers.context import TaskContext
     from tasks.jobs.records import Job
 
@@ -32,18 +32,21 @@ class ReplyProgress:
         self._sent = 0.0
         self._began = 0.0
         self._tokens = 0
+        self._stage: Literal["think", "decode"] = "decode"
 
     def prefill(self, done: int, total: int) -> None:
         if total - done >= FEW_TOKENS and self._due():
             self._bus.publish(JobProgress(self._job, "prefill", done, total))
 
-    def decoded(self) -> None:
+    def decoded(self, stage: Literal["think", "decode"]) -> None:
+        if stage != self._stage:  # the status of the reply changes at once
+            self._stage, self._tokens, self._began, self._sent = stage, 0, 0.0, 0.0
         self._began = self._began or time.monotonic()
         self._tokens += 1
         if self._due():
             seconds = self._sent - self._began  # since the first token, which prefill has made
             rate = (self._tokens - 1) / seconds if self._tokens > 1 and seconds > 0 else 0.0
-            self._bus.publish(JobProgress(self._job, "decode", self._tokens, 0, round(rate, 1)))
+            self._bus.publish(JobProgress(self._job, stage, self._tokens, 0, round(rate, 1)))
 
     def _due(self) -> bool:
         if time.monotonic() - self._sent < PROGRESS_SECONDS:
@@ -59,13 +62,14 @@ def reply(
     messages: Sequence[Message],
     sampling: Sampling,
     session: str,
+    thinking: Thinking,
 ) -> tuple[str, dict[str, Any]]:
     """Stream a completion into the job's output; returns its text and the result of the job.
 
     `session` names the KV cache to continue: the conversation's, or that of the journal's revision.
     """
-    prompt = model.fit(messages, sampling.max_tokens)
-    writer, text = TextWriter(context.jobs, job.id), []
+    prompt = model.fit(messages, sampling.max_tokens, thinking=thinking, thinking_tokens=sampling.thinking_tokens)
+    writer, text, thought = TextWriter(context.jobs, job.id), [], []
     progress = ReplyProgress(context.bus, job.id)
     completion: Completion | None = None
     stream = model.stream(prompt, sampling, session=session, cancelled=context.stop.is_set, on_prefill=progress.prefill)
@@ -73,9 +77,13 @@ def reply(
         if isinstance(piece, Completion):
             completion = piece
             break
-        text.append(piece)
         writer.write(piece)
-        progress.decoded()
+        if isinstance(piece, Thought):
+            thought.append(piece.text)
+            progress.decoded("think")
+        else:
+            text.append(piece)
+            progress.decoded("decode")
     writer.flush()
     if completion is None:
         raise AssertionError("a stream ends with its Completion")
@@ -90,6 +98,10 @@ def reply(
         "load_ms": milliseconds(context.manager.load_seconds),
         "ttft_ms": milliseconds(completion.ttft_s),
         "tokens_per_second": round(completion.tokens_per_second, 1),
+        "reasoning": "".join(thought).strip(),
+        "reasoning_tokens": completion.reasoning_tokens,
+        "reasoning_ms": milliseconds(completion.reasoning_s),
+        "reasoning_cut": completion.reasoning_cut,
         "left_out": prompt.left_out,
         "truncated": prompt.truncated,
         "note": prompt.note,

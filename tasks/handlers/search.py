@@ -41,12 +41,14 @@ def find_entries(context: TaskContext, job: Job, query: str, limit: int) -> Foun
         if missing := store.follow(context.journal):
             # Entries without vectors of this model are indexed now; a parked one could end the worker again.
             parked = {each.subject for each in context.jobs.parked()}
-            indexed = index_entries(context, job, model, [id_ for id_ in missing if id_ not in parked])
+            indexed = index_entries(
+                context, job, model, [id_ for id_ in missing if id_ not in parked], context.stop.is_set
+            )
             if failures := [done.error for done in indexed if done.error]:
                 notes.append(f"{len(failures):,} of the entries could not be indexed: {failures[0]}")
-        near = store.nearest(model.embed([query])[0], limit * CANDIDATES_PER_HIT)
+        near = store.nearest(model.embed([query], query=True)[0], limit * CANDIDATES_PER_HIT)
         room, starter = model.spec.context_length, model.spec.starter
-        if model.count_tokens(query) > room:
+        if model.count_tokens(query, query=True) > room:
             notes.append(f"The query is longer than {room:,} tokens: only its beginning was used.")
     entries = context.journal.entries_of([hit.entry for hit in near])
     titles = {entry.id: entry.title for entry in entries if entry.state is not EntryState.SKIPPED}

@@ -8,6 +8,9 @@ from typing import Any
 
 from core.events.types import JobKind, JobState
 from core.library.records import decode
+from core.llama.thoughts import Thought
+
+__all__ = ["Ended", "Hit", "Hits", "Job", "Output", "Piece", "Text", "Thought"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,8 @@ class Ended:
     hint: str = ""
 
 
-Output = Text | Hits | Ended
+Piece = Thought | Text | Hits
+Output = Piece | Ended
 
 
 def encode_job(job: Job) -> str:
@@ -80,6 +84,8 @@ def encode_output(output: Output) -> str:
 
 def decode_output(text: str) -> Output:
     match json.loads(text)["kind"]:
+        case "Thought":
+            return decode(Thought, text)
         case "Text":
             return decode(Text, text)
         case "Hits":

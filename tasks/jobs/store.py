@@ -19,7 +19,18 @@ from core.errors import NotFoundError
 from core.events.bus import KEPT_EVENTS
 from core.events.types import TAKEN, JobChanged, JobKind, JobState
 from core.events.wire import encode
-from tasks.jobs.records import Ended, Hits, Job, Output, Text, decode_job, decode_output, encode_job, encode_output
+from tasks.jobs.records import (
+    Ended,
+    Job,
+    Output,
+    Piece,
+    Text,
+    Thought,
+    decode_job,
+    decode_output,
+    encode_job,
+    encode_output,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from core.database.connection import RedisClient
@@ -158,7 +169,7 @@ class Jobs:
     def asked_to_stop(self, id_: str) -> bool:
         return bool(self.redis.exists(keys.cancel(id_)))
 
-    def write(self, id_: str, output: Text | Hits) -> None:
+    def write(self, id_: str, output: Piece) -> None:
         """Append to a job's output, which only one thread of one process writes."""
         # With our own id, a record sent twice because its answer was lost is refused, not doubled.
         self._written = max(self._written + 1, time.time_ns() // 1_000_000)
@@ -168,10 +179,10 @@ class Jobs:
             if "equal or smaller" not in str(error):
                 raise
 
-    def written(self, id_: str) -> str:
-        """The text in a job's output so far."""
+    def written(self, id_: str, kind: type[Text | Thought] = Text) -> str:
+        """The text, or the thought, in a job's output so far."""
         outputs = (decode_output(values["record"]) for _, values in self.redis.xrange(keys.output(id_)))
-        return "".join(output.text for output in outputs if isinstance(output, Text))
+        return "".join(output.text for output in outputs if isinstance(output, kind))
 
     def follow(self, id_: str, stop: Callable[[], bool] = lambda: False) -> Iterator[Output | None]:
         """Yield the output from its beginning to its Ended record, and None about five times a second while waiting.

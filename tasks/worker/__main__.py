@@ -135,7 +135,7 @@ def _watch_memory(_: RedisClient, runner: Runner, bus: Bus) -> None:
             except redis.RedisError:
                 log.warning("A reading of the memory could not be published.")
         runner.eviction.hasten(now, runner.busy)
-        runner.idle_work.queue_description(runner.busy)
+        runner.idle_work.queue_next(runner.busy)
         time.sleep(READ_SECONDS)
 
 

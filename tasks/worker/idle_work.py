@@ -1,18 +1,21 @@
-"""Has entries described while the worker has nothing else to do."""
+"""Has entries indexed again, and described, while the worker has nothing else to do."""
 
 from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import redis
 
-from core.events.types import JobKind, Phase
+from core.errors import CharlieError
+from core.events.types import JobKind, JobState, Phase
 from core.roles import Role
+from tasks.handlers.ingest import without_vectors
 from tasks.queue.huey_queue import enqueue
 
 if TYPE_CHECKING:
+    from core.model_files.spec import ModelSpec
     from tasks.handlers.context import TaskContext
     from tasks.jobs.records import Ended, Job
     from tasks.queue.huey_queue import Queue
@@ -20,50 +23,75 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 REST_SECONDS = 2.0
-"""Entries are described only when no model was used for this long: a person may go on at once."""
+"""Idle work begins only when no model was used for this long: a person may go on at once."""
+ENTRIES_PER_JOB = 1_000
+"""Entries that one job indexes again; if the worker ends in it, each of them gets a job of its own."""
 
 
 class IdleWork:
-    """Queues a DESCRIBE job when no other job waits and no other model would be unloaded for it."""
+    """Queues a job when no other job waits and no other model would be unloaded for it."""
 
     def __init__(self, context: TaskContext, queue: Queue) -> None:
         self._context = context
         self._queue = queue
-        self._enabled = False
+        self._may_index = True
+        """No such job has failed, and no model was unloaded by hand, since a person has used a model."""
+        self._may_describe = False
         """A person has used a model since the last description that found no entry."""
+        self._indexed_with: ModelSpec | None = None
+        """The embedding model of which every indexed entry has vectors."""
 
-    def queue_description(self, busy: bool) -> None:
-        """Queue a description if one is due. Any thread may call it."""
-        manager = self._context.manager
-        at = manager.announcer.snapshot
-        free = at.phase is Phase.EMPTY or (at.phase, at.role) == (Phase.WARM, Role.INSTRUCT)
-        rested = time.monotonic() - manager.last_used >= REST_SECONDS
-        if busy or not (self._enabled and free and rested):
+    def queue_next(self, busy: bool) -> None:
+        """Queue entries that must be indexed again, else a description, if one is due. Any thread may call it."""
+        if busy or time.monotonic() - self._context.manager.last_used < REST_SECONDS:
             return
         try:
-            if self._queue.waiting_or_closing() or not self._context.journal.has_undescribed():
+            if self._queue.waiting_or_closing():
                 return
-            self._enabled = False
-            self._submit()
+            if self._may_index and self._is_free(Role.EMBEDDING) and (ids := self._to_index()):
+                self._may_index = False
+                left = len(ids[ENTRIES_PER_JOB:])
+                self._submit(JobKind.INGEST, {"entries": ids[:ENTRIES_PER_JOB], "left": left})
+            elif self._may_describe and self._is_free(Role.INSTRUCT) and self._context.journal.has_undescribed():
+                self._may_describe = False
+                self._submit(JobKind.DESCRIBE, {})
+        except CharlieError as error:
+            self._may_index = False
+            log.warning("Entries are not indexed now. %s", error)
         except redis.RedisError as error:
-            log.warning("Entries are not described now. %s", error)
+            log.warning("Nothing is done in idle time now. %s", error)
+
+    def _is_free(self, role: Role) -> bool:
+        at = self._context.manager.announcer.snapshot
+        return at.phase is Phase.EMPTY or (at.phase, at.role) == (Phase.WARM, role)
+
+    def _to_index(self) -> list[str]:
+        """Entries without vectors of the embedding model, looked for again only when that has changed."""
+        spec = self._context.manager.wanted(Role.EMBEDDING)
+        if spec is self._indexed_with:
+            return []
+        ids = without_vectors(self._context, spec)
+        self._indexed_with = None if ids else spec
+        return ids
 
     def pause(self) -> None:
-        """Describe nothing until a person uses a model again."""
-        self._enabled = False
+        """Do nothing until a person uses a model again."""
+        self._may_index = self._may_describe = False
 
     def note_end(self, job: Job, ended: Ended) -> None:
         match job.kind:
             case JobKind.PLAN | JobKind.UNLOAD:
                 pass
             case JobKind.DESCRIBE:
-                self._enabled = bool((ended.result or {}).get("entries"))
+                self._may_describe = bool((ended.result or {}).get("entries"))
+            case JobKind.INGEST if "left" in job.args:
+                self._may_index = ended.state is JobState.DONE
             case _:
-                self._enabled = True
+                self._may_index = self._may_describe = True
 
-    def _submit(self) -> None:
+    def _submit(self, kind: JobKind, args: dict[str, Any]) -> None:
         jobs = self._context.jobs
-        job = jobs.new(JobKind.DESCRIBE, {})
+        job = jobs.new(kind, args)
         with jobs.redis.pipeline(transaction=True) as pipe:
             jobs.add(pipe, job)
             enqueue(self._queue, job.kind, job.id, pipe)

@@ -10,7 +10,7 @@ from core.errors import NotFoundError
 from core.events.types import TAKEN, JobKind, JobState
 from core.library.records import EntryState, MessageState, StoredMessage
 from tasks.handlers.ingest import unindexed
-from tasks.jobs.records import Ended
+from tasks.jobs.records import Ended, Thought
 from tasks.queue.huey_queue import replace_taken
 from tasks.queue.messages import job_ids
 
@@ -64,7 +64,8 @@ def _split(context: TaskContext, queue: Queue, job: Job, message: bytes) -> None
 def _interrupt(context: TaskContext, job: Job) -> None:
     text = context.jobs.written(job.id)
     if job.kind is JobKind.CHAT and text and not job.args.get("replaces"):  # half a reply replaces none
-        message = StoredMessage(job.id, "assistant", text, state=MessageState.INTERRUPTED)
+        thought = context.jobs.written(job.id, Thought).strip()
+        message = StoredMessage(job.id, "assistant", text, state=MessageState.INTERRUPTED, reasoning=thought)
         with suppress(NotFoundError):  # the conversation may be deleted by now
             context.conversations.put_message(job.subject, message)
     context.jobs.end(job.id, INTERRUPTED)

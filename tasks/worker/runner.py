@@ -136,7 +136,7 @@ class Runner:
             case JobKind.CHAT:
                 return chat.chat_response(self._context, job)
             case JobKind.INGEST:
-                return ingest.ingest_entries(self._context, job)
+                return ingest.ingest_entries(self._context, job, self.queue.waiting_or_closing)
             case JobKind.SEARCH:
                 return search.search_journal(self._context, job)
             case JobKind.ASK:

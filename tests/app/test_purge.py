@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from tests.parked import park
 
 WRITTEN = 'Zwölf Hühner im "Garten", nobody\'s business'
 TITLE = "Hühnerhof hinten"
+THOUGHT = "Hühner sind Vögel, glaube ich"
 
 
 def holding(home: Path, *texts: str) -> list[str]:
@@ -90,8 +92,12 @@ def test_a_purged_entry_is_in_no_file(client: Client, home: Path, entry: Entry) 
 def test_a_purged_conversation_is_in_no_file(client: Client, home: Path) -> None:
     conversation = client.conversations.new_conversation(TITLE)
     client.conversations.put_message(conversation.id, StoredMessage(new_id(), "user", WRITTEN))
-    reply = StoredMessage(new_id(), "assistant", f"{WRITTEN}?")
+    reply = StoredMessage(new_id(), "assistant", f"{WRITTEN}?", reasoning=THOUGHT)
     client.conversations.put_message(conversation.id, reply)
+    client.conversations.put_message(conversation.id, replace(reply, id=new_id()))
+    worker_log = client.paths.logs / "worker.log"
+    worker_log.write_text(f"before\nit thought {THOUGHT}\nafter\n")
+    assert holding(home, THOUGHT)
     client.conversations.delete_messages(conversation.id, [reply.id])
     session = client.paths.sessions / "model" / f"{conversation.id}.kv"
     session.parent.mkdir(parents=True)
@@ -100,7 +106,7 @@ def test_a_purged_conversation_is_in_no_file(client: Client, home: Path) -> None
     client.drafts.put(Draft(f"chat:{conversation.id}", WRITTEN))
     purge(client, [conversation.id])
     assert rewrite(client.redis, 10)
-    assert holding(home, WRITTEN, TITLE) == []
+    assert holding(home, WRITTEN, TITLE, THOUGHT) == []
 
 
 def test_what_was_brought_back_is_not_purged(client: Client, entry: Entry) -> None:

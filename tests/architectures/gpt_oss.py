@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from tests.architectures.random_file import FEED_FORWARD, HEAD_DIM, HEADS, KV_HEADS, WIDTH, RandomFile
+from tests.architectures.random_file import FEED_FORWARD, HEAD_DIM, HEADS, KV_HEADS, TEMPLATE, WIDTH, RandomFile
 
 WINDOW, EXPERTS = 32, 4
 
 
-def write(path: Path) -> Path:
-    file = RandomFile(path, "gpt-oss", layers=4)
+def write(path: Path, chain: Sequence[str] = (), template: str = TEMPLATE) -> Path:
+    file = RandomFile(path, "gpt-oss", layers=4, chain=chain)
     file.heads()
     file.writer.add_sliding_window(WINDOW)
     file.writer.add_expert_count(EXPERTS)
@@ -35,5 +36,5 @@ def write(path: Path) -> Path:
         ):
             file.matrix(f"{name}.ffn_{part}_exps.weight", EXPERTS, rows, columns)
             file.array(f"{name}.ffn_{part}_exps.bias", [[0.0] * rows] * EXPERTS)
-    file.close()
+    file.close(template=template)
     return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from string import ascii_lowercase
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import gguf
 import numpy as np
 
-from tests.model_files import BYTE_TOKENS, add_bytes
+from tests.model_files import BYTE_TOKENS, EOS, add_bytes
 
 WIDTH, HEADS, KV_HEADS, HEAD_DIM, FEED_FORWARD = 64, 4, 2, 16, 96
 CONTEXT = 8192
@@ -21,10 +22,14 @@ TEMPLATE = (
 
 
 class RandomFile:
-    """A GGUF file in the making. Matrices are random, so that the next token depends on the whole context."""
+    """A GGUF file in the making. Matrices are random, so that the next token depends on the whole context.
 
-    def __init__(self, path: Path, architecture: str, layers: int) -> None:
+    With a `chain` of pieces, all different, the layers add nothing, and each reply consists of these.
+    """
+
+    def __init__(self, path: Path, architecture: str, layers: int, chain: Sequence[str] = ()) -> None:
         self.layers = layers
+        self.chain = chain
         self._random = np.random.default_rng(7)
         self.writer: Any = gguf.GGUFWriter(path, architecture)
         self.writer.add_name(path.stem)
@@ -39,7 +44,9 @@ class RandomFile:
 
     def matrix(self, name: str, *shape: int) -> None:
         """`shape` is [out, in], or [experts, out, in]."""
-        self.writer.add_tensor(name, self.random(shape).astype(np.float16))
+        values = self.random(shape).astype(np.float16)
+        silent = self.chain and name.endswith(("_output.weight", "ffn_down.weight", "ffn_down_exps.weight"))
+        self.writer.add_tensor(name, values * np.float16(0) if silent else values)
 
     def random(self, shape: tuple[int, ...]) -> Any:
         return self._random.standard_normal(shape, np.float32) * np.float32(2 / shape[-1] ** 0.5)
@@ -70,17 +77,31 @@ class RandomFile:
         self.writer.add_value_length(HEAD_DIM)
         self.writer.add_rope_dimension_count(HEAD_DIM)
 
-    def close(self, norm: str = "output_norm.weight") -> None:
+    def close(self, norm: str = "output_norm.weight", template: str = TEMPLATE, marks: Sequence[str] = ()) -> None:
         """Add the vocabulary and the output; a reply has only small letters, and never ends by itself."""
-        writer = self.writer
-        add_bytes(writer, TEMPLATE)
-        self.matrix("token_embd.weight", BYTE_TOKENS, WIDTH)
-        output = np.zeros((BYTE_TOKENS, WIDTH), np.float16)
-        letters = [BYTE_TOKENS - 256 + ord(letter) for letter in ascii_lowercase]
-        output[letters] = self._random.standard_normal((len(letters), WIDTH), np.float32) / 4
-        writer.add_tensor("output.weight", output)
+        writer, tokens = self.writer, BYTE_TOKENS + len(marks)
+        add_bytes(writer, template, marks, self.chain)
+        if self.chain:
+            self._add_chain(tokens)
+        else:
+            self.matrix("token_embd.weight", tokens, WIDTH)
+            output = np.zeros((tokens, WIDTH), np.float16)
+            letters = [BYTE_TOKENS - 256 + ord(letter) for letter in ascii_lowercase]
+            output[letters] = self._random.standard_normal((len(letters), WIDTH), np.float32) / 4
+            writer.add_tensor("output.weight", output)
         self.vector(norm)
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
         writer.close()
+
+    def _add_chain(self, first: int) -> None:
+        """Each piece leads to the next one, the last to the end, and all other tokens to the first piece."""
+        assert len(self.chain) < WIDTH
+        embedding, output = np.zeros((2, first + len(self.chain), WIDTH), np.float16)
+        embedding[:first, 0] = 1
+        for place, token in enumerate(range(first, len(embedding)), start=1):
+            embedding[token, place] = output[token, place - 1] = 1
+        output[EOS, len(self.chain)] = 1
+        self.writer.add_tensor("token_embd.weight", embedding)
+        self.writer.add_tensor("output.weight", output)

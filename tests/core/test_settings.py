@@ -128,6 +128,12 @@ def test_a_broken_file_is_named(paths: Paths, text: bytes) -> None:
     assert refused.value.hint
 
 
+def test_a_file_in_another_encoding_is_told_what_it_should_be(paths: Paths) -> None:
+    paths.config_file.write_text("keep_alive = 1", encoding="utf-16")
+    with pytest.raises(SettingsError, match=r"is not UTF-8\. Save"):
+        load_settings()
+
+
 def test_a_section_variable_must_be_json(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHARLIE_MEMORY", "{")
     with pytest.raises(SettingsError):

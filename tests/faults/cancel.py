@@ -10,7 +10,7 @@ from core.events.types import JobKind, JobState
 from core.library.records import EntryState, MessageState
 from tasks.jobs.records import Job
 from tests.faults import phases
-from tests.faults.outcome import STOPPED_SECONDS, Fault, Outcome, TooLateError
+from tests.faults.outcome import STOPPED_SECONDS, Fault, Outcome, TooLateError, too_slow
 from tests.faults.stage import Stage, left_on, stage
 from tests.waiting import ended
 
@@ -29,8 +29,7 @@ def cancelled_while(home: Path, reach: phases.Reach) -> Outcome:
         missed = [] if last.state is JobState.CANCELLED else [f"the job is {last.state}: {last.error}"]
         if on.client.cancel(job.id) or ended(on.client.jobs, job.id) != last:
             missed.append("a job that has ended was cancelled")
-        if seconds > STOPPED_SECONDS:
-            missed.append(f"it took {seconds:.1f} s")
+        missed += too_slow("cancelling", seconds, STOPPED_SECONDS)
         missed += _not_kept(on, job)
         on.client.cancel(on.jobs[0].id)  # the job ahead of it, if there was one
         if len(on.jobs) < 2:

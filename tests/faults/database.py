@@ -17,7 +17,7 @@ from tasks.jobs.records import Ended, Text
 from tasks.queue.huey_queue import withdraw
 from tests.e2e.processes import databases_on, until
 from tests.faults import phases
-from tests.faults.outcome import RECOVERED_SECONDS, Fault, Outcome
+from tests.faults.outcome import RECOVERED_SECONDS, Fault, Outcome, too_slow
 from tests.faults.stage import Stage, interface, kill, left_on, stage
 from tests.faults.worker import is_stored_once
 from tests.waiting import PATIENCE, join, output
@@ -32,8 +32,7 @@ KILLS = 3
 def _outcome(on: Stage, saw: str, back: float, missed: list[str]) -> Outcome:
     """Waits for the jobs, checks what was kept, and stops Charlie."""
     missed += [*on.wait_for_jobs(), *on.broken_promises()]
-    if back > RECOVERED_SECONDS:
-        missed.append(f"the database came back after {back:.1f} s")
+    missed += too_slow("the database's return", back, RECOVERED_SECONDS)
     jobs, entries = on.jobs_lost(), on.entries_lost()
     on.stop()
     return Outcome(saw, back, jobs, entries, left_on(on.home), tuple(missed))

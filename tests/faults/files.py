@@ -18,7 +18,7 @@ from core.errors import DatabaseError
 from tests.app.commands.charlie import charlie, started
 from tests.e2e.processes import until
 from tests.faults import phases
-from tests.faults.outcome import RECOVERED_SECONDS, REPORTED_SECONDS, Fault, Outcome
+from tests.faults.outcome import RECOVERED_SECONDS, REPORTED_SECONDS, Fault, Outcome, too_slow
 from tests.faults.stage import Stage, left_on, stage
 
 SMALL = "4m"
@@ -131,10 +131,8 @@ def removed(home: Path) -> Outcome:
         back = time.monotonic() - began
         on.client.cancel(on.jobs[0].id)
         missed = [*on.wait_for_jobs(), *on.broken_promises()]
-        if reported > REPORTED_SECONDS:
-            missed.append(f"reported after {reported:.1f} s")
-        if back > RECOVERED_SECONDS:
-            missed.append(f"saving worked again after {back:.1f} s")
+        missed += too_slow("the report", reported, REPORTED_SECONDS)
+        missed += too_slow("saving again", back, RECOVERED_SECONDS)
         on.stop()
     left = left_on(home)
     with stage(home) as again:

@@ -12,7 +12,7 @@ from tasks.worker.recovery import MAX_CRASHES, PARKED
 from tests.app.commands.charlie import charlie, started
 from tests.e2e.processes import until
 from tests.faults import phases
-from tests.faults.outcome import RECOVERED_SECONDS, Fault, Outcome
+from tests.faults.outcome import RECOVERED_SECONDS, Fault, Outcome, too_slow
 from tests.faults.stage import SLOW, Stage, kill, left_on, stage
 from tests.parked import park
 from tests.tasks.conftest import configure_slow
@@ -39,8 +39,7 @@ def deadly(home: Path) -> Outcome:
             missed.append("it cannot be skipped")
         if on.client.jobs.parked():
             missed.append("a retried or skipped job is still parked")
-        if max(backs) > RECOVERED_SECONDS:
-            missed.append(f"the worker came back after {max(backs):.1f} s")
+        missed += too_slow("the worker's return", max(backs), RECOVERED_SECONDS)
         missed += [*on.wait_for_jobs(), *on.broken_promises()]
         jobs, entries = on.jobs_lost(), on.entries_lost()
         on.stop()

@@ -14,7 +14,7 @@ from core.events.types import JobState
 from core.roles import Role
 from tasks.jobs.records import Job
 from tests.faults import phases
-from tests.faults.outcome import RECOVERED_SECONDS, REPORTED_SECONDS, Fault, Outcome, TooLateError
+from tests.faults.outcome import RECOVERED_SECONDS, REPORTED_SECONDS, Fault, Outcome, TooLateError, too_slow
 from tests.faults.stage import SLOW, Stage, left_on, stage
 from tests.faults.worker import Check, is_interrupted, keeps_its_text
 from tests.model_files import write_aborting
@@ -70,10 +70,8 @@ def _lost(on: Stage, job: Job, began: float, check: Check, allowed: float = 0.0)
         on.queue_more()
     missed = check(on, job)
     missed += [*on.wait_for_jobs(), *on.broken_promises()]
-    if reported > allowed + REPORTED_SECONDS:
-        missed.append(f"reported after {reported:.1f} s")
-    if back > allowed + RECOVERED_SECONDS:
-        missed.append(f"the worker came back after {back:.1f} s")
+    missed += too_slow("the report", reported, allowed + REPORTED_SECONDS)
+    missed += too_slow("the worker's return", back, allowed + RECOVERED_SECONDS)
     return f"{saw.partition('  ')[2]}, after {reported:.2f} s", back, missed
 
 

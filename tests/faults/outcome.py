@@ -20,6 +20,11 @@ class Slow(str):
     __slots__ = ()
 
 
+def too_slow(what: str, seconds: float, limit: float) -> list[str]:
+    """What is missed: nothing, or that `what` took over `limit` seconds."""
+    return [Slow(f"{what} took {seconds:.2f} s, the limit is {limit:.2f} s")] if seconds > limit else []
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """One row of the table."""

@@ -16,7 +16,7 @@ from tasks.jobs.records import Job
 from tests.app.commands.charlie import PATIENCE, Ended, charlie
 from tests.e2e.processes import databases_on, until, workers_on
 from tests.faults import phases
-from tests.faults.outcome import RECOVERED_SECONDS, Fault, Outcome, TooLateError
+from tests.faults.outcome import RECOVERED_SECONDS, Fault, Outcome, TooLateError, too_slow
 from tests.faults.stage import Stage, interface, kill, left_on
 from tests.waiting import ended, join
 
@@ -65,8 +65,7 @@ def left_by_its_owner(home: Path, leave: Leave) -> Outcome:
         # A command that took over hands over to the interface when it ends.
         until(lambda: [worker.pid for worker in workers_on(home)] == [on.client.snapshot().worker_pid])
         missed += [*_nothing_twice(home), *_check_commands(on, asking.asked), *on.broken_promises()]
-        if back > RECOVERED_SECONDS:
-            missed.append(f"another took over after {back:.1f} s")
+        missed += too_slow("taking over", back, RECOVERED_SECONDS)
         jobs, entries = on.jobs_lost(), on.entries_lost()
         on.stop()
         saw = f"another took over; `charlie ask` answered {len(asking.asked)} times"

@@ -26,7 +26,7 @@ from tests.app.commands.charlie import Ended, charlie
 from tests.e2e.processes import until
 from tests.e2e.terminal import ENTER, F3, ctrl
 from tests.faults import phases
-from tests.faults.outcome import STOPPED_SECONDS, Fault, Outcome, Slow
+from tests.faults.outcome import STOPPED_SECONDS, Fault, Outcome, too_slow
 from tests.faults.stage import Stage, interface, left_on, stage
 from tests.waiting import ended
 
@@ -67,10 +67,6 @@ def keys_answered(on: Stage, keys: str = KEYS, *, clear: bool = True) -> float:
     return slowest
 
 
-def too_slow(what: str, seconds: float, limit: float = KEY_SECONDS) -> list[str]:
-    return [Slow(f"{what} took {seconds:.2f} s, the limit is {limit:.2f} s")] if seconds > limit else []
-
-
 def long_queue(home: Path) -> Outcome:
     """Another process queues 10,000 jobs while one reply streams and one waits; then one job is cancelled."""
     with interface(home) as on:
@@ -96,9 +92,9 @@ def long_queue(home: Path) -> Outcome:
         cancelled = time.monotonic() - began
         missed = [
             *too_slow("a key while it was filled", during, BUSY_KEY_SECONDS),
-            *too_slow("a key", after),
+            *too_slow("a key", after, KEY_SECONDS),
             *too_slow("`charlie ps`", ps, COMMAND_SECONDS),
-            *too_slow("cancelling", cancelled),
+            *too_slow("cancelling", cancelled, KEY_SECONDS),
         ]
         if (length := f"{LONG_QUEUE + len(on.jobs) + 2:,} jobs") not in listed.out:
             missed.append(f"`charlie ps` did not show a queue of {length}")
@@ -145,7 +141,7 @@ def long_journal(home: Path) -> Outcome:
         listed = _timed(lambda: charlie(home, "journal", "list"))
         on.stop()
     missed = [
-        *too_slow("a key", keys),
+        *too_slow("a key", keys, KEY_SECONDS),
         *too_slow("the start", started, START_SECONDS),
         *too_slow("opening the journal", opened, 1.0),
         *too_slow("filtering", filtered, FILTER_SECONDS),
@@ -220,7 +216,7 @@ def long_conversation(home: Path) -> Outcome:
         answered = _timed_until(lambda: on.press("And now?\r"), lambda: _answered(on, conversation.id))
         on.stop()
     missed = [
-        *too_slow("a key", keys),
+        *too_slow("a key", keys, KEY_SECONDS),
         *too_slow("the start", started, START_SECONDS),
         *too_slow("a step upwards", scrolled, 1.0),
     ]

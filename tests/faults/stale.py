@@ -17,7 +17,7 @@ from core.database.server import OWN_PREFIX, TEMPORARY_PREFIX
 from core.paths import find_paths
 from tests.e2e.processes import kill_all, until
 from tests.faults import phases
-from tests.faults.outcome import REPORTED_SECONDS, STOPPED_SECONDS, Fault, Outcome
+from tests.faults.outcome import REPORTED_SECONDS, STOPPED_SECONDS, Fault, Outcome, too_slow
 from tests.faults.stage import Stage, interface, kill, left_on, stage
 
 START_SECONDS = 3.0
@@ -67,8 +67,7 @@ def stale_files(home: Path) -> Outcome:
         missed.append("another program's folder was deleted")
     if Path(left["socket"]).parent.exists():
         missed.append("the old run folder was not deleted")
-    if usable > START_SECONDS:
-        missed.append(f"the next start took {usable:.1f} s")
+    missed += too_slow("the next start", usable, START_SECONDS)
     return Outcome("a normal start", usable, jobs, entries, left_on(home), tuple(missed))
 
 
@@ -140,14 +139,13 @@ def clock_set_back(home: Path) -> Outcome:
         again.stop()
     if messages != [(text, True) for text in ("one", "two", "three", "four")]:
         missed.append(f"the conversation is {messages}")
-    if not KEEP_ALIVE - 1 < evicted < KEEP_ALIVE + 4:
+    if evicted <= KEEP_ALIVE - 1:
         missed.append(f"a model with keep_alive {KEEP_ALIVE} s was unloaded after {evicted:.1f} s")
+    missed += too_slow("the unload", evicted, KEEP_ALIVE + 4)
     if any(not 0 < seconds < 60 for seconds in durations.values()):
         missed.append(f"the estimated durations of jobs are {durations}")
-    if reported > REPORTED_SECONDS:
-        missed.append(f"a lost worker was reported after {reported:.1f} s")
-    if ended > STOPPED_SECONDS:
-        missed.append(f"the end took {ended:.1f} s")
+    missed += too_slow("the report of a lost worker", reported, REPORTED_SECONDS)
+    missed += too_slow("the end", ended, STOPPED_SECONDS)
     saw = f"messages in order, unloaded {evicted:.1f} s after the reply with a keep_alive of {KEEP_ALIVE} s; “{saw}”"
     return Outcome(saw, usable, 0, lost, (*left, *left_on(home)), tuple(missed))
 

@@ -20,7 +20,7 @@ from core.library.records import Entry
 from tests.e2e.processes import running_on, until
 from tests.e2e.terminal import ENTER, F3, Terminal, ctrl
 from tests.faults.files import UNMOUNTABLE, fill, small_disk
-from tests.faults.outcome import RECOVERED_SECONDS, Fault, Outcome, TooLateError
+from tests.faults.outcome import RECOVERED_SECONDS, Fault, Outcome, TooLateError, too_slow
 from tests.faults.stage import Stage, interface, kill, left_on, stage
 
 HOME = "\x1b[H"
@@ -110,8 +110,7 @@ def full_in_the_editor(home: Path, *, killed: bool) -> Outcome:
                 began = time.monotonic()
                 until(lambda: _is_saved(on))
                 back = time.monotonic() - began
-                if back > 2 * RECOVERED_SECONDS:  # it tries again after five seconds
-                    missed.append(f"it was saved {back:.1f} s after there was room")
+                missed += too_slow("saving again", back, 2 * RECOVERED_SECONDS)  # it tries again after five seconds
                 on.stop()
                 left = left_on(home)
         begin = interface if killed else stage

@@ -11,7 +11,7 @@ from core.events.types import JobState, StateChanged, WorkerLost
 from core.library.records import EntryState, MessageState
 from tasks.jobs.records import Job
 from tests.faults import phases
-from tests.faults.outcome import RECOVERED_SECONDS, REPORTED_SECONDS, Fault, Outcome
+from tests.faults.outcome import RECOVERED_SECONDS, REPORTED_SECONDS, Fault, Outcome, too_slow
 from tests.faults.stage import Stage, kill, left_on, stage
 from tests.waiting import ended
 
@@ -34,10 +34,8 @@ def lost_while(
             on.queue_more()
         missed = check(on, job) if check and job else []
         missed += [*on.wait_for_jobs(), *on.broken_promises(), *_wrong_transition(on)]
-        if reported > REPORTED_SECONDS:
-            missed.append(f"reported after {reported:.1f} s")
-        if back > RECOVERED_SECONDS:
-            missed.append(f"the worker came back after {back:.1f} s")
+        missed += too_slow("the report", reported, REPORTED_SECONDS)
+        missed += too_slow("the worker's return", back, RECOVERED_SECONDS)
         jobs, entries = on.jobs_lost(), on.entries_lost()
         on.stop()
         return Outcome(_without_time(saw, reported), back, jobs, entries, left_on(home), tuple(missed))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.commands.ask import MaxTokens, Printer, Seed, Temperature, sampling
+from app.commands.ask import MaxTokens, Printer, Seed, Temperature, Think, sampling
 from app.commands.library.records import (
     Difference,
     Id,
@@ -32,7 +32,7 @@ from core.errors import CharlieError
 from core.figures import local_time
 from core.library.records import Entry
 from core.text import one_line
-from tasks.jobs.records import Hit, Hits, Text
+from tasks.jobs.records import Hit, Hits, Piece
 
 if TYPE_CHECKING:
     from app.commands.attach import Session
@@ -140,7 +140,7 @@ def search(
     """Find entries by meaning."""
     found: list[Hit] = []
 
-    def take(output: Text | Hits) -> None:
+    def take(output: Piece) -> None:
         if isinstance(output, Hits):
             found[:] = output.hits
 
@@ -168,13 +168,14 @@ def ask_journal(
     max_tokens: MaxTokens = None,
     temperature: Temperature = None,
     seed: Seed = None,
+    thinking: Think = None,
 ) -> None:
     """Ask a question; the answer cites its entries."""
     question = read_text(question, "question")
     options = sampling(max_tokens, temperature, seed)
     printer = Printer(silent=as_json)
     with session(worker=True) as running:
-        result = running.follow(lambda: running.client.ask(question, limit, **options), printer.take)
+        result = running.follow(lambda: running.client.ask(question, limit, thinking=thinking, **options), printer.take)
     _show(result, printer, as_json=as_json)
 
 

@@ -25,7 +25,7 @@ from app.tui.shared.queue_places import QueuePlaces
 from core.events.types import Event, JobChanged, JobKind, JobState, LibraryChanged
 from core.library.records import TITLE_WIDTH, RevisionKind
 from core.text import one_line, printable
-from tasks.jobs.records import Ended, Hits, Job, Text
+from tasks.jobs.records import Ended, Hits, Job, Text, Thought
 
 if TYPE_CHECKING:
     from app.client import Client
@@ -94,8 +94,8 @@ class ConversationView(Vertical):
             if reply is None or follower.stopped:
                 return
             match output:
-                case Text(text):
-                    await reply.write(text)
+                case Text() | Thought():
+                    await reply.write(output)
                 case Hits():
                     pass
                 case Ended():

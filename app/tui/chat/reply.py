@@ -1,4 +1,7 @@
-"""A reply: first the state of its job, then its streamed text, at the end the whole text with its numbers."""
+"""A reply: first the state of its job, then its streamed text, at the end the whole text with its numbers.
+
+What the model thought before stands above it, folded.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.widgets import Static
 
+from app.tui.chat.thought import FoldedThought
 from app.tui.chat.turn import Turn
 from app.tui.shared.job_line import JobLine
 from app.tui.shared.reply_numbers import numbers, prompt_notes
@@ -18,7 +22,7 @@ from core.events.types import JobState
 from core.figures import moment
 from core.library.records import MessageState, StoredMessage
 from core.text import printable
-from tasks.jobs.records import Ended, Job
+from tasks.jobs.records import Ended, Job, Text, Thought
 
 AGAIN = "^R asks again"
 _STATES = {
@@ -34,9 +38,10 @@ class Reply(Turn):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("h", "screen.history", "History", id="turn.history", tooltip="Show earlier titles and replies"),
+        Binding("t", "thought", "Thought", id="turn.thought", tooltip="Show or hide the thought before this reply"),
     ]
 
-    def __init__(self, id_: str, remark: str = "", text: str = "") -> None:
+    def __init__(self, id_: str, remark: str = "", text: str = "", thought: str = "") -> None:
         super().__init__(id_, "Charlie", remark)
         self.add_class("-reply")
         self.text = text
@@ -48,13 +53,14 @@ class Reply(Turn):
         self._stored: StoredMessage | None = None
         self._replaced = 0
         self.left_out = Static(classes="left-out")
+        self.thought = FoldedThought(thought)
         self.markdown = StreamedMarkdown(text)
         self.foot = Static(classes="foot")
         self.earlier = Static(classes="earlier")
 
     @classmethod
     def of(cls, message: StoredMessage) -> Reply:
-        reply = cls(message.id, moment(message.at), message.text)
+        reply = cls(message.id, moment(message.at), message.text, message.reasoning)
         reply._stored = message
         return reply
 
@@ -69,6 +75,7 @@ class Reply(Turn):
     def compose(self) -> ComposeResult:
         yield self.header
         yield self.left_out
+        yield self.thought
         yield self.markdown
         if self.job is not None:
             yield JobLine(self.job.id, self.job.state)
@@ -88,15 +95,27 @@ class Reply(Turn):
         self.set_class(count > 0, "-again")
         self.earlier.update(Content(f"{count} earlier {'reply' if count == 1 else 'replies'} · h shows them"))
 
-    async def write(self, text: str) -> None:
-        """Append text."""
-        self.text += text
-        await self.markdown.write(text)
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002  # Textual's
+        return action != "thought" or self.thought.display
+
+    async def action_thought(self) -> None:
+        await self.thought.toggle()
+
+    async def write(self, piece: Text | Thought) -> None:
+        """Append to the text, or to the thought before it."""
+        if isinstance(piece, Thought):
+            self.thought.write(piece.text)
+            return
+        if not self.text:
+            self.thought.end({})
+        self.text += piece.text
+        await self.markdown.write(piece.text)
 
     async def finish(self, ended: Ended) -> None:
         """Show the end of the job; the text so far stays."""
         result = ended.result or {}
         self.text = str(result.get("text", "")) or self.text
+        self.thought.text = str(result.get("reasoning", "")) or self.thought.text
         await self.query(JobLine).remove()
         await self.markdown.update(self.text)
         self.header.remark = moment(time.time())
@@ -107,6 +126,7 @@ class Reply(Turn):
         if stats.get("starter"):
             self.header.remark = f"starter model · {self.header.remark}"
         self.header.refresh()
+        self.thought.end(stats)
         if notes := prompt_notes(stats):
             self.left_out.update(Content(notes))
             self.add_class("-left-out")

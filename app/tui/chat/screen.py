@@ -11,7 +11,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.screen import Screen
-from textual.widgets import Footer
 
 from app.library_changes import bring_back, bring_back_revision, delete_conversation, rename_conversation
 from app.tui.bridge import Began, Happened
@@ -22,6 +21,7 @@ from app.tui.host import host
 from app.tui.library.history import HistoryScreen
 from app.tui.shared.dialogs import ConfirmDialog, TextDialog
 from app.tui.shared.status_bar import StatusBar
+from app.tui.shared.steady_footer import SteadyFooter
 from core.events.types import JobChanged, JobKind, LibraryChanged
 from core.figures import moment
 from core.library.records import Revision, RevisionKind
@@ -61,7 +61,7 @@ class ChatScreen(Screen[None]):
             yield self.list
             yield self.view
         yield StatusBar()
-        yield Footer()
+        yield SteadyFooter()
 
     @property
     def client(self) -> Client:

@@ -18,7 +18,7 @@ from app.tui.shared.job_follower import JobFollower
 from app.tui.shared.notice import Notice
 from app.tui.shared.queue_places import QueuePlaces
 from core.events.types import JobKind
-from tasks.jobs.records import Ended, Hits, Job, Text
+from tasks.jobs.records import Ended, Hits, Job, Text, Thought
 
 WEEK = "The last seven days"
 ASKS_AGAIN, REFLECTS_AGAIN = "Enter in the field asks again.", "^R reflects again."
@@ -101,6 +101,8 @@ class Finder(ContentSwitcher):
             match output:
                 case Text(text):
                     await self.answer.write(text)
+                case Thought():
+                    pass
                 case Hits() if asked:
                     self.answer.found(output)
                 case Hits():

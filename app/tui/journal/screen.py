@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
-from textual.widgets import ContentSwitcher, Footer, Input
+from textual.widgets import ContentSwitcher, Input
 
 from app.tui.bridge import Began, Happened
 from app.tui.host import host
@@ -22,8 +22,9 @@ from app.tui.journal.finder import Finder
 from app.tui.journal.search_results import SearchResults
 from app.tui.shared.notice import Notice
 from app.tui.shared.status_bar import StatusBar
+from app.tui.shared.steady_footer import SteadyFooter
 from app.tui.shared.typing_fields import TypingField
-from core.events.types import JobChanged, JobKind, JobState, LibraryChanged
+from core.events.types import JobChanged, JobKind, JobProgress, JobState, LibraryChanged
 from tasks.jobs.records import Ended
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ class JournalScreen(Screen[None]):
         """Counts requests to open an entry, so that a slow reading does not open an earlier one."""
         self._from_finder = False
         """Whether the shown entry was opened from the results or the answer."""
+        self._indexing = ""
+        """The id of the job whose progress the notice shows."""
         self.field = TypingField(placeholder=FIELD, compact=True, id="journal-field")
         self.entry_list = EntryList(id="entries")
         self.switcher = ContentSwitcher(initial="editor")
@@ -73,7 +76,7 @@ class JournalScreen(Screen[None]):
                     yield self.finder
                 yield self.notice
         yield StatusBar()
-        yield Footer()
+        yield SteadyFooter()
 
     @property
     def client(self) -> Client:
@@ -116,6 +119,10 @@ class JournalScreen(Screen[None]):
             return  # there may be thousands, and each is behind the jobs that wait here
         self.finder.places.happened(event)
         match event:
+            case JobChanged(id=self._indexing, state=state) if state.ended:
+                self._indexing = ""
+                self.notice.clear()
+                self._reload()
             case JobChanged(job=JobKind.DESCRIBE, state=JobState.DONE):
                 self.described(event.id)
             case JobChanged(job=JobKind.INGEST, subject="") | LibraryChanged(""):  # several entries, without their ids
@@ -124,6 +131,17 @@ class JournalScreen(Screen[None]):
                 self.pages.refresh([event.id])
             case JobChanged(job=JobKind.INGEST):
                 self.pages.refresh([event.subject])
+            case JobProgress(stage="embed"):
+                self._show_indexing(event)
+
+    def _show_indexing(self, progress: JobProgress) -> None:
+        """How much is left of an indexing in the background, unless there is something else to say."""
+        following, shown = self.finder.following, self.notice.has_class("-shown")
+        if (following and following.job_id == progress.id) or self.notice.has_class("-failed"):
+            return
+        if self._indexing or not shown:
+            self._indexing = progress.id
+            self.notice.say(f"Indexing: {progress.total - progress.done:,} of {progress.total:,} to go.")
 
     @work
     async def described(self, job_id: str) -> None:

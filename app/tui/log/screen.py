@@ -16,12 +16,13 @@ from textual.containers import Horizontal
 from textual.content import Content
 from textual.screen import Screen
 from textual.timer import Timer
-from textual.widgets import Checkbox, Footer, RichLog, Select, Static
+from textual.widgets import Checkbox, RichLog, Select, Static
 
 from app.tui.host import host
 from app.tui.log.log_files import SOURCES, Level, Line, Source, Tails
 from app.tui.shared.notice import Notice
 from app.tui.shared.status_bar import StatusBar
+from app.tui.shared.steady_footer import SteadyFooter
 from core.errors import CharlieError
 from core.figures import clock, counted, file_stamp
 
@@ -83,7 +84,7 @@ class LogScreen(Screen[None]):
         yield self._view
         yield Notice()
         yield StatusBar()
-        yield Footer()
+        yield SteadyFooter()
 
     def on_mount(self) -> None:
         self._tails = Tails(host(self).client.paths.logs)

@@ -1,4 +1,4 @@
-"""The roles: file, architecture, memory needs and state of each."""
+"""The roles: model, architecture, memory needs and state of each."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ PADDING = 2
 def row(role: Role, facts: ModelFacts | None, view: MachineView, failure: JobChanged | None, width: int) -> Content:
     """Two lines of `width` cells on one role, and more for an error or another loaded model."""
     room = max(width - NAME_WIDTH, NAME_WIDTH)
-    file, notes = "", []
+    name, notes = "", []
     match facts:
         case None:
             notes.append(Content.styled("reading the file …", "$foreground-muted"))
         case UsableModel():
-            file = facts.spec.path.name
+            name = facts.spec.name
             notes.append(Content.styled(_about(facts, view, room), "$foreground-muted"))
             if _other_is_loaded(facts, view):
                 notes.append(_other(view))
@@ -50,7 +50,7 @@ def row(role: Role, facts: ModelFacts | None, view: MachineView, failure: JobCha
     first = Content.assemble(
         (f"{role:<{NAME_WIDTH}}", "bold"),
         (f"{state:<{STATE_WIDTH}}", style),
-        one_line(file, max(room - STATE_WIDTH, NAME_WIDTH)),
+        one_line(name, max(room - STATE_WIDTH, NAME_WIDTH)),
     )
     hanging = [Content.assemble(" " * NAME_WIDTH, line) for each in notes for line in each.wrap(room)]
     return Content("\n").join([first, *hanging])

@@ -13,7 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import Screen
-from textual.widgets import Footer, OptionList, Static
+from textual.widgets import OptionList, Static
 
 from app.model_facts import UnusableModel, UsableModel, read_facts
 from app.plan_text import PARTS, parts
@@ -27,6 +27,7 @@ from app.tui.models.recommendations import Recommendations
 from app.tui.models.state_graph import StateGraph
 from app.tui.shared.coalesced import Coalesced
 from app.tui.shared.status_bar import StatusBar
+from app.tui.shared.steady_footer import SteadyFooter
 from core.errors import CharlieError
 from core.events.types import JobChanged, JobKind, JobState, QueueChanged, StateChanged, WorkerLost, WorkerUp
 from core.text import one_line
@@ -79,7 +80,7 @@ class ModelsScreen(Screen[None]):
                 with Vertical(id="past"):
                     yield History(id="history")
         yield StatusBar()
-        yield Footer()
+        yield SteadyFooter()
 
     @property
     def client(self) -> Client:
@@ -228,6 +229,7 @@ def details(facts: ModelFacts | None, memory: Memory | None) -> Content:
             header = spec.header
             needs = facts.planned(memory).need if memory else facts.needs
             shape = [
+                one_line(spec.path.name, 48),
                 f"{header.parameters:,} weights",
                 f"{header.embedding_length:,} wide",
                 f"{header.heads} heads ({header.kv_heads} KV)",
@@ -235,6 +237,5 @@ def details(facts: ModelFacts | None, memory: Memory | None) -> Content:
             ]
             if header.pooling:
                 shape.append(f"pooling {header.pooling}")
-            shape.append(one_line(header.name, 40))
             amounts = {name: getattr(needs, name) for name in PARTS}
             return Content.styled(f"{' · '.join(shape)}\n{parts(amounts)}", "$foreground-muted")

@@ -12,7 +12,7 @@ from textual.message import Message
 
 from core.errors import CharlieError
 from core.events.types import JobState
-from tasks.jobs.records import Ended, Output, Text
+from tasks.jobs.records import Ended, Output, Text, Thought
 
 if TYPE_CHECKING:
     from textual.message_pump import MessagePump
@@ -88,7 +88,7 @@ class JobFollower:
         with self._lock:
             if output is not None:
                 self._outputs.append(output)
-            held_back = isinstance(output, Text) and now - self._announced_at < self._pause
+            held_back = isinstance(output, Text | Thought) and now - self._announced_at < self._pause
             if self._announced or held_back or not self._outputs:
                 return
             self._announced, self._announced_at = True, now

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, assert_never
 
 from textual.content import Content
@@ -27,6 +28,7 @@ class JobLine(Static):
         super().__init__(id=id)
         self.job_id = job_id
         self.state = state
+        self._thinking_since = 0.0
         self._show("waiting")
         self._enter(state)
 
@@ -93,6 +95,9 @@ class JobLine(Static):
                 self._show(f"reading · {counted(progress.done, 'token')}")
             case "prefill":
                 self._show(f"reading {progress.done:,} of {progress.total:,} tokens")
+            case "think":
+                self._thinking_since = self._thinking_since or time.monotonic()
+                self._show(f"thinking … {time.monotonic() - self._thinking_since:.0f} s · Esc stops")
             case "decode":
                 speed = f" · {rate(progress.tokens_per_second)}" if progress.tokens_per_second else ""
                 self._show(f"{counted(progress.done, 'token')}{speed} · Esc stops")

@@ -94,10 +94,14 @@ def test_an_editor_that_saves_nothing(paths: Paths, monkeypatch: pytest.MonkeyPa
     assert files(paths) == []
 
 
-@pytest.mark.parametrize("command", ["/no/such/program", "'"])
-def test_an_editor_that_cannot_be_started(paths: Paths, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+@pytest.mark.parametrize(
+    ("command", "reason"), [("/no/such/program", "No such file or directory"), ("'", "No closing quotation")]
+)
+def test_an_editor_that_cannot_be_started(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch, command: str, reason: str
+) -> None:
     monkeypatch.setenv("VISUAL", command)
-    with pytest.raises(CharlieError, match="cannot be started"), edited("text"):
+    with pytest.raises(CharlieError, match=rf"cannot be started: {reason}\."), edited("text"):
         pass
     assert files(paths) == []
 

@@ -25,7 +25,7 @@ from core.library.records import MessageState
 from core.paths import find_paths
 from core.roles import Role
 from core.settings_file import load_settings
-from tasks.jobs.records import Ended, Hits, Job, Text
+from tasks.jobs.records import Ended, Job, Output, Text
 from tests.app.commands.charlie import CHARLIE, charlie, environment, read_until, refused, started
 from tests.e2e.processes import assert_all_gone, databases_on, kill_all, running_on, until, workers_on
 from tests.waiting import deadline, first, follow_events
@@ -68,10 +68,10 @@ def up(home: Path, **variables: str) -> Iterator[subprocess.Popen[str]]:
             assert process.wait(20) == 0
 
 
-def _followed(client: Client, running: Runtime, job: Job) -> Iterator[Text | Hits | Ended]:
+def _followed(client: Client, running: Runtime, job: Job) -> Iterator[Output]:
     """A job's output, with `tick()` called at each step."""
 
-    def follow() -> Iterator[Text | Hits | Ended | None]:
+    def follow() -> Iterator[Output | None]:
         for output in client.follow(job.id):
             running.tick()
             yield output

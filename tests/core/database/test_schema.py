@@ -27,7 +27,7 @@ from core.library.backups import Backups, today
 from core.library.records import Conversation, Entry, StoredMessage, decode
 from core.paths import find_paths
 from core.settings_file import load_settings
-from tasks.jobs.records import Ended, Hits, Text, decode_job, decode_output, encode_job, encode_output
+from tasks.jobs.records import Ended, Hits, Text, Thought, decode_job, decode_output, encode_job, encode_output
 from tests.app.commands.charlie import charlie
 
 VERSION_1 = Path(__file__).parent / "data" / "version1.aof"
@@ -157,7 +157,7 @@ def test_fields_of_later_versions_are_ignored(client: Client) -> None:
 
     job = client.unload()
     assert decode_job(extended(encode_job(job))) == job
-    for output in (Text("a"), Hits((), reranked=True), Ended(client.jobs.get(job.id).state)):
+    for output in (Text("a"), Thought("b"), Hits((), reranked=True), Ended(client.jobs.get(job.id).state)):
         assert decode_output(extended(encode_output(output))) == output
     snapshot, heartbeat = Snapshot(seq=3, phase=Phase.WARM), Heartbeat(7)
     assert decode_snapshot(extended(encode(snapshot))) == snapshot

@@ -36,6 +36,7 @@ messages = st.builds(
     at=times,
     state=st.sampled_from(MessageState),
     stats=st.none() | st.dictionaries(st.sampled_from("abc"), numbers | st.none() | st.booleans()),
+    reasoning=texts,
 )
 
 

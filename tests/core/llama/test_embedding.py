@@ -7,14 +7,21 @@ import numpy as np
 import pytest
 
 from core.errors import CancelledError
+from core.llama.calls import decode_sequences, never, tokenize
 from core.llama.embedding import EmbeddingModel
+from core.llama.engine import load_as
 from core.model_files.fingerprint import embedding_id
 from core.roles import Role
 from optimizers.starter.world import World
+from tests.architectures import qwen3
 from tests.core.conftest import spec_of
+from tests.model_variants import renamed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+TASK = "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery:"
 
 
 def entries(count: int, seed: int) -> list[str]:
@@ -83,3 +90,48 @@ def test_the_id_depends_on_the_content_of_the_file(
     data[200_000] ^= 1
     copy.write_bytes(data)
     assert embedding_id(spec_of(copy, Role.EMBEDDING)) != embedding.id
+
+
+def test_queries_and_passages_get_the_words_of_their_family(
+    starters: dict[Role, Path], embedding: EmbeddingModel, tmp_path: Path
+) -> None:
+    named = {"general.name": "nomic-embed-text-v1.5"}
+    file = renamed(starters[Role.EMBEDDING], tmp_path / "mine.gguf", named)
+    nomic = load_as(EmbeddingModel, spec_of(file, Role.EMBEDDING))
+    texts = entries(3, seed=4)
+    assert np.array_equal(nomic.embed(texts), embedding.embed([f"search_document: {text}" for text in texts]))
+    asked = nomic.embed(texts, query=True)
+    assert np.array_equal(asked, embedding.embed([f"search_query: {text}" for text in texts]))
+    assert not np.allclose(asked, nomic.embed(texts), atol=1e-3)
+    for text in texts:
+        assert nomic.count_tokens(text) == embedding.count_tokens(f"search_document: {text}")
+        assert nomic.count_tokens(text, query=True) == embedding.count_tokens(f"search_query: {text}")
+    nomic.close()
+
+
+@pytest.fixture
+def qwen(tmp_path: Path) -> Iterator[EmbeddingModel]:
+    file = qwen3.write_embedding(tmp_path / "qwen3.gguf")
+    model = load_as(EmbeddingModel, spec_of(file, Role.EMBEDDING, context_length=256))
+    yield model
+    model.close()
+
+
+def test_qwen3_pools_its_end_token(qwen: EmbeddingModel) -> None:
+    """Which its first files do not add by themselves."""
+
+    def by_hand(text: str) -> list[float]:
+        (end,) = tokenize(qwen.llama, "<|endoftext|>", add_special=False, parse_special=True)
+        tokens = tokenize(qwen.llama, text, add_special=True, parse_special=False)
+        (row,) = decode_sequences(qwen.llama, [[*tokens, end]], qwen.dimension, never)
+        unit: list[float] = row / np.linalg.norm(row)
+        return unit
+
+    assert np.allclose(qwen.embed(["a walk"])[0], by_hand("a walk"), atol=1e-5)
+    assert np.allclose(qwen.embed(["a walk"], query=True)[0], by_hand(f"{TASK}a walk"), atol=1e-5)
+
+
+def test_a_text_that_is_too_long_keeps_its_end_token(qwen: EmbeddingModel) -> None:
+    tokens = qwen._fitted("walk " * 1000, query=False)
+    assert len(tokens) == 256
+    assert tokens[-1:] == qwen._fitted("", query=False)[-1:] == qwen._end

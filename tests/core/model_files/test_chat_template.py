@@ -5,6 +5,7 @@ from datetime import datetime
 import pytest
 
 from core.model_files.chat_template import ChatTemplate, Supports, TemplateError
+from core.settings import Thinking
 
 USER = {"role": "user", "content": "hello"}
 LOOP = "{% for m in messages %}[{{ m.role }}: {{ m.content }}]{% endfor %}"
@@ -92,6 +93,21 @@ def test_thoughts_are_given_to_a_template_that_asks_for_them() -> None:
     source = "{% for m in messages %}<{{ m.reasoning_content if 'reasoning_content' in m }}>{{ m.content }}{% endfor %}"
     turns = [USER, {"role": "assistant", "content": "Hi.", "reasoning_content": "A greeting."}]
     assert ChatTemplate(source).render(turns) == "<>hello<A greeting.>Hi."
+
+
+def test_thinking_is_switched_by_what_a_template_reads() -> None:
+    source = (
+        "{{ enable_thinking }} {{ thinking is defined and thinking }} {{ reasoning_effort or 'default' }}"
+        + LOOP
+        + "{# %s #}"
+    )
+    for literal, expected in (
+        ("", {"auto": "True False default", "on": "True True default", "off": "False False low"}),
+        ("'no_think'", {"auto": "True False default", "on": "True True high", "off": "False False no_think"}),
+        ('"none"', {"auto": "True False default", "on": "True True default", "off": "False False none"}),
+    ):
+        template = ChatTemplate(source.replace("%s", literal))
+        assert {each: template.render([USER], thinking=each).partition("[")[0] for each in Thinking} == expected
 
 
 def test_what_it_supports_is_probed() -> None:

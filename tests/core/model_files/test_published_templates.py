@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from core.llama.thoughts import Part, Thoughts, can_think
 from core.model_files.chat_template import TOOLS, ChatTemplate, Turn, _now
+from core.settings import Thinking
 from tests.llama_source import llama_renders, published_templates
 
 pytestmark = pytest.mark.slow
@@ -85,3 +87,30 @@ def test_what_the_published_templates_support(published: dict[str, Path]) -> Non
         ("Qwen-Qwen2.5-7B-Instruct", False, False),
     ):
         assert (supports[name].thinking, supports[name].parts, supports[name].tools) == (thinking, parts, True), name
+
+
+def test_thinking_is_switched_in_every_published_template(published: dict[str, Path]) -> None:
+    parts: dict[str, list[Part]] = {}
+    for name, file in published.items():
+        source, template = file.read_text("utf-8"), template_of(file)
+        prompts = {each: template.render(TURNS[:4], thinking=each) for each in Thinking}
+        parts[name] = [Thoughts(source, prompts[each]).part for each in (Thinking.AUTO, Thinking.ON, Thinking.OFF)]
+        closed = prompts[Thinking.OFF] + Thoughts(source, prompts[Thinking.OFF]).to_answer
+        assert Thoughts(source, closed).part is not Part.THOUGHT, name
+        if Part.THOUGHT in parts[name] and name != "Kimi-K3":  # whose marks are composed
+            assert can_think(source), name
+    thought, seam = Part.THOUGHT, Part.SEAM
+    for name, expected in (
+        ("Qwen-Qwen3-0.6B", [seam, seam, seam]),
+        ("Qwen3.5-4B", [thought, thought, seam]),
+        ("NVIDIA-Nemotron-3-Nano-30B-A3B-BF16", [thought, thought, seam]),
+        ("deepseek-ai-DeepSeek-R1-Distill-Llama-8B", [thought, thought, thought]),
+        ("Cohere2MoE", [thought, thought, seam]),
+        ("Kimi-K3", [thought, thought, Part.ANSWER]),
+        ("tencent-Hy3", [seam, thought, seam]),
+        ("MiniMax-M3", [seam, thought, seam]),
+        ("openai-gpt-oss-120b", [seam, seam, seam]),
+    ):
+        assert parts[name] == expected, name
+    supports = {name for name, file in published.items() if template_of(file).supports.thinking}
+    assert {"openai-gpt-oss-120b", "ByteDance-Seed-OSS", "google-gemma-4-31B-it", "GLM-4.6"} <= supports

@@ -114,7 +114,7 @@ def context_of(work: Runner) -> TaskContext:
 
 
 def describe_when_idle(work: Runner) -> None:
-    work.idle_work.queue_description(work.busy)
+    work.idle_work.queue_next(work.busy)
 
 
 def queued(client: Client) -> list[JobKind]:
@@ -171,10 +171,13 @@ def test_describing_loads_nothing_after_an_unload(client: Client, work: Runner) 
 
 
 def test_a_new_worker_loads_nothing_to_describe(client: Client, work: Runner) -> None:
-    entry = client.journal.new_entry(TEXT)
-    client.journal.mark_entry(entry.id, entry.revision, EntryState.INDEXED)
-    describe_when_idle(work)
+    read_in(client, work, TEXT)
+    context_of(work).manager.unload_model("the worker ends")
+    later = Runner(context_of(work))
+    describe_when_idle(later)
     assert queued(client) == []
+    describe_when_idle(work)
+    assert queued(client) == [JobKind.DESCRIBE]
 
 
 def test_describing_does_not_begin_between_an_unload_and_its_end(

@@ -118,11 +118,13 @@ class Failing(EmbeddingModel):
 
     before: Callable[[], object] = staticmethod(lambda: None)
 
-    def embed(self, texts: Sequence[str], *, cancelled: Callable[[], bool] = never) -> NDArray[np.float32]:
+    def embed(
+        self, texts: Sequence[str], *, query: bool = False, cancelled: Callable[[], bool] = never
+    ) -> NDArray[np.float32]:
         self.before()
         if any(POISON in text for text in texts):
             raise CharlieError("It is poisonous.")
-        return super().embed(texts, cancelled=cancelled)
+        return super().embed(texts, query=query, cancelled=cancelled)
 
 
 class Manager:

@@ -30,7 +30,7 @@ class Heard(Bus):
 
 def test_one_token_has_no_rate() -> None:
     heard = Heard()
-    ReplyProgress(heard, "job").decoded()
+    ReplyProgress(heard, "job").decoded("decode")
     (event,) = heard.events
     assert isinstance(event, JobProgress)
     assert (event.done, event.tokens_per_second) == (1, 0.0)

@@ -31,7 +31,7 @@ from tests.parked import park
 from tests.states.walks import state_changes
 from tests.waiting import deadline, ended, first, follow_and_tick, output
 
-LONG = "\n\n".join(f"Paragraph {n}: a walk by the river. " * 12 for n in range(400))
+LONG = "\n\n".join(f"Paragraph {n}: a walk by the river. " * 12 for n in range(200))
 
 
 def worker_pid(client: Client) -> int:

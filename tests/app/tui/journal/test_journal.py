@@ -18,7 +18,9 @@ from app.tui.bridge import Happened
 from app.tui.journal import entry_editor
 from app.tui.journal.screen import JournalScreen
 from app.tui.shared.dialogs import ConfirmDialog
-from core.events.types import JobChanged, JobKind, JobState
+from app.tui.shared.job_line import JobLine
+from core.errors import CharlieError
+from core.events.types import JobChanged, JobKind, JobProgress, JobState
 from core.library.records import Entry, EntryState
 from core.paths import find_paths
 from core.settings_file import load_settings
@@ -205,6 +207,24 @@ async def test_entries_indexed_by_one_job_are_marked(app: CharlieApp, client: Cl
         client.jobs.end(job.id, Ended(JobState.DONE))
         await until(pilot, lambda: titles(screen) == ["● River", "● Bread"])
         await until(pilot, lambda: "● indexed" in str(screen.editor.head.content))
+
+
+async def test_what_is_left_to_index_in_the_background_is_shown(app: CharlieApp, client: Client, until: Until) -> None:
+    job = client.ingest_all(["nobody", "nothing"])
+    async with app.run_test() as pilot:
+        screen = await journal(pilot, until)
+        client.bus.publish(JobProgress(job.id, "embed", 640, 10_000))
+        await until(pilot, lambda: "Indexing: 9,360 of 10,000 to go." in str(screen.notice.content))
+        assert screen.notice.display
+        client.jobs.advance(job.id, JobState.RUNNING, {JobState.QUEUED})
+        client.jobs.end(job.id, Ended(JobState.DONE))
+        await until(pilot, lambda: not screen.notice.display)
+        screen.notice.fail(CharlieError("The disk is full."))
+        client.bus.publish(JobProgress("another", "embed", 1, 2))
+        found = await seek(pilot, until, screen, "river")
+        client.bus.publish(JobProgress(found, "embed", 3, 4))
+        await until(pilot, lambda: "indexing · 3 of 4" in str(screen.query_one(JobLine).content))
+        assert "to go" not in str(screen.notice.content)
 
 
 async def test_typing_filters_without_regard_to_case_and_accents(app: CharlieApp, client: Client, until: Until) -> None:

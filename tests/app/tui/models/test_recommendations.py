@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from textual.widgets import Static
 
 from app.client import Client
 from app.tui.app import CharlieApp
@@ -15,7 +16,7 @@ from core.memory.readings import read_ram
 from core.model_files.recommended import recommended
 from core.roles import Role
 from core.settings_file import load_settings
-from tests.app.tui.models.test_models_screen import AT, MEMORY, open_models, table_text
+from tests.app.tui.models.test_models_screen import AT, MEMORY, open_models
 from tests.hub import Hub
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ async def test_a_download_can_be_started_and_stopped(
             assert not client.paths.config_file.exists()
             hub.go.set()
             await pilot.press("f")
-            await until(pilot, lambda: wanted.file in table_text(app))
+            await until(pilot, lambda: wanted.file in str(app.screen.query_one("#details", Static).content))
             assert load_settings().instruct.file == client.paths.models / wanted.file
             begun = int((hub.ranges[-1] or "0").removeprefix("bytes=").split("-")[0])
             assert begun > 0, "the second download continues the first"

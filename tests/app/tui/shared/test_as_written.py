@@ -68,6 +68,28 @@ async def test_each_character_and_each_line_end_is_shown(text: str, ended: bool)
 
 
 @pytest.mark.parametrize("ended", [False, True])
+async def test_verses_and_columns_keep_their_blanks(ended: bool) -> None:
+    async with Page().run_test(size=(60, 10)) as pilot:
+        await written(pilot, "An old pond\n  a frog  jumps\n\tthe sound\nof water", ended=ended)
+        shown = [line for line in screen(pilot) if line]
+        margin = len(shown[0]) - len(shown[0].lstrip())
+        assert [line[margin:] for line in shown] == ["An old pond", "  a frog  jumps", "    the sound", "of water"]
+
+
+@pytest.mark.parametrize("ended", [False, True])
+@pytest.mark.parametrize("text", ["2*3*4 = 24", "2**3**2", "a*b*c"])
+async def test_stars_of_a_product_are_no_emphasis(text: str, ended: bool) -> None:
+    async with Page().run_test(size=(60, 10)) as pilot:
+        assert await written(pilot, text, ended=ended) == [text]
+
+
+@pytest.mark.parametrize(("text", "shown"), [("*a* **b**c", "a bc"), ("重**要**的", "重要的")])
+async def test_stars_around_a_word_are_emphasis(text: str, shown: str) -> None:
+    async with Page().run_test(size=(60, 10)) as pilot:
+        assert await written(pilot, text, ended=True) == [shown]
+
+
+@pytest.mark.parametrize("ended", [False, True])
 @pytest.mark.parametrize("end", ["\u2028", "\u2029", "\v", "\f", "\x85"])
 async def test_each_line_end_of_unicode_is_one(end: str, ended: bool) -> None:
     async with Page().run_test(size=(60, 10)) as pilot:
