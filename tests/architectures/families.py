@@ -14,7 +14,6 @@ from tests.architectures.encoders import (
     qwen3_embedding,
     qwen3_reranker,
 )
-from tests.architectures.sized_file import Size
 from tests.architectures.recurrent import (
     falcon_h1,
     granite_hybrid,
@@ -25,6 +24,7 @@ from tests.architectures.recurrent import (
     qwen35,
     qwen35moe,
 )
+from tests.architectures.sized_file import Size
 from tests.architectures.windowed import gemma3, gemma3n, gemma4, gpt_oss, llama4, olmo3
 
 

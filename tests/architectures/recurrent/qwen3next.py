@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.architectures.sized_file import RandomFile, Size
 from tests.architectures.recurrent.qwen35 import add_layers
+from tests.architectures.sized_file import RandomFile, Size
 
 SMALL = Size(layers=4, groups=2, inner=64)
 REAL = Size(
