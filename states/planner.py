@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import redis
 
+from core.errors import OutOfMemoryError
 from core.llama.simulate import simulate
 from core.memory.footprint import RAM, Footprint, estimate
 from core.memory.measured import Measured, MeasuredLoads
@@ -35,16 +36,18 @@ class Planner:
         self._loads = loads
 
     def plan(self, spec: ModelSpec, reserve: MemorySettings, now: Memory, warm: Sequence[WarmModel] = ()) -> Plan:
-        """The plan of loading a spec with the memory that is free now."""
+        """The plan of loading a spec with the memory that is free now. Raises LoadFailedError."""
         return make_plan(spec, lambda each: self._measure(each, now), now, reserve, warm)
 
     def measured(self, spec: ModelSpec) -> Measured | None:
         return self._loads.find(spec)
 
-    def record(self, spec: ModelSpec, predicted: Footprint, took: Taken) -> None:
-        """Record the memory that a loaded model has taken so far. A failure to do so stops nothing."""
-        # The file's pages of weights that were copied, for the CPU or to a device, are no longer used.
-        mapped = min(took.mapped, max(0, predicted.ram - took.own))
+    def record(self, spec: ModelSpec, predicted: Footprint, took: Taken, copied: int) -> None:
+        """Record the memory that a loaded model has taken so far. A failure to do so stops nothing.
+
+        `copied` bytes of its weights are outside the file, whose pages of these are no longer used.
+        """
+        mapped = min(took.mapped, max(0, predicted.weights - copied))
         actual = {RAM: took.own + mapped, **took.devices}
         try:
             self._loads.record(spec, {RAM: predicted.ram, **predicted.devices}, actual)
@@ -52,16 +55,17 @@ class Planner:
             log.exception("The measured memory of %s could not be recorded.", spec.name)
 
     def _measure(self, spec: ModelSpec, now: Memory) -> Footprint:
-        predicted = predict(spec, now)
         try:
+            with self._loads.trying(spec):
+                predicted = predict(spec, now)
             return self._loads.correct(spec, predicted)
         except redis.RedisError:
             log.exception("The measured memory of %s could not be read.", spec.name)
-            return predicted
+            return predict(spec, now)
 
 
 def predict(spec: ModelSpec, now: Memory) -> Footprint:
-    """The footprint of a spec: simulated by llama.cpp, else computed from the header."""
+    """The footprint of a spec: simulated by llama.cpp, else computed. Raises LoadFailedError where it is refused."""
     return _predict(spec, now.devices if spec.gpu_layers else ())
 
 
@@ -69,8 +73,7 @@ def predict(spec: ModelSpec, now: Memory) -> Footprint:
 def _predict(spec: ModelSpec, offloads: tuple[Device, ...]) -> Footprint:
     try:
         return simulate(spec)
-    except (ValueError, RuntimeError, OSError, AssertionError, MemoryError):
-        # A file that llama.cpp refuses gets its error message when it is loaded.
+    except OutOfMemoryError:
         log.info("llama.cpp cannot simulate %s; its footprint is computed.", spec.name)
         return estimate(spec, offloads)
 

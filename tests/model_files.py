@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -90,6 +91,15 @@ def write_refused(path: Path, good: Path) -> Path:
     data = good.read_bytes()
     assert data.count(b"output_norm.weight") == 1
     path.write_bytes(data.replace(b"output_norm.weight", b"output_n0rm.weight"))
+    return path
+
+
+def write_refused_late(path: Path, good: Path) -> Path:
+    """A copy of a good file that llama.cpp refuses when it loads the vocabulary, which a simulation leaves out."""
+    key = b"tokenizer.ggml.model" + struct.pack("<IQ", gguf.GGUFValueType.STRING, 4)
+    data = good.read_bytes()
+    assert data.count(key) == 1
+    path.write_bytes(data.replace(key + b"gpt2", key + b"gpt9"))
     return path
 
 

@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from core.llama.calls import can_cut, clear_memory, cuttable, held_tokens, try_cut
+from core.memory.footprint import kept_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,16 +25,9 @@ TAIL = 8
 """Tokens between a prompt's last checkpoint and its end, which may open a thought that the history leaves out."""
 SPACING = 64
 """Tokens; a shorter stretch is evaluated about as fast as a checkpoint is made."""
-LEAST, MOST, BUDGET = 2, 4, 256 * 1024**2
-"""Checkpoints kept, whatever their size and at most; the bytes of all if they are more than `LEAST`."""
 PARTIAL_ONLY = 1
 """llama.h, LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY: what cannot be cut."""
 BYTES = ctypes.POINTER(ctypes.c_uint8)
-
-
-def kept_for(size: int) -> int:
-    """How many checkpoints of `size` bytes are kept."""
-    return max(LEAST, min(MOST, BUDGET // max(1, size)))
 
 
 def nearest(positions: Iterable[int], shared: int) -> int:

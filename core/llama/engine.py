@@ -35,6 +35,8 @@ MODELS: Final[dict[Role, type[Model]]] = {
 }
 OUT_OF_MEMORY = re.compile("failed to allocate|unable to allocate|out of memory|failed to reserve", re.IGNORECASE)
 """Messages of llama.cpp's backends about failed allocations; ggml-backend.cpp, ggml-cuda.cu, llama-context.cpp."""
+COPIED = re.compile(r"^load_tensors: +\S+(?<!_Mapped) model buffer size = +([\d.]+) MiB")
+"""Weights that are not in the mapped file."""
 
 
 def load(
@@ -51,12 +53,14 @@ def load(
     # Read again only from a changed file, since a large vocabulary takes long to skip.
     header = spec.header if spec.header.is_of(spec.path) else read_header(spec.path)
     check_role(header, spec.role)
-    llama = _load(spec, on_progress, cancelled)
+    llama, copied = _load(spec, on_progress, cancelled)
     try:
-        return MODELS[spec.role](llama, spec)
+        model = MODELS[spec.role](llama, spec)
     except BaseException:
         llama.close()  # the error's traceback would hold it
         raise
+    model.copied_bytes = copied
+    return model
 
 
 def load_as(kind: type[M], spec: ModelSpec) -> M:
@@ -68,7 +72,8 @@ def load_as(kind: type[M], spec: ModelSpec) -> M:
     raise TypeError(f"a spec of the role {spec.role} is no {kind.__name__}")
 
 
-def _load(spec: ModelSpec, on_progress: Callable[[float], None], cancelled: Callable[[], bool]) -> Llama:
+def _load(spec: ModelSpec, on_progress: Callable[[float], None], cancelled: Callable[[], bool]) -> tuple[Llama, int]:
+    """The loaded model, and the bytes of its weights outside the mapped file."""
     if cancelled():
         raise CancelledError
     kind = llama_class(spec.role, on_progress, cancelled)
@@ -81,9 +86,10 @@ def _load(spec: ModelSpec, on_progress: Callable[[float], None], cancelled: Call
             traceback.clear_frames(error.__traceback__)
             if cancelled():
                 raise CancelledError from error
-            raise _failure(spec, log.errors, error) from error
+            raise load_failure(spec, log.errors, error) from error
     on_progress(1.0)
-    return llama
+    copied = [found[1] for line in log.lines if (found := COPIED.search(line))]
+    return llama, round(sum(map(float, copied)) * 1024**2)
 
 
 def _check_adapter(llama: Llama) -> None:
@@ -93,7 +99,8 @@ def _check_adapter(llama: Llama) -> None:
         raise RuntimeError("the LoRA was refused")
 
 
-def _failure(spec: ModelSpec, messages: list[str], error: Exception) -> LoadFailedError:
+def load_failure(spec: ModelSpec, messages: list[str], error: Exception) -> LoadFailedError:
+    """The error of a load that failed with these messages of llama.cpp."""
     reason = (messages[0] if messages else str(error)).rstrip(".")
     if isinstance(error, MemoryError) or any(OUT_OF_MEMORY.search(line) for line in messages):
         return OutOfMemoryError(

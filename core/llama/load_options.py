@@ -27,8 +27,8 @@ Compiled by GCC 12, its AMX code uses tiles before it configures them, which end
 POOLING_UNSPECIFIED = -1
 """llama.h, enum llama_pooling_type; the other numbers are in the header of a file, too."""
 POOLING_TYPES = {name: number for number, name in POOLING.items()}
-SWA_FULL = True
-"""Whether layers with a sliding window keep the whole context in memory, where the last window is enough."""
+SWA_FULL = False
+"""Whether layers with a sliding window keep the whole context in memory. The last window is enough with checkpoints."""
 KV_TYPES = {"f16": 1, "q8_0": 8, "q4_0": 2}
 """ggml.h, enum ggml_type."""
 

@@ -16,6 +16,8 @@ class LoadedModel:
     def __init__(self, llama: Llama, spec: ModelSpec) -> None:
         self.llama = llama
         self.spec = spec
+        self.copied_bytes = 0
+        """Bytes of the weights that are not in the mapped file: on a device, in another order, or without a map."""
 
     def close(self) -> None:
         """Free the memory at once; a second call does nothing."""

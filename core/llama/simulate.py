@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import re
+import sys
+import traceback
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from core.errors import CharlieError, LoadFailedError, OutOfMemoryError
 from core.llama.calls import ignore, never
-from core.llama.checkpoints import kept_for
+from core.llama.engine import load_failure
 from core.llama.load_options import arguments, llama_class
 from core.llama.log import llama_log
-from core.memory.footprint import F32, Footprint, overhead
+from core.memory.footprint import F32, Footprint, kept_for, overhead
+from core.model_files.gguf import read_header
+from core.model_files.spec import spec_for
 from core.roles import Role
+from core.settings import RoleSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +28,7 @@ if TYPE_CHECKING:
 
 MIB = 1024**2
 LAYER = re.compile(r"load_tensors: layer +(\d+) assigned to device (\S+?),")
-KV_LAYER = re.compile(r"llama_kv_cache: layer +\d+: dev = (\S+)")
+KV_LAYER = re.compile(r"llama_(?:kv_cache:|memory_recurrent,) layer +\d+: dev = (\S+)")
 KV_SIZE = re.compile(r"llama_kv_cache: size = +([\d.]+) MiB \( *(\d+) cells")
 WINDOWED = "llama_kv_cache_iswa: creating     SWA"
 """The KV cache of layers with a sliding window follows."""
@@ -30,7 +38,7 @@ RECURRENT = re.compile(r"llama_memory_recurrent: size = +([\d.]+) MiB")
 MEMORY_LINES = (
     "load_tensors: layer",
     "llama_kv_cache",
-    "llama_memory_recurrent: ",
+    "llama_memory_recurrent",
     "llama_context: ",
     "sched_reserve: ",
 )
@@ -43,16 +51,30 @@ def simulate(spec: ModelSpec) -> Footprint:
     """Ask llama.cpp for the footprint of a spec; takes milliseconds and about a megabyte.
 
     `no_alloc` (llama.h) makes llama.cpp plan every buffer and allocate none. Without the vocabulary, which would take
-    most of the time; its memory is computed. Raises ValueError or RuntimeError when llama.cpp refuses the file.
+    most of the time; its memory is computed. Raises LoadFailedError when llama.cpp refuses the file.
     """
+    own = f"{spec.header.architecture}.vocab_size"
+    try:
+        return _simulate(spec, {"tokenizer.ggml.model": "no_vocab", own: spec.header.vocab_size})
+    except OutOfMemoryError:
+        raise
+    except LoadFailedError:
+        return _simulate(spec, None)  # the vocabulary that is missing may be the reason
+
+
+def _simulate(spec: ModelSpec, overrides: dict[str, str | int] | None, *, verbose: bool = False) -> Footprint:
     import llama_cpp
 
-    header = spec.header
-    without_vocabulary = {"tokenizer.ggml.model": "no_vocab", f"{header.architecture}.vocab_size": header.vocab_size}
     kind = llama_class(spec.role, ignore, never, simulated=True)
     with llama_log().listen(quiet=True) as log:
-        llama = kind(**arguments(spec) | {"use_mmap": False, "lora_path": None, "kv_overrides": without_vocabulary})
-        weights = llama_cpp.llama_model_size(llama.model) + (spec.lora.tensor_bytes if spec.lora else 0)
+        try:
+            own = {"use_mmap": False, "lora_path": None, "kv_overrides": overrides, "verbose": verbose}
+            llama = kind(**arguments(spec) | own)
+        except (ValueError, RuntimeError, MemoryError, AssertionError) as error:
+            traceback.clear_frames(error.__traceback__)  # they hold the half-made model
+            raise load_failure(spec, log.errors, error) from error
+        weights = llama_cpp.llama_model_size(llama.model) - spec.header.draft_bytes
+        weights += spec.lora.tensor_bytes if spec.lora else 0
         window = llama_cpp.llama_model_n_swa(llama.model)
         llama.close()
         lines = log.lines
@@ -61,7 +83,7 @@ def simulate(spec: ModelSpec) -> Footprint:
 
 def _read(spec: ModelSpec, weights: int, lines: Sequence[str], window: int = 0) -> Footprint:
     lines = [line for line in lines if line.startswith(MEMORY_LINES)]
-    on, doubled = _layers(spec, lines)
+    on, copied = _layers(spec, lines)
     kv_cache = compute = 0
     waiting: list[str] = []
     for line in lines:
@@ -80,7 +102,7 @@ def _read(spec: ModelSpec, weights: int, lines: Sequence[str], window: int = 0) 
     if spec.role is not Role.INSTRUCT:
         compute += _late_outputs(spec, lines)
     return Footprint(
-        weights=weights + doubled,
+        weights=weights + copied,
         kv_cache=kv_cache,
         compute=compute,
         overhead=overhead(spec) + (_checkpoints(lines, window) if spec.role is Role.INSTRUCT else 0),
@@ -104,18 +126,19 @@ def _layers(spec: ModelSpec, lines: Sequence[str]) -> tuple[Counter[str], int]:
     """Bytes of weights on each device, and of those that exist twice."""
     header = spec.header
     on: Counter[str] = Counter()
-    doubled = 0
+    copied = header.copied_bytes(offloaded=False)
     for line in lines:
         found = LAYER.search(line)
         if found is None:
             continue
         layer, device = int(found[1]), found[2]
         if layer < header.layers:
-            on[device] += header.layer_bytes[layer] if layer < len(header.layer_bytes) else 0
+            loaded = layer < min(len(header.memory), len(header.layer_bytes))
+            on[device] += header.layer_bytes[layer] if loaded else 0
         elif device not in HOST:
-            doubled = header.tied_bytes
-            on[device] += header.output_bytes + doubled
-    return on, doubled
+            copied = header.copied_bytes(offloaded=True)
+            on[device] += header.output_bytes + copied
+    return on, copied
 
 
 def _late_outputs(spec: ModelSpec, lines: Sequence[str]) -> int:
@@ -126,3 +149,14 @@ def _late_outputs(spec: ModelSpec, lines: Sequence[str]) -> int:
     reserved = sum(float(found[2]) for line in lines if (found := OUTPUT.search(line))) * MIB
     whole = spec.context_length * (spec.header.vocab_size + spec.header.embedding_length) * F32
     return max(0, whole - round(reserved))
+
+
+if __name__ == "__main__":  # for core/model_files/trial.py
+    role = Role(sys.argv[1])
+    try:
+        _simulate(spec_for(RoleSettings(), read_header(Path(sys.argv[2])), role), None, verbose=True)
+    except OutOfMemoryError:
+        pass
+    except CharlieError as error:
+        print(json.dumps([error.message, error.hint]))
+        sys.exit(1)

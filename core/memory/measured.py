@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib.metadata import version
@@ -11,8 +12,11 @@ from typing import TYPE_CHECKING
 
 from core.database import keys
 from core.memory.footprint import RAM, Footprint
+from core.model_files.trial import try_out
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from core.database.connection import RedisClient
     from core.model_files.spec import ModelSpec
 
@@ -62,6 +66,23 @@ class MeasuredLoads:
         self._redis.hset(keys.FOOTPRINTS, _key(spec), json.dumps(asdict(measured)))
         self._cache[_key(spec)] = measured
 
+    @contextmanager
+    def trying(self, spec: ModelSpec) -> Iterator[None]:
+        """Around what llama.cpp may end the process in. Where it did so before, another process tries it first.
+
+        Raises LoadFailedError where that one fails.
+        """
+        if self.find(spec) is not None:  # it has been loaded
+            yield
+            return
+        files = json.dumps(_files(spec))
+        if not self._redis.sadd(keys.SIMULATED, files):
+            try_out(spec.role, spec.path)
+        try:
+            yield
+        finally:
+            self._redis.srem(keys.SIMULATED, files)
+
     def correct(self, spec: ModelSpec, predicted: Footprint) -> Footprint:
         """The estimate, corrected by earlier loads of the same model with the same settings."""
         known = self.find(spec)
@@ -77,9 +98,13 @@ def _llama_cpp() -> str:
     return version("llama-cpp-python")
 
 
+def _files(spec: ModelSpec) -> list[tuple[str, int, int]]:
+    return [(str(each.path), each.modified, each.bytes) for each in spec.header.files]
+
+
 def _key(spec: ModelSpec) -> str:
     parts = (
-        [(str(each.path), each.modified, each.bytes) for each in spec.header.files], spec.role,
+        _files(spec), spec.role,
         spec.context_length, spec.gpu_layers, spec.batch, spec.kv_type, spec.mmap, spec.pooling, _llama_cpp(),
     )  # fmt: skip
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -12,6 +12,7 @@ from core.errors import SettingsError
 from core.files import write_atomically
 from core.model_files.gguf import Header, read_header
 from core.model_files.spec import check_role, locate
+from core.model_files.trial import try_out
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,12 +25,14 @@ def use(paths: Paths, role: Role, file: Path) -> Header:
     """Configure `file` for a role; the rest of the configuration file stays as it is, comments included.
 
     A relative path is looked up in the working directory, then in the models folder. Raises ModelFileError for a
-    file that cannot be used, SettingsError when the configuration cannot be written.
+    file that cannot be used, LoadFailedError for one that llama.cpp refuses, SettingsError when the configuration
+    cannot be written.
     """
     path = file.expanduser()
     path = path.absolute() if path.exists() else locate(paths, path)
     header = read_header(path)
     check_role(header, role)
+    try_out(role, header.path)
     config = paths.config_file
     try:
         text = config.read_text("utf-8-sig") if config.exists() else ""

@@ -17,6 +17,7 @@ from core.errors import ModelFileError
 from core.files import stamp
 from core.model_files.gguf_reader import CutOffError, FormatError, Metadata, Tensors, read_gguf
 from core.model_files.gguf_types import FILE_TYPES
+from core.model_files.layers import Layer, family_of, layers_of
 from core.model_files.parts import download_of, parts_of
 from core.model_files.text_forms import PLAIN, Pooling, TextForm, text_form
 from core.settings import Sampling
@@ -33,7 +34,7 @@ MAX_LAYERS: Final = 512
 POOLING: Final[dict[int, Pooling]] = {1: "mean", 2: "cls", 3: "last", 4: "rank"}
 ENCODERS: Final = frozenset({
     "bert", "modern-bert", "nomic-bert", "nomic-bert-moe", "neo-bert",
-    "jina-bert-v2", "jina-bert-v3", "eurobert", "t5encoder",
+    "jina-bert-v2", "jina-bert-v3", "eurobert", "t5encoder", "gemma-embedding",
 })  # fmt: skip
 SAMPLING: Final = {
     "temp": "temperature", "top_p": "top_p", "top_k": "top_k", "min_p": "min_p", "penalty_repeat": "repeat_penalty",
@@ -77,19 +78,24 @@ class Header:
     name: str
     """The family and the size."""
     layers: int
+    memory: tuple[Layer, ...]
+    """What each layer remembers, without those that only draft tokens: they are not loaded."""
+    window: int
+    """Tokens of the sliding window."""
     context_length: int
     embedding_length: int
     heads: int
     kv_heads: int
     """Per layer; the largest where layers differ."""
-    kv_heads_total: int
-    """Of all layers together."""
+    per_layer_embedding: int
+    """Of all layers together, besides the embedding."""
     feed_forward: int
     experts_used: int
-    """Per token, in a mixture of experts."""
+    """Per token, in a mixture of experts; with one that is for all tokens."""
     head_dim_key: int
     head_dim_value: int
     vocab_size: int
+    tokenizer: str
     pooling: Pooling | None
     quantization: str
     chat_template: str | None
@@ -100,6 +106,10 @@ class Header:
     """Of the tensors after the last layer, which are offloaded as one more layer."""
     embedding_bytes: int
     """Of the token embeddings, which stay in RAM."""
+    repacked: bool
+    """Whether a CPU keeps the token embeddings in another order, too, if they are also the output."""
+    draft_bytes: int
+    """Of the layers that are not loaded."""
     parameters: int
     is_reranker: bool
     is_encoder: bool
@@ -125,10 +135,10 @@ class Header:
             (found := stamp(each.path)) is not None and found[:2] == (each.modified, each.bytes) for each in self.files
         )
 
-    @property
-    def tied_bytes(self) -> int:
-        """Of the token embeddings, if they are also the output matrix: offloaded, it exists twice."""
-        return self.embedding_bytes if self.output_bytes < self.embedding_bytes // 8 else 0
+    def copied_bytes(self, *, offloaded: bool) -> int:
+        """Of the token embeddings, if they are also the output matrix and it exists twice: offloaded or repacked."""
+        tied = self.output_bytes < self.embedding_bytes // 8
+        return self.embedding_bytes if tied and not self.is_encoder and (offloaded or self.repacked) else 0
 
 
 def read_header(path: Path) -> Header:
@@ -212,6 +222,9 @@ def _compose(files: list[File], metadata: Metadata, tensors: Tensors) -> Header:
     embedding = own("embedding_length")
     head_dim = embedding // heads if heads else 0
     tokens = metadata.values.get("tokenizer.ggml.tokens")
+    family = family_of(architecture)
+    shared = family.shared_expert or own("expert_shared_count") or own("expert_shared_feed_forward_length")
+    loaded = max(0, own("block_count") - own("nextn_predict_layers"))
     names = [metadata.text(f"general.{key}") for key in NAMES]
     form = text_form(" ".join([*names, files[0].path.stem]))
     pooling = POOLING.get(own("pooling_type")) or form.pooling or ("mean" if architecture in ENCODERS else None)
@@ -223,16 +236,19 @@ def _compose(files: list[File], metadata: Metadata, tensors: Tensors) -> Header:
         architecture=one_line(architecture, MAX_SHOWN),
         name=one_line(_name(metadata, tensors.parameters, files[0].path.stem), MAX_SHOWN) or files[0].path.stem,
         layers=own("block_count"),
+        memory=layers_of(architecture, metadata, loaded),
+        window=own("attention.sliding_window", family.window),
         context_length=own("context_length"),
         embedding_length=embedding,
         heads=heads,
         kv_heads=own("attention.head_count_kv", heads),
-        kv_heads_total=metadata.total(f"{architecture}.attention.head_count_kv", own("block_count"), heads),
+        per_layer_embedding=loaded * own("embedding_length_per_layer_input"),
         feed_forward=own("expert_feed_forward_length") or own("feed_forward_length"),
-        experts_used=own("expert_used_count"),
+        experts_used=own("expert_used_count") + (1 if shared else 0),
         head_dim_key=own("attention.key_length", head_dim),
         head_dim_value=own("attention.value_length", head_dim),
         vocab_size=tokens if isinstance(tokens, int) else own("vocab_size"),
+        tokenizer=metadata.text("tokenizer.ggml.model"),
         pooling=pooling,
         quantization=FILE_TYPES.get(metadata.integer("general.file_type", -1), "mixed"),
         chat_template=metadata.text("tokenizer.chat_template") or None,
@@ -240,6 +256,8 @@ def _compose(files: list[File], metadata: Metadata, tensors: Tensors) -> Header:
         layer_bytes=tuple(tensors.layers.get(layer, 0) for layer in range(max(tensors.layers, default=-1) + 1)),
         output_bytes=tensors.output,
         embedding_bytes=tensors.embedding,
+        repacked=tensors.repacked,
+        draft_bytes=sum(size for layer, size in tensors.layers.items() if layer >= loaded),
         parameters=tensors.parameters,
         is_reranker=pooling == "rank" or tensors.classifier,
         is_encoder=architecture in ENCODERS,

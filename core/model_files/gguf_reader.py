@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
-from core.model_files.gguf_types import BLOCKS
+from core.model_files.gguf_types import BLOCKS, REPACKED
 
 if TYPE_CHECKING:
     import mmap
@@ -100,10 +100,10 @@ class Metadata:
             value = max(value, default=default)
         return int(value) if isinstance(value, int) and value >= 0 else default
 
-    def total(self, key: str, count: int, default: int) -> int:
-        """The sum of a list of `count` numbers, or `count` times the one number."""
+    def numbers(self, key: str, count: int) -> list[int] | None:
+        """A list of `count` numbers, filled up with zeros; None where the value is no list."""
         value = self.values.get(key)
-        return sum(max(0, each) for each in value) if isinstance(value, list) else count * self.integer(key, default)
+        return [max(0, each) for each in [*value, *[0] * count][:count]] if isinstance(value, list) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +115,8 @@ class Tensors:
     """By the number of the layer."""
     output: int
     embedding: int
+    repacked: bool
+    """Whether a CPU keeps the embedding in another order, too, if it is also the output."""
     end: int
     parameters: int
     classifier: bool
@@ -127,6 +129,7 @@ class Tensors:
             layers=dict(Counter(self.layers) + Counter(other.layers)),
             output=self.output + other.output,
             embedding=self.embedding + other.embedding,
+            repacked=self.repacked or other.repacked,
             end=max(self.end, other.end),
             parameters=self.parameters + other.parameters,
             classifier=self.classifier or other.classifier,
@@ -220,7 +223,7 @@ def _tensors(reader: _Reader, count: int, alignment: int) -> Tensors:
         raise FormatError(f"its alignment of {alignment:,} bytes makes no sense")
     total = last = parameters = output = embedding = 0
     layers: dict[int, int] = {}
-    classifier = False
+    classifier = repacked = False
     for _ in range(count):
         name = reader.string()
         classifier = name.startswith("cls.") or classifier
@@ -240,7 +243,7 @@ def _tensors(reader: _Reader, count: int, alignment: int) -> Tensors:
         elif name.startswith(("output", "cls")):
             output += length
         elif name == "token_embd.weight":
-            embedding = length
+            embedding, repacked = length, kind in REPACKED
         parameters += elements
         last = max(last, offset + length)
     start = -(-reader.at // alignment) * alignment
@@ -249,6 +252,7 @@ def _tensors(reader: _Reader, count: int, alignment: int) -> Tensors:
         layers=layers,
         output=output,
         embedding=embedding,
+        repacked=repacked,
         end=start + last if count else 0,
         parameters=parameters,
         classifier=classifier,

@@ -22,4 +22,6 @@ BLOCKS: Final[dict[int, tuple[int, int]]] = {
     (256, 56), 30: (1, 2), 34: (256, 54), 35: (256, 66), 39: (32, 17), 40: (64, 36), 41: (128, 18),
 }
 """A tensor type to the elements and bytes of one block. A missing type is newer than this table."""
+REPACKED: Final = frozenset({2, 12, 20, 39})
+"""Tensor types whose matrices llama.cpp copies into another order for a CPU with AVX2; ggml-cpu/repack.cpp."""
 # fmt: on

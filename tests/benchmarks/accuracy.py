@@ -116,9 +116,17 @@ def fill(model: engine.Model, shape: Shape) -> None:
     """Fills the whole context, with as many different tokens as possible."""
     tokens = [number * 7919 % shape.vocabulary for number in range(shape.context)]
     if isinstance(model, InstructModel):
-        model.llama.eval(tokens)
+        prefill(model, tokens)
     else:
         decode_sequences(model.llama, [tokens], 1 if shape.role is Role.RERANKER else shape.width, never)
+
+
+def prefill(model: InstructModel, tokens: list[int]) -> None:
+    """Evaluates a context, with all checkpoints where the model needs any."""
+    for first in range(0, len(tokens), model.spec.batch):
+        assert model._eval(tokens[first : first + model.spec.batch])
+        if model._checkpoints._needed:
+            model._checkpoints.add()
 
 
 def run_case(shape: Shape) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -11,16 +12,18 @@ import pytest
 from redis.exceptions import ConnectionError as Lost
 
 from app.client import Client
+from core.database import keys
 from core.errors import CancelledError, LoadFailedError, ModelFileError, SettingsError
 from core.events.types import LoadProgress, Phase, Snapshot, StateChanged, WorkerUp
 from core.llama import engine
+from core.memory.measured import _files
 from core.memory.readings import read_memory
 from core.model_files.spec import ModelSpec
 from core.roles import Role
 from core.settings_file import SettingsFile
 from states import manager as manager_module
 from states.manager import ModelManager
-from tests.model_files import write_refused
+from tests.model_files import write_aborting, write_refused, write_refused_late
 from tests.states.walks import changes, legal, state_changes, steps
 from tests.waiting import follow_events
 
@@ -115,7 +118,7 @@ def test_unload(manager: ModelManager, client: Client) -> None:
 
 
 def test_a_load_that_llama_cpp_refuses(manager: ModelManager, client: Client, starters: dict[Role, Path]) -> None:
-    use(client, Role.INSTRUCT, write_refused(client.paths.models / "refused.gguf", starters[Role.INSTRUCT]))
+    use(client, Role.INSTRUCT, write_refused_late(client.paths.models / "refused.gguf", starters[Role.INSTRUCT]))
     with pytest.raises(LoadFailedError, match=r"refused\.gguf could not be loaded") as failed:
         warm(manager, Role.INSTRUCT)
     assert published(client) == FAILED
@@ -124,6 +127,31 @@ def test_a_load_that_llama_cpp_refuses(manager: ModelManager, client: Client, st
     client.paths.config_file.unlink()
     warm(manager, Role.INSTRUCT)
     assert published(client) == [*FAILED, *LOAD]
+
+
+def test_a_plan_says_what_llama_cpp_refuses(manager: ModelManager, client: Client, starters: dict[Role, Path]) -> None:
+    """Before anything is unloaded."""
+    warm(manager, Role.EMBEDDING)
+    use(client, Role.INSTRUCT, write_refused(client.paths.models / "refused.gguf", starters[Role.INSTRUCT]))
+    for attempt in (lambda: manager.plan(Role.INSTRUCT), lambda: warm(manager, Role.INSTRUCT)):
+        with pytest.raises(LoadFailedError, match=r"refused\.gguf could not be loaded: .*output_norm.*not found"):
+            attempt()
+    assert published(client) == ["load embedding", "loaded embedding"]
+    assert not client.redis.smembers(keys.SIMULATED)
+
+
+def test_a_file_that_ended_the_worker_is_tried_in_another_process(manager: ModelManager, client: Client) -> None:
+    """The mark of a simulation that never ended."""
+    use(client, Role.INSTRUCT, write_aborting(client.paths.models / "aborting.gguf"))
+    client.redis.sadd(keys.SIMULATED, json.dumps(_files(manager.wanted(Role.INSTRUCT))))
+    with pytest.raises(LoadFailedError, match=r"aborting\.gguf could not be loaded: GGML_ASSERT\(.*\) failed\."):
+        manager.plan(Role.INSTRUCT)
+
+
+def test_a_mark_left_by_chance_is_removed(manager: ModelManager, client: Client) -> None:
+    client.redis.sadd(keys.SIMULATED, json.dumps(_files(manager.wanted(Role.INSTRUCT))))
+    warm(manager, Role.INSTRUCT)
+    assert not client.redis.smembers(keys.SIMULATED)
 
 
 def test_a_file_truncated_after_its_check_fails_the_load(
@@ -279,16 +307,16 @@ def test_another_file_takes_effect_with_the_next_lease(
 
 
 def test_a_file_name_that_is_not_text(manager: ModelManager, client: Client, starters: dict[Role, Path]) -> None:
-    """Its transitions are published like all others."""
+    """llama.cpp cannot open it."""
     file = Path(os.fsdecode(os.fsencode(client.paths.models) + b"/\xff.gguf"))
-    write_refused(file, starters[Role.INSTRUCT])
+    write_refused_late(file, starters[Role.INSTRUCT])
     settings = manager.settings.model_copy(
         update={"instruct": manager.settings.instruct.model_copy(update={"file": file})}
     )
     manager._settings._settings = settings
     with pytest.raises(LoadFailedError):
         warm(manager, Role.INSTRUCT)
-    assert published(client) == FAILED
+    assert published(client) == []
 
 
 def test_events_are_published_once_the_database_is_back(

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from core.memory.footprint import CONTEXT_STEP, RAM, Footprint, estimate
 from core.memory.types import Device, Memory
 from core.model_files.gguf import FileKind, Header
+from core.model_files.layers import Layer
 from core.model_files.spec import ModelSpec
 from core.roles import Role
 from core.settings import MemorySettings
@@ -29,16 +30,19 @@ HEADER = Header(
     architecture="llama",
     name="scripted",
     layers=LAYERS,
+    memory=(Layer(values=8 * (128 + 128), windowed=False, state=0),) * LAYERS,
+    window=0,
     context_length=OWN,
     embedding_length=4096,
     heads=32,
     kv_heads=8,
-    kv_heads_total=8 * LAYERS,
+    per_layer_embedding=0,
     feed_forward=11_008,
     experts_used=0,
     head_dim_key=128,
     head_dim_value=128,
     vocab_size=32_000,
+    tokenizer="llama",
     pooling=None,
     quantization="Q4_0",
     chat_template=None,
@@ -46,6 +50,8 @@ HEADER = Header(
     layer_bytes=(128 * MIB,) * LAYERS,
     output_bytes=128 * MIB,
     embedding_bytes=128 * MIB,
+    repacked=False,
+    draft_bytes=0,
     parameters=7_000_000_000,
     is_reranker=False,
     is_encoder=False,
@@ -54,7 +60,7 @@ HEADER = Header(
 """4.125 GB of weights, 128 MB in each layer, in the output and in the embeddings; 124 KB of KV cache for each token.
 
 Compute takes 512 · (4 · 4096 + 3 · 11008) floats, 96.5 MB, and 1 KB for each token of context: so with 5.5 GB free
-there is room for (5632 - 4224 - 6 - 96.5) MB / 125 KB = 10,693 tokens, which is 10,496 in steps of 256.
+there is room for (5632 - 4224 - 8 - 96.5) MB / 125 KB = 10,678 tokens, which is 10,496 in steps of 256.
 """
 SPEC = ModelSpec(
     role=Role.INSTRUCT,
@@ -186,11 +192,11 @@ def test_the_chosen_plan_is_the_largest_that_fits(now: Memory, spec: ModelSpec) 
 def test_a_refusal_has_every_number_and_what_would_help() -> None:
     plan = decide(LONG, ram(8))
     assert plan.reason == (
-        "scripted does not fit: with 32,768 tokens of context it needs 8.13 GiB of RAM (weights 4.12 GiB, KV cache "
+        "scripted does not fit: with 32,768 tokens of context it needs 8.14 GiB of RAM (weights 4.12 GiB, KV cache "
         "3.88 GiB, compute 129 MiB in all), and 7.50 GiB are free, 512 MiB of 16.0 GiB being kept."
     )
     assert plan.hint == (
-        "It would fit with instruct.context_length = 27392, with 648 MiB more RAM free, "
+        "It would fit with instruct.context_length = 27392, with 650 MiB more RAM free, "
         "or with a model file of at most 3.49 GiB (`charlie models use instruct FILE`)."
     )
     assert decide(replace(SPEC, context_length=27_392, least_context=27_392), ram(8)).fits

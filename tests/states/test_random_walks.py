@@ -17,7 +17,7 @@ from core.events.types import Phase, WorkerUp
 from core.roles import Role
 from core.settings_file import SettingsFile
 from states.manager import ModelManager
-from tests.model_files import write_refused
+from tests.model_files import write_refused_late
 from tests.states.walks import changes, legal, state_changes, steps
 
 ROLES = st.sampled_from(list(Role))
@@ -142,7 +142,7 @@ def test_random_walks(client: Client, starters: dict[Role, Path], tmp_path: Path
         pass
 
     Here.client = client
-    Here.refused = write_refused(tmp_path / "refused.gguf", starters[Role.INSTRUCT])
+    Here.refused = write_refused_late(tmp_path / "refused.gguf", starters[Role.INSTRUCT])
     run_state_machine_as_test(
         Here,
         settings=settings(

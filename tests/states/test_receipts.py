@@ -18,7 +18,7 @@ from core.settings_file import load_settings
 from states import manager as manager_module
 from states import reclaim
 from states.manager import ModelManager
-from states.planner import given_back, smaller
+from states.planner import given_back, predict, smaller
 from states.reclaim import await_return, taken, trim
 from tests.benchmarks.shapes import Shape, write
 
@@ -65,6 +65,38 @@ def test_predicted_and_measured_memory_are_recorded(manager: ModelManager, clien
     assert measured == MeasuredLoads(client.redis).find(spec)
     assert measured.actual["RAM"] == pytest.approx(measured.predicted["RAM"], rel=0.15)
     assert plan.need.total == measured.predicted["RAM"] + measured.missing("RAM")
+
+
+def test_memory_beyond_the_prediction_is_measured(
+    manager: ModelManager, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a mapped file, too: here each load takes 20 MB more than predicted."""
+    use(client, tmp_path)
+    with manager.lease(Role.INSTRUCT):  # the first load may reuse memory of earlier tests
+        pass
+    manager.unload_model("asked for")
+    monkeypatch.setattr(
+        manager_module, "predict", lambda *args: replace(found := predict(*args), overhead=found.overhead - 20 * MIB)
+    )
+    with manager.lease(Role.INSTRUCT) as model:
+        model.llama.eval([number % 1000 for number in range(2048)])
+    manager.unload_model("asked for")
+    measured = manager.measured(manager.plan(Role.INSTRUCT))
+    assert measured is not None
+    assert 8 * MIB < measured.missing("RAM") < 30 * MIB
+
+
+def test_repacked_weights_are_measured_once(manager: ModelManager, client: Client, tmp_path: Path) -> None:
+    """A CPU copies them out of the mapped file, whose pages are then no longer used."""
+    file = write(tmp_path / "packed.gguf", replace(SHAPE, width=1024, weights="q4_0"))
+    client.paths.config_file.write_text(f'[instruct]\nfile = "{file}"\n')
+    for _ in range(2):
+        with manager.lease(Role.INSTRUCT) as model:
+            model.llama.eval([number % 1000 for number in range(2048)])
+        manager.unload_model("asked for")
+    measured = manager.measured(manager.plan(Role.INSTRUCT))
+    assert measured is not None
+    assert measured.actual["RAM"] == pytest.approx(measured.predicted["RAM"], rel=0.1)
 
 
 def test_a_plan_for_a_warm_model_unloads_nothing(manager: ModelManager) -> None:

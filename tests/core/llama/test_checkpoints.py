@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,15 +10,15 @@ import numpy as np
 import pytest
 
 from core.llama.calls import clear_memory
-from core.llama.checkpoints import BUDGET, SPACING, TAIL, Checkpoint, kept_for
+from core.llama.checkpoints import SPACING, TAIL, Checkpoint
 from core.llama.engine import load_as
 from core.llama.instruct import Completion, InstructModel, Message
 from core.llama.simulate import simulate
-from core.memory.footprint import overhead
+from core.memory.footprint import CHECKPOINT_BYTES, estimate, kept_for, overhead
 from core.roles import Role
 from core.settings import Sampling
-from tests.architectures import gemma3
 from tests.architectures.families import ATTENTION, FAMILIES, HYBRID, RECURRENT, WINDOWED
+from tests.architectures.windowed import gemma3
 from tests.core.conftest import spec_of
 from tests.core.llama.test_session_walks import logits_of
 
@@ -43,14 +44,9 @@ def positions(model: InstructModel) -> list[int]:
 
 
 def test_two_to_four_are_kept_by_their_bytes() -> None:
-    assert [kept_for(size) for size in (0, 50 * MIB, BUDGET // 3, BUDGET // 2, BUDGET, 9 * BUDGET)] == [
-        4,
-        4,
-        3,
-        2,
-        2,
-        2,
-    ]
+    budget = CHECKPOINT_BYTES
+    sizes = (0, 50 * MIB, budget // 3, budget // 2, budget, 9 * budget)
+    assert [kept_for(size) for size in sizes] == [4, 4, 3, 2, 2, 2]
 
 
 @pytest.mark.parametrize("family", UNCUTTABLE)
@@ -136,12 +132,13 @@ def test_the_plan_counts_them(family: str, tmp_path: Path) -> None:
     (size,) = {each.data.nbytes for each in model._checkpoints.kept} or {0}
     # llama.cpp's log has two digits of a mebibyte.
     assert planned == pytest.approx(kept_for(size) * size, abs=4 * 0.006 * MIB)
+    assert planned == pytest.approx(estimate(spec).overhead - overhead(spec), abs=4 * 0.006 * MIB)
     assert (planned > 0) == (family in UNCUTTABLE and size > 0.005 * MIB)
     model.close()
 
 
 def test_a_window_as_long_as_the_context_needs_none(tmp_path: Path) -> None:
-    file = gemma3.write(tmp_path / "model.gguf", window=256)
+    file = gemma3.write(tmp_path / "model.gguf", replace(gemma3.SMALL, window=256))
     model = load_as(InstructModel, spec_of(file, Role.INSTRUCT, 256))
     assert not model._checkpoints._needed
     assert simulate(model.spec).overhead == overhead(model.spec)

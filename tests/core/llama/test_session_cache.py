@@ -258,7 +258,7 @@ def test_nothing_is_saved_where_positions_and_tokens_disagree(tmp_path: Path, ki
     assert not list((tmp_path / "sessions").glob("*/*"))
 
 
-@pytest.mark.parametrize(("name", "value"), [("VERSION", 1), ("VERSION", 2), ("SWA_FULL", False)])
+@pytest.mark.parametrize(("name", "value"), [("VERSION", 1), ("VERSION", 2), ("SWA_FULL", True)])
 def test_caches_of_an_earlier_version_or_of_another_setting_are_not_used(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: object
 ) -> None:

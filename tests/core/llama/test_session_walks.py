@@ -21,11 +21,10 @@ from core.dspy_lm.engine import LlamaEngine
 from core.llama.calls import clear_memory, common, cuttable, never
 from core.llama.engine import load_as
 from core.llama.instruct import Completion, FinishReason, InstructModel, Message
-from core.llama.load_options import arguments
 from core.llama.session_cache import MIN_TOKENS, NOT_RESTORABLE, SessionCache
 from core.roles import Role
 from core.settings import Sampling
-from tests.architectures.families import FAMILIES, WINDOWED
+from tests.architectures.families import FAMILIES
 from tests.core.conftest import spec_of
 from tests.waiting import join
 
@@ -36,7 +35,6 @@ STEPS = (
     "say", "say", "say", "say", "again", "edit", "stop", "switch", "swap", "crash", "program", "other words",
     "shorter",
 )  # fmt: skip
-SMALL_WINDOW_CACHE = "small cache"
 
 
 @dataclass
@@ -173,11 +171,8 @@ def logits_of(model: InstructModel) -> Any:
     return logits[logits != 0]
 
 
-def walk(family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, steps: int) -> Walk:
-    name, _, small = family.partition(" ")
-    if small:
-        monkeypatch.setattr("core.llama.engine.arguments", lambda spec: {**arguments(spec), "swa_full": False})
-    walk = Walk(FAMILIES[name](tmp_path / f"{name}.gguf"), tmp_path / "sessions", seed)
+def walk(family: str, tmp_path: Path, seed: int, steps: int) -> Walk:
+    walk = Walk(FAMILIES[family](tmp_path / f"{family}.gguf"), tmp_path / "sessions", seed)
     for _ in range(steps):
         walk.step(walk.random.choice(STEPS))
     walk.close()
@@ -185,20 +180,17 @@ def walk(family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
     return walk
 
 
-CASES = [*FAMILIES, *(f"{family} {SMALL_WINDOW_CACHE}" for family in WINDOWED)]
-
-
-@pytest.mark.parametrize("family", CASES)
-def test_a_short_walk(family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    done = walk(family, tmp_path, monkeypatch, seed=1, steps=12)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_short_walk(family: str, tmp_path: Path) -> None:
+    done = walk(family, tmp_path, seed=1, steps=12)
     assert done.reused > done.asked / 4
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2, 5))
-@pytest.mark.parametrize("family", CASES)
-def test_a_long_walk(family: str, seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    done = walk(family, tmp_path, monkeypatch, seed=seed, steps=40)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_long_walk(family: str, seed: int, tmp_path: Path) -> None:
+    done = walk(family, tmp_path, seed=seed, steps=40)
     assert done.reused > done.asked / 4
     assert done.left_out
 

@@ -9,6 +9,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import gguf
 import pytest
 
 from core.llama.simulate import _read, simulate
@@ -17,8 +18,11 @@ from core.memory.measured import Measured, MeasuredLoads
 from core.memory.types import Device, Memory
 from core.roles import Role
 from states.planner import predict
+from tests.architectures.families import ARCHITECTURES, EMBEDDING, RERANKING
+from tests.architectures.recurrent import lfm2, qwen35
 from tests.benchmarks.accuracy import CASES, spec_of
 from tests.benchmarks.shapes import Shape, write
+from tests.core.conftest import spec_of as model_spec
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,6 +56,42 @@ def test_the_formula_agrees_with_llama_cpp(tmp_path: Path, shape: Shape) -> None
     assert simulated.ram == simulated.total
 
 
+REAL_CONTEXT = 32_768
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_the_formula_agrees_with_llama_cpp_at_real_sizes(tmp_path: Path, name: str) -> None:
+    """Headers over holes."""
+    architecture = ARCHITECTURES[name]
+    size = replace(architecture.REAL, weights=gguf.GGMLQuantizationType.Q8_0)
+    role = Role.EMBEDDING if name in EMBEDDING else Role.RERANKER if name in RERANKING else Role.INSTRUCT
+    file = architecture.write(tmp_path / "model.gguf", size)
+    context = 512 if role is not Role.INSTRUCT else min(size.context, REAL_CONTEXT)
+    spec = model_spec(file, role, context)
+    computed, simulated = estimate(spec), simulate(spec)
+    assert computed.weights == simulated.weights
+    assert computed.kv_cache == pytest.approx(simulated.kv_cache, abs=0.02 * MIB)
+    assert computed.total == pytest.approx(simulated.total, rel=0.05)
+
+
+def test_layers_that_draft_tokens_are_not_counted(tmp_path: Path) -> None:
+    plain = model_spec(qwen35.write(tmp_path / "plain.gguf"), Role.INSTRUCT, 1024)
+    drafts = model_spec(qwen35.write(tmp_path / "drafts.gguf", drafts=1), Role.INSTRUCT, 1024)
+    assert drafts.header.tensor_bytes > plain.header.tensor_bytes
+    assert estimate(drafts).total == estimate(plain).total
+    assert simulate(drafts).total == pytest.approx(simulate(plain).total, abs=0.02 * MIB)
+
+
+def test_a_tied_output_that_a_cpu_repacks_is_counted_twice(tmp_path: Path) -> None:
+    size = replace(lfm2.SMALL, width=256, head=64, tied=True)
+    plain = lfm2.write(tmp_path / "plain.gguf", replace(size, weights=gguf.GGMLQuantizationType.Q4_1))
+    packed = lfm2.write(tmp_path / "packed.gguf", replace(size, weights=gguf.GGMLQuantizationType.Q4_0))
+    for file, copies in ((plain, 0), (packed, 1)):
+        spec = model_spec(file, Role.INSTRUCT, 1024)
+        expected = spec.header.tensor_bytes + copies * spec.header.embedding_bytes
+        assert estimate(spec).weights == simulate(spec).weights == expected
+
+
 def test_the_kv_cache_by_its_formula(tmp_path: Path) -> None:
     spec = spec_of(write(tmp_path / "model.gguf", SMALL), SMALL)
     assert estimate(spec).kv_cache == 3 * 2 * (64 + 64) * 1024 * 2  # layers · KV heads · (key + value) · tokens · f16
@@ -61,7 +101,8 @@ def test_the_kv_cache_by_its_formula(tmp_path: Path) -> None:
 def test_the_kv_cache_of_a_sliding_window_is_simulated(tmp_path: Path) -> None:
     shape = replace(SMALL, architecture="gemma3", window=128, layers=6, context=4096)
     spec = spec_of(write(tmp_path / "model.gguf", shape), shape)
-    assert simulate(spec).kv_cache == 6 * 2 * 128 * 4096 * 2
+    # Five layers of six hold the window and one batch, rounded up.
+    assert simulate(spec).kv_cache == pytest.approx(2 * 128 * (4096 + 5 * 768) * 2, abs=0.02 * MIB)
 
 
 def test_encoders_have_no_kv_cache(tmp_path: Path) -> None:
