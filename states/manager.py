@@ -157,10 +157,7 @@ class ModelManager:
             self._registry[role] = replace(loaded, before=replace(loaded.before, process_rss=rss, process_file=file))
 
     def plan(self, role: Role, file: Path | None = None) -> Plan:
-        """The plan of loading a role's model, or another file in its place. Loads nothing.
-
-        Raises ModelFileError, SettingsError, LoadFailedError.
-        """
+        """The plan of loading a role's model, or another file in its place. Loads nothing. Raises CharlieError."""
         if file is None and self.is_warm(role):
             loaded = self._registry[role].spec
             as_it_is = replace(loaded, least_context=loaded.context_length, least_gpu_layers=loaded.gpu_layers)
