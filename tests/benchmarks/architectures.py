@@ -1,4 +1,4 @@
-"""Every generated architecture, and SmolLM2: `python -m tests.benchmarks.architectures [--write] [NAME …]`.
+"""Every generated architecture, SmolLM2 and MiniLM: `python -m tests.benchmarks.architectures [--write] [NAME …]`.
 
 For each one: whether it loads, its predicted and its measured memory, what later prompts reuse, whether the logits
 after a restore are those of a fresh prefill, and its speed beside the raw engine. Each one is measured in a process of
@@ -45,6 +45,7 @@ from tests.benchmarks.raw import _complete as complete
 from tests.benchmarks.raw import _load as raw_model
 from tests.core.conftest import spec_of
 from tests.core.llama.test_session_walks import logits_of
+from tests.minilm import write_minilm
 from tests.waiting import join
 
 MIB = 1024**2
@@ -59,8 +60,8 @@ STRIDE = 32
 """Tokens between those that an encoder gets, so that all pages of the embedding are used within few texts."""
 SHALLOW = {"gemma3n": 6}
 """Layers; this one has 256 numbers for each token of the vocabulary and each layer."""
-REAL = "SmolLM2-135M"
-NAMES = [*ARCHITECTURES, REAL]
+REAL, REAL_EMBEDDING = "SmolLM2-135M", "all-MiniLM-L6-v2"
+NAMES = [*ARCHITECTURES, REAL, REAL_EMBEDDING]
 TOO_LOW, AT_LEAST, TOO_HIGH = 0.03, 5 * MIB, 0.1
 LEAST = {"turn": 0.9, "swap": 0.9, "again": 0.85, "edit": 0.4, "speed": 0.8}
 """What must be reused, and the speed, which other programs on the machine disturb; `make bench` has stricter limits.
@@ -77,6 +78,8 @@ SECTION = re.compile(r"(<!-- architectures -->\n).*(<!-- /architectures -->)", r
 def write(name: str, folder: Path) -> Path:
     if name == REAL:
         return smollm2()
+    if name == REAL_EMBEDDING:
+        return write_minilm(folder / "minilm.gguf")
     architecture = ARCHITECTURES[name]
     shape = {**SHAPE, "layers": SHALLOW.get(name, architecture.SMALL.layers)}
     if role_of(name) is not Role.INSTRUCT:
@@ -85,12 +88,18 @@ def write(name: str, folder: Path) -> Path:
 
 
 def role_of(name: str) -> Role:
-    return Role.EMBEDDING if name in EMBEDDING else Role.RERANKER if name in RERANKING else Role.INSTRUCT
+    return (
+        Role.EMBEDDING
+        if name in (*EMBEDDING, REAL_EMBEDDING)
+        else Role.RERANKER
+        if name in RERANKING
+        else Role.INSTRUCT
+    )
 
 
 def kind_of(name: str) -> str:
-    if name in EMBEDDING or name in RERANKING:
-        return "embeds" if name in EMBEDDING else "reranks"
+    if (role := role_of(name)) is not Role.INSTRUCT:
+        return "embeds" if role is Role.EMBEDDING else "reranks"
     return "attention" if name in ATTENTIVE or name == REAL else "window" if name in WITH_WINDOW else "state"
 
 
@@ -111,6 +120,7 @@ def measured(spec: ModelSpec) -> dict[str, int]:
         for first in range(0, spec.header.vocab_size, spec.context_length * STRIDE):
             tokens = [min(first + number * STRIDE, spec.header.vocab_size - 1) for number in range(spec.context_length)]
             decode_sequences(model.llama, [tokens], width, never)
+    trim()  # llama.cpp frees its first output buffer, which the heap would keep
     taken = resident(spec.path) - before
     model.close()
     return {"predicted": predicted, "formula": formula, "taken": taken}
