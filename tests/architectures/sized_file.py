@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import ascii_lowercase
@@ -13,7 +14,7 @@ import gguf
 import numpy as np
 
 from tests.architectures.smollm2 import add_vocabulary
-from tests.model_files import BYTE_TOKENS, add_bytes
+from tests.model_files import BYTE_TOKENS, EOS, add_bytes
 
 ALIGNMENT = 32
 TEMPLATE = (
@@ -55,12 +56,30 @@ class Size:
         return isinstance(self.vocabulary, int)
 
 
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What a vocabulary of bytes has besides, and the chat template."""
+
+    template: str = TEMPLATE
+    marks: Sequence[str] = ()
+    """Control tokens."""
+    chain: Sequence[str] = ()
+    """Pieces, all different, of which each reply consists: the layers add nothing then."""
+
+
 class RandomFile:
     """A GGUF file in the making. Matrices are random, so that the next token depends on the whole context."""
 
-    def __init__(self, path: Path, architecture: str, size: Size, **keys: float | list[int] | list[bool]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        architecture: str,
+        size: Size,
+        words: Words = Words(),  # frozen
+        **keys: float | list[int] | list[bool],
+    ) -> None:
         """`keys` are the architecture's own, with `__` for a point."""
-        self.size, self.layers, self.path = size, size.layers, path
+        self.size, self.layers, self.path, self.words = size, size.layers, path, words
         self._random = np.random.default_rng(7)
         self._architecture, self._bytes = architecture, 0
         self.writer: Any = gguf.GGUFWriter(path, architecture)
@@ -81,8 +100,10 @@ class RandomFile:
             return vocabulary, []
         if vocabulary == "smollm2":
             return add_vocabulary(self.writer)
-        add_bytes(self.writer, TEMPLATE)
-        return BYTE_TOKENS, [BYTE_TOKENS - 256 + ord(letter) for letter in ascii_lowercase]
+        words = self.words
+        add_bytes(self.writer, words.template, words.marks, words.chain)
+        tokens = BYTE_TOKENS + len(words.marks) + len(words.chain)
+        return tokens, [BYTE_TOKENS - 256 + ord(letter) for letter in ascii_lowercase]
 
     def keys(self, **keys: float | list[int] | list[bool]) -> None:
         """Fields of the header; a later value replaces an earlier one."""
@@ -123,6 +144,8 @@ class RandomFile:
 
     def _matrix(self, name: str, shape: tuple[int, ...], data: Any) -> None:
         kind = self.size.weights
+        if self.words.chain and name.endswith(("_output.weight", "ffn_down.weight", "ffn_down_exps.weight")):
+            data = data * 0
         if kind is gguf.GGMLQuantizationType.F16:
             self._add(name, shape, np.dtype(np.float16), None if data is None else data.astype(np.float16))
             return
@@ -218,7 +241,11 @@ class RandomFile:
     def close(self, norm: str = "output_norm.weight", *, output: bool = True) -> Path:
         """Add the embedding and the output; a reply has only small letters or digits, and never ends by itself."""
         size, tokens, letters = self.size, self.tokens, self._letters
-        self.matrix("token_embd.weight", tokens, size.width)
+        if self.words.chain:
+            self._add_chain()
+            output = False
+        else:
+            self.matrix("token_embd.weight", tokens, size.width)
         if output and not size.tied:
             weights = None
             if not size.hollow:
@@ -229,6 +256,19 @@ class RandomFile:
             self.vector(norm)
         self._write()
         return self.path
+
+    def _add_chain(self) -> None:
+        """Each piece leads to the next one, the last to the end, and all other tokens to the first piece."""
+        pieces, width = len(self.words.chain), self.size.width
+        assert pieces < width
+        first = self.tokens - pieces
+        embedding, output = np.zeros((2, self.tokens, width), np.float16)
+        embedding[:first, 0] = 1
+        for place, token in enumerate(range(first, self.tokens), start=1):
+            embedding[token, place] = output[token, place - 1] = 1
+        output[EOS, pieces] = 1
+        self._matrix("token_embd.weight", embedding.shape, embedding)
+        self._matrix("output.weight", output.shape, output)
 
     def _write(self) -> None:
         writer = self.writer

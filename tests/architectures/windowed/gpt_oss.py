@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.architectures.sized_file import RandomFile, Size
+from tests.architectures.sized_file import RandomFile, Size, Words
 
 SMALL = Size(layers=4)
 REAL = Size(24, 2880, 64, 8, 64, 2880, 128, experts=32, used=4, context=131_072, vocabulary=201_088)
 
 
-def write(path: Path, size: Size = SMALL) -> Path:
-    file = RandomFile(path, "gpt-oss", size, attention__sliding_window=size.window)
+def write(path: Path, size: Size = SMALL, words: Words = Words()) -> Path:  # noqa: B008  # frozen
+    file = RandomFile(path, "gpt-oss", size, words, attention__sliding_window=size.window)
     file.heads()
     file.expert_keys()
     for layer in range(file.layers):

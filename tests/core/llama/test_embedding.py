@@ -13,7 +13,7 @@ from core.llama.engine import load_as
 from core.model_files.fingerprint import embedding_id
 from core.roles import Role
 from optimizers.starter.world import World
-from tests.architectures import qwen3
+from tests.architectures.encoders import qwen3_embedding
 from tests.core.conftest import spec_of
 from tests.model_variants import renamed
 
@@ -111,7 +111,7 @@ def test_queries_and_passages_get_the_words_of_their_family(
 
 @pytest.fixture
 def qwen(tmp_path: Path) -> Iterator[EmbeddingModel]:
-    file = qwen3.write_embedding(tmp_path / "qwen3.gguf")
+    file = qwen3_embedding.write(tmp_path / "qwen3.gguf")
     model = load_as(EmbeddingModel, spec_of(file, Role.EMBEDDING, context_length=256))
     yield model
     model.close()

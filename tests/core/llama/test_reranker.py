@@ -10,7 +10,7 @@ from core.llama.calls import decode_sequences, never, tokenize
 from core.llama.engine import load_as
 from core.llama.reranker import RerankerModel
 from core.roles import Role
-from tests.architectures import qwen3
+from tests.architectures.encoders import qwen3_reranker
 from tests.core.conftest import spec_of
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def test_cancelled_and_usable_afterwards(reranker: RerankerModel) -> None:
 @pytest.fixture
 def qwen(tmp_path: Path) -> Iterator[RerankerModel]:
     """A reranker with a template of its own, which says the probability of "yes"."""
-    spec = spec_of(qwen3.write_reranker(tmp_path / "qwen3.gguf"), Role.RERANKER, context_length=384)
+    spec = spec_of(qwen3_reranker.write(tmp_path / "qwen3.gguf"), Role.RERANKER, context_length=384)
     model = load_as(RerankerModel, spec)
     yield model
     model.close()
@@ -75,7 +75,7 @@ def yes(model: RerankerModel, tokens: list[int]) -> float:
 
 
 def test_the_template_of_the_file_is_filled_in_and_its_probability_is_the_score(qwen: RerankerModel) -> None:
-    before, _, rest = qwen3.RERANK.partition("{query}")
+    before, _, rest = qwen3_reranker.RERANK.partition("{query}")
     between, _, end = rest.partition("{document}")
     text = f"{before}{QUERY}{between}{PASSAGE}{end}"
     tokens = tokenize(qwen.llama, text, add_special=False, parse_special=True)
@@ -87,7 +87,7 @@ def test_the_template_of_the_file_is_filled_in_and_its_probability_is_the_score(
 
 
 def test_a_long_passage_is_cut_before_the_end_of_the_template(qwen: RerankerModel) -> None:
-    before, _, end = qwen3.RERANK.replace("{query}", QUERY, 1).rpartition("{document}")
+    before, _, end = qwen3_reranker.RERANK.replace("{query}", QUERY, 1).rpartition("{document}")
     whole = tokenize(qwen.llama, f"{before}{'river ' * 400}{end}", add_special=False, parse_special=True)
     ending = tokenize(qwen.llama, end, add_special=False, parse_special=True)
     assert whole[-len(ending) :] == ending

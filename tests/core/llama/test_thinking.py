@@ -11,7 +11,8 @@ from core.llama.engine import InstructModel, load_as
 from core.llama.instruct import Completion, FinishReason, FittedPrompt, Message, Thought
 from core.roles import Role
 from core.settings import Sampling, Thinking
-from tests.architectures import gpt_oss
+from tests.architectures.sized_file import Words
+from tests.architectures.windowed import gpt_oss
 from tests.core.conftest import spec_of
 from tests.llama_source import published_templates
 from tests.model_variants import cut, write_chain
@@ -165,7 +166,7 @@ def test_a_model_without_thoughts_counts_every_token(chain: Load) -> None:
 def test_gpt_oss_answers_ten_turns_by_its_own_template(tmp_path: Path) -> None:
     text = "<|channel|>analysis<|message|>Mira [2] waits.<|end|><|start|>assistant<|channel|>final<|message|>I am here."
     template = published_templates()["openai-gpt-oss-120b"].read_text("utf-8")
-    file = gpt_oss.write(tmp_path / "gpt-oss.gguf", chain=cut(text, 5), template=template)
+    file = gpt_oss.write(tmp_path / "gpt-oss.gguf", words=Words(template, chain=cut(text, 5)))
     model = load_as(InstructModel, spec_of(file, Role.INSTRUCT))
     turns = [Message("system", "Be kind.")]
     for number in range(10):

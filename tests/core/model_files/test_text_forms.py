@@ -12,7 +12,7 @@ from core.model_files.gguf import read_header
 from core.model_files.spec import DEFAULT_ENCODER_CONTEXT, default_spec, role_of
 from core.model_files.text_forms import PLAIN, text_form
 from core.roles import Role
-from tests.architectures import qwen3
+from tests.architectures.encoders import qwen3_embedding, qwen3_reranker
 from tests.model_variants import renamed
 
 if TYPE_CHECKING:
@@ -73,9 +73,9 @@ def test_the_family_is_found_in_the_header(starters: dict[Role, Path], tmp_path:
 
 
 def test_the_family_decides_on_a_pooling_that_the_header_lacks(tmp_path: Path) -> None:
-    header = read_header(qwen3.write_embedding(tmp_path / "a.gguf", pooling=False))
+    header = read_header(qwen3_embedding.write(tmp_path / "a.gguf"))
     assert (header.pooling, role_of(header)) == ("last", Role.EMBEDDING)
-    other = read_header(qwen3.write_embedding(tmp_path / "b.gguf", name="Qwen3 0.6B", pooling=False))
+    other = read_header(qwen3_embedding.write(tmp_path / "b.gguf", name="Qwen3 0.6B"))
     assert (other.pooling, role_of(other)) == (None, Role.INSTRUCT)
 
 
@@ -88,6 +88,6 @@ def test_the_same_file_with_other_words_around_its_passages_has_another_key(star
 
 
 def test_a_passage_has_512_tokens_by_default(tmp_path: Path) -> None:
-    for write in (qwen3.write_embedding, qwen3.write_reranker):
+    for write in (qwen3_embedding.write, qwen3_reranker.write):
         spec = default_spec(read_header(write(tmp_path / "model.gguf")))
         assert spec.header.context_length > spec.context_length == DEFAULT_ENCODER_CONTEXT == 512
