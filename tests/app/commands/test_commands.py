@@ -274,9 +274,8 @@ def test_a_plan_says_what_a_load_would_take_and_loads_nothing(home: Path) -> Non
     assert plan["context"] == 2048
     said = charlie(home, "models", "plan", "instruct")
     assert said.code == 0
-    assert f"file     {plan['file']}" in said.out
-    assert "before   unloads embedding first" in said.out
-    assert "reason   fits with 2,048 tokens" in said.out
+    lines = [" ".join(line.split()) for line in said.out.splitlines()]
+    assert {f"file {plan['file']}", "before unloads embedding first", "reason fits with 2,048 tokens"} <= set(lines)
     after = charlie(home, "ps", "--json").json
     assert [after[name] for name in ("phase", "role", "since")] == [before[name] for name in ("phase", "role", "since")]
 
