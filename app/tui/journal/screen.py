@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 FIELD = "Filter… · Enter searches by meaning · ? asks your journal"
 
+INDEXING = "Indexing:"
 USUAL = 60
 WIDTHS: list[tuple[int, str]] | None = [(0, "-narrow"), (USUAL, "-usual"), (100, "-wide")]
 """Below 60 columns the list lies over the content; from 100 on it has longer titles."""
@@ -56,7 +57,7 @@ class JournalScreen(Screen[None]):
         self._from_finder = False
         """Whether the shown entry was opened from the results or the answer."""
         self._indexing = ""
-        """The id of the job whose progress the notice shows."""
+        """The id of the job that indexes several entries; the notice shows its progress."""
         self.field = TypingField(placeholder=FIELD, compact=True, id="journal-field")
         self.entry_list = EntryList(id="entries")
         self.switcher = ContentSwitcher(initial="editor")
@@ -121,27 +122,24 @@ class JournalScreen(Screen[None]):
         match event:
             case JobChanged(id=self._indexing, state=state) if state.ended:
                 self._indexing = ""
-                self.notice.clear()
+                if self._notice_is_progress():
+                    self.notice.clear()
                 self._reload()
             case JobChanged(job=JobKind.DESCRIBE, state=JobState.DONE):
                 self.described(event.id)
             case JobChanged(job=JobKind.INGEST, subject="") | LibraryChanged(""):  # several entries, without their ids
+                if isinstance(event, JobChanged) and event.state is JobState.RUNNING:
+                    self._indexing = event.id
                 self._reload()
             case LibraryChanged():
                 self.pages.refresh([event.id])
             case JobChanged(job=JobKind.INGEST):
                 self.pages.refresh([event.subject])
-            case JobProgress(stage="embed"):
-                self._show_indexing(event)
+            case JobProgress(id=self._indexing) if not self.notice.display or self._notice_is_progress():
+                self.notice.say(f"{INDEXING} {event.total - event.done:,} of {event.total:,} to go.")
 
-    def _show_indexing(self, progress: JobProgress) -> None:
-        """How much is left of an indexing in the background, unless there is something else to say."""
-        following, shown = self.finder.following, self.notice.has_class("-shown")
-        if (following and following.job_id == progress.id) or self.notice.has_class("-failed"):
-            return
-        if self._indexing or not shown:
-            self._indexing = progress.id
-            self.notice.say(f"Indexing: {progress.total - progress.done:,} of {progress.total:,} to go.")
+    def _notice_is_progress(self) -> bool:
+        return str(self.notice.content).startswith(INDEXING)
 
     @work
     async def described(self, job_id: str) -> None:

@@ -45,6 +45,9 @@ class Notice(Static):
         self.remove_class("-shown")
 
     def _show(self, sentence: str, *, failed: bool) -> None:
-        self.update(Content(printable(sentence)))
+        text, before = Content(printable(sentence)), self.content
+        fits = self.has_class("-shown") and isinstance(before, Content) and before.cell_length == text.cell_length
+        # A layout of the screen with a long entry takes longer than a key press may, and progress comes often.
+        self.update(text, layout=not fits)
         self.set_class(failed, "-failed")
         self.add_class("-shown")

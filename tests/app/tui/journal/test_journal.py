@@ -213,10 +213,11 @@ async def test_what_is_left_to_index_in_the_background_is_shown(app: CharlieApp,
     job = client.ingest_all(["nobody", "nothing"])
     async with app.run_test() as pilot:
         screen = await journal(pilot, until)
-        client.bus.publish(JobProgress(job.id, "embed", 640, 10_000))
-        await until(pilot, lambda: "Indexing: 9,360 of 10,000 to go." in str(screen.notice.content))
-        assert screen.notice.display
+        client.bus.publish(JobProgress("of one entry", "embed", 1, 2))
         client.jobs.advance(job.id, JobState.RUNNING, {JobState.QUEUED})
+        client.bus.publish(JobProgress(job.id, "embed", 640, 10_000))
+        await until(pilot, lambda: screen.notice.display)
+        assert str(screen.notice.content) == "Indexing: 9,360 of 10,000 to go."
         client.jobs.end(job.id, Ended(JobState.DONE))
         await until(pilot, lambda: not screen.notice.display)
         screen.notice.fail(CharlieError("The disk is full."))
