@@ -37,6 +37,8 @@ def to_prompt(home: Path) -> float:
         shown.press(LETTER)
         shown.until(LETTER)
         seconds = time.perf_counter() - began
+        shown.press("\x7f")  # what is left in the prompt would be there at the next start
+        shown.until("Write a message")
         shown.press(ctrl("q"))
         shown.until_end()
     return seconds
