@@ -45,8 +45,8 @@ class Notice(Static):
         self.remove_class("-shown")
 
     def _show(self, sentence: str, *, failed: bool) -> None:
-        text, before = Content(printable(sentence)), self.content
-        fits = self.has_class("-shown") and isinstance(before, Content) and before.cell_length == text.cell_length
+        text, room = Content(printable(sentence)), self.content_size
+        fits = self.has_class("-shown") and room.width > 0 and text.get_height({}, room.width) == room.height
         # A layout of the screen with a long entry takes longer than a key press may, and progress comes often.
         self.update(text, layout=not fits)
         self.set_class(failed, "-failed")
