@@ -88,7 +88,7 @@ def test_a_batch_of_deleted_entries_ends_with_nothing_indexed(served: Client) ->
 @pytest.mark.slow
 def test_a_stopped_batch_keeps_the_entries_done(served: Client) -> None:
     """The rest is saved, and the next job indexes the rest alone."""
-    entries = written(served, [LONG] * 4 * ENTRIES_PER_BATCH)
+    entries = written(served, [LONG[: len(LONG) // 3]] * 4 * ENTRIES_PER_BATCH)
     ids = [entry.id for entry in entries]
     events = follow_events(served.bus)
     assert isinstance(next(events), Snapshot)
