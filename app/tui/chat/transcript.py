@@ -16,9 +16,9 @@ from app.tui.chat.turn import Turn, UserTurn
 from app.tui.host import host
 from core.library.records import Revision, StoredMessage
 
-LATEST_TURNS = 20
+LATEST_TURNS = 10
 """Turns mounted at first. Few, since keys wait until they are laid out."""
-EARLIER_TURNS = 20
+EARLIER_TURNS = 10
 """Turns mounted when the user reaches the top, or when the turns so far do not fill the window."""
 INVITATION = "Say something, and Charlie answers.\nNothing of it leaves this machine."
 UNCONFIGURED = "No model is configured: the very small starter model answers. F4 offers larger models."

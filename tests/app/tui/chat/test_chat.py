@@ -407,7 +407,7 @@ async def test_typing_right_after_a_bound_key_keeps_its_order(app: CharlieApp, c
 
 
 async def test_page_keys_scroll_the_turns_while_the_prompt_fits(app: CharlieApp, client: Client, until: Until) -> None:
-    converse(client, "Long", *(f"turn {number}" for number in range(20)))
+    converse(client, "Long", *(f"turn {number}\n\nmore\n\nand more" for number in range(LATEST_TURNS)))
     async with app.run_test() as pilot:
         transcript = view(app).transcript
         await until(pilot, lambda: transcript.scroll_y == transcript.max_scroll_y > 0)
