@@ -136,12 +136,14 @@ class CharlieApp(QuietApp):
     def _handle_signals(self) -> None:
         """Leave in order on SIGINT and SIGTERM, or when the terminal is closed.
 
-        A SIGCONT follows a SIGHUP. These handlers run before Textual's for SIGCONT; handlers of the loop would not.
+        A SIGCONT follows a SIGHUP, and Textual would start a second thread that reads, which nothing ends. These
+        handlers run before Textual's for SIGCONT; handlers of the loop would not.
         """
         loop = asyncio.get_running_loop()
 
         def leave(number: int, _: FrameType | None) -> None:
             if number == signal.SIGHUP and not self.is_headless:
+                signal.signal(signal.SIGCONT, lambda *_: None)
                 _detach_terminal()
             loop.call_soon_threadsafe(partial(self.exit, return_code=128 + number))
 
