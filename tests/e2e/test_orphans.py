@@ -55,6 +55,13 @@ def hang_up(shown: Terminal) -> None:
     shown.child.ptyproc.fileobj.close()
 
 
+def has_ended(pid: int, *, and_continue: bool) -> bool:
+    """Whether a child has ended. The kernel sends one SIGCONT after the SIGHUP; `and_continue` sends one more."""
+    if and_continue:
+        os.kill(pid, signal.SIGCONT)
+    return os.waitpid(pid, os.WNOHANG)[0] != 0
+
+
 ENDS = {
     "quit": lambda shown: shown.press(ctrl("q")),
     "SIGTERM": lambda shown: shown.child.kill(signal.SIGTERM),
@@ -76,10 +83,8 @@ def test_no_process_of_an_interface_is_left(home: Path, end: str, talkative: dic
         client.close()
         quiet_disk()
         ENDS[end](shown)
-        if end == "closed and continued":  # the kernel sends one SIGCONT after the SIGHUP
-            until(lambda: os.kill(shown.child.pid, signal.SIGCONT) or os.waitpid(shown.child.pid, os.WNOHANG)[0] != 0)
-        elif end.startswith("closed"):
-            until(lambda: os.waitpid(shown.child.pid, os.WNOHANG)[0] != 0)
+        if end.startswith("closed"):
+            until(lambda: has_ended(shown.child.pid, and_continue=end == "closed and continued"))
         else:
             shown.until_end()
         assert_all_gone(home)
