@@ -52,6 +52,7 @@ def test_an_unload_returns_the_memory_taken(manager: ModelManager, client: Clien
     assert 0 < receipt.seconds < 1
 
 
+@pytest.mark.slow
 def test_predicted_and_measured_memory_are_recorded(manager: ModelManager, client: Client, tmp_path: Path) -> None:
     use(client, tmp_path)
     for _ in range(2):  # the first load may reuse memory of earlier tests, which is not measured
@@ -67,6 +68,7 @@ def test_predicted_and_measured_memory_are_recorded(manager: ModelManager, clien
     assert plan.need.total == measured.predicted["RAM"] + measured.missing("RAM")
 
 
+@pytest.mark.slow
 def test_memory_beyond_the_prediction_is_measured(
     manager: ModelManager, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -86,6 +88,7 @@ def test_memory_beyond_the_prediction_is_measured(
     assert 8 * MIB < measured.missing("RAM") < 30 * MIB
 
 
+@pytest.mark.slow
 def test_repacked_weights_are_measured_once(manager: ModelManager, client: Client, tmp_path: Path) -> None:
     """A CPU copies them out of the mapped file, whose pages are then no longer used."""
     file = write(tmp_path / "packed.gguf", replace(SHAPE, width=1024, weights="q4_0"))

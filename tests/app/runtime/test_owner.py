@@ -207,6 +207,7 @@ def test_an_attached_runtime_takes_over_from_its_owner(home: Path, number: signa
         assert (snapshot.phase, snapshot.role, snapshot.worker_pid) == ("warm", "embedding", worker.pid)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", [1, 2], ids=["its folder", "all run folders"])
 def test_a_removed_socket_is_made_anew(home: Path, level: int) -> None:
     with up(home):

@@ -139,6 +139,7 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InstructModel]:
     model.close()
 
 
+@pytest.mark.slow
 def test_a_model_without_end_reaches_each_declared_length(slow: InstructModel) -> None:
     lm = make_lm(slow, sampling=Sampling(max_tokens=300), cache=False)
     with dspy.context(lm=lm):

@@ -211,6 +211,7 @@ def test_a_correction_has_bounds(actual: int, missing: int) -> None:
     assert Measured("m", {"RAM": 1000}, {"RAM": actual}).missing("RAM") == missing
 
 
+@pytest.mark.slow
 def test_a_simulation_out_of_memory_falls_back_to_the_formula(tmp_path: Path) -> None:
     """llama-cpp-python allocates batch · vocabulary floats even in a simulation: here 19 TB."""
     shape = replace(SMALL, vocabulary=300_000)

@@ -54,6 +54,7 @@ def done(event: object) -> bool:
 # With the real worker.
 
 
+@pytest.mark.slow
 def test_indexed_entries_are_described_once_the_instruct_model_is_warm(home: Path) -> None:
     assert home
     with Runtime(client := Client(load_settings(), find_paths())):

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 OLDER = "starter-embedding.gguf:0123456789abcdef"
 
 
+@pytest.mark.slow
 def test_a_library_of_the_version_before_is_indexed_again_while_words_are_found(home: Path) -> None:
     """With the real worker, which nobody asks for anything."""
     assert home

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from app.client import Client
 from app.runtime.owner import Runtime
 from core.events.types import JobState
@@ -12,6 +14,7 @@ from tests.tasks.worker.test_recovery import serving, up, worker_pid
 from tests.waiting import ended
 
 
+@pytest.mark.slow
 def test_an_assertion_of_llama_cpp_ends_the_worker_once(runtime: tuple[Runtime, Client]) -> None:
     running, client = runtime
     events = serving(running, client)

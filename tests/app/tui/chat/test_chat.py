@@ -513,6 +513,7 @@ async def test_what_the_model_did_not_get_as_written_is_said_in_one_line(
         assert foot(reply) == "48 tokens · 41 tok/s · first 38 ms · 212 reused"
 
 
+@pytest.mark.slow
 async def test_editing_an_earlier_turn_branches_the_conversation(app: CharlieApp, client: Client, until: Until) -> None:
     old = converse(client, "River", "One", "Two", "Three", "Four")
     async with app.run_test() as pilot:
