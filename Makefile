@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 run: $(VENV)/.run
 	@$(BIN)/charlie
 
-# All tests but the slow ones, which start whole programs or take over four seconds; about five minutes.
+# All tests but the slow ones, which start whole programs or take over three seconds; five minutes.
 test: $(VENV)/.dev
 	@$(BIN)/python -m pytest -m "not slow"
 

@@ -296,6 +296,7 @@ def test_a_saved_program_never_brings_a_model(model: InstructModel, tmp_path: Pa
         dspy.Predict("question -> answer").load(tmp_path / "program.json", allow_unsafe_lm_state=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("budget", [2, 20, 300])
 def test_any_object_fits_its_budget(model: InstructModel, budget: int) -> None:
     lm = lm_of(model, temperature=2.0, max_tokens=budget)

@@ -63,6 +63,7 @@ def test_the_starter_takes_every_chunk(embedding: EmbeddingModel) -> None:
     assert len(chunks) > 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "unit", ["word and word. ", "x", "\n\n", "é。", " "], ids=["prose", "one word", "space", "cjk", "line"]
 )

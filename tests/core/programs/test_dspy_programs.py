@@ -71,6 +71,7 @@ def test_chain_of_thought() -> None:
     assert isinstance(answer.number, int)
 
 
+@pytest.mark.slow
 def test_react_calls_its_tools() -> None:
     called = []
 

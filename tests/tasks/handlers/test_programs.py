@@ -192,6 +192,7 @@ def test_a_conversation_goes_on_as_if_no_program_had_run(served: Client) -> None
     assert [path.stem for path in saved] == [served.conversations.conversations()[0].id]
 
 
+@pytest.mark.slow
 def test_an_unload_does_not_wait_for_the_memory_of_dspy(home: Path) -> None:
     """DSPy stays in the process and is not part of the model."""
     assert home
@@ -204,6 +205,7 @@ def test_an_unload_does_not_wait_for_the_memory_of_dspy(home: Path) -> None:
         assert unloaded.elapsed_ms < BACK_SECONDS * 1000
 
 
+@pytest.mark.slow
 def test_a_running_reflection_can_be_stopped(slowly: Client) -> None:
     slowly.journal.new_entry("A long walk by the river. " * 40)
     events = follow_events(slowly.bus)

@@ -102,6 +102,7 @@ def test_an_interrupted_ingestion_runs_again(runtime: tuple[Runtime, Client]) ->
     assert numbers == list(range(1, len(numbers) + 1))
 
 
+@pytest.mark.slow
 def test_a_chat_is_interrupted_and_keeps_its_text(slow_runtime: tuple[Runtime, Client]) -> None:
     running, client = slow_runtime
     events = serving(running, client)

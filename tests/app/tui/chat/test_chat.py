@@ -263,6 +263,7 @@ async def test_an_unsent_message_returns_to_the_prompt(app: CharlieApp, client: 
         assert view(app).notice.has_class("-failed")
 
 
+@pytest.mark.slow
 async def test_a_lost_database_returns_the_message_to_the_prompt(home: Path, until: Until) -> None:
     client = Client(load_settings(), find_paths())
     with Runtime(client, worker=False) as runtime:

@@ -319,6 +319,7 @@ async def test_an_entry_is_deleted_only_when_asked_twice(app: CharlieApp, client
             await until(pilot, lambda left=left: len(client.journal.entries()) == left)  # type: ignore[misc]
 
 
+@pytest.mark.slow
 async def test_a_paste_of_a_megabyte_on_one_line_is_kept(app: CharlieApp, client: Client, until: Until) -> None:
     text = "word " * 200_000 + "\x1b[31m\u2028end"
     async with app.run_test() as pilot:
