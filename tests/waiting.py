@@ -18,8 +18,8 @@ from core.events.types import Event, Snapshot
 from tasks.jobs.records import Ended, Output
 from tasks.jobs.store import Jobs
 
-PATIENCE = 120.0
-"""Seconds after which a wait fails the test: many times what it takes on a busy machine."""
+PATIENCE = 30.0
+"""Seconds after which a wait fails the test."""
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from textual.pilot import Pilot
 from app.client import Client
 from app.tui.app import CharlieApp
 
-PATIENCE = 60.0
+PATIENCE = 10.0
 """Seconds until a test that waits for something to be seen gives up."""
 
 Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
