@@ -61,7 +61,7 @@ class Sampling(Section):
 class RoleSettings(Section):
     """One role's model.
 
-    Without `file`, the starter model; without `context_length`, the model's own, but at most 4,096 tokens (of
+    Without `file`, the bundled model (there is no reranker); without `context_length`, the model's own, but at most 4,096 tokens (of
     an embedding model or reranker 512).
     """
 

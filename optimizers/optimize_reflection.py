@@ -6,7 +6,6 @@ from typing import Any
 
 from optimizers.command import main
 from optimizers.scoring import overlap
-from optimizers.starter import program_examples
 from optimizers.task import Task
 
 
@@ -17,7 +16,7 @@ def score(expected: Any, predicted: Any) -> float:
     return (themes + overlap(expected.reflection, predicted.reflection) + asks) / 3
 
 
-TASK = Task("reflection", "weeks", program_examples.reflection, score, good=0.85, demos=2, test=60)
+TASK = Task("reflection", "weeks", score, good=0.85, demos=2)
 
 if __name__ == "__main__":
     raise SystemExit(main(TASK))

@@ -6,7 +6,6 @@ from typing import Any
 
 from optimizers.command import main
 from optimizers.scoring import overlap
-from optimizers.starter import lessons
 from optimizers.task import Task
 
 
@@ -14,7 +13,7 @@ def score(expected: Any, predicted: Any) -> float:
     return overlap(expected.title, predicted.title)
 
 
-TASK = Task("title", "entries", lessons.title_of, score, good=0.8, demos=4, test=150)
+TASK = Task("title", "entries", score, good=0.8, demos=4)
 
 if __name__ == "__main__":
     raise SystemExit(main(TASK))

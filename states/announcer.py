@@ -67,7 +67,7 @@ class Announcer:
             model=spec.name,
             reason=event.kwargs["reason"],
             elapsed_ms=round((now - self._entered) * 1000, 3),
-            starter=spec.starter,
+            bundled=spec.bundled,
             before=event.kwargs["before"],
             after=event.kwargs["after"],
         )
@@ -78,7 +78,7 @@ class Announcer:
             phase=phase,
             role=spec.role.value if shown else None,
             model=spec.name if shown else None,
-            starter=shown and spec.starter,
+            bundled=shown and spec.bundled,
             reason=change.reason,
             since=change.at,
             worker_pid=self.snapshot.worker_pid,

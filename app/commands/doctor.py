@@ -22,7 +22,7 @@ from app.model_facts import UnusableModel, read_facts
 from core.database.connection import connect, read_address, without_password, without_retries
 from core.database.rewrite import unremoved
 from core.database.server import APPEND_ONLY, LONGEST_SOCKET_PATH, find_executable, take_lock
-from core.errors import CharlieError, DatabaseError
+from core.errors import CharlieError, DatabaseError, NoModelError
 from core.figures import counted, local_time, size
 from core.library.backups import Backups
 from core.library.trash import KEPT_SECONDS, Trash
@@ -259,6 +259,9 @@ def _models(settings: Settings, paths: Paths) -> Iterator[Finding]:
         f"{size(settings.memory.ram_reserve)} of it stay free",
     )
     for each in read_facts(paths):
+        if isinstance(each, UnusableModel) and isinstance(each.error, NoModelError):
+            yield Finding(Level.OK, f"{each.role}: none is configured, and Charlie works without one")
+            continue
         if isinstance(each, UnusableModel):
             yield Finding(Level.FAIL, each.error.message, each.error.hint)
             continue
@@ -269,10 +272,10 @@ def _models(settings: Settings, paths: Paths) -> Iterator[Finding]:
                 f"{name} needs {size(each.needs.ram)} of RAM; {size(max(free, 0))} are free.",
                 f"Close other programs, lower {each.role}.context_length, or choose a smaller model.",
             )
-        elif each.spec.starter:
+        elif each.spec.bundled and each.role is Role.INSTRUCT:
             yield Finding(
                 Level.WARN,
-                f"{name} is the starter model, very small; it needs {size(each.needs.ram)}.",
+                f"{name} is small and weak; it needs {size(each.needs.ram)}.",
                 f"`charlie models pull {each.role}` or `charlie models use {each.role} FILE` replaces it.",
             )
         else:

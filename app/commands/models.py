@@ -13,6 +13,7 @@ from app.commands.output import AsJson, StatusLine, data, data_json, note, table
 from app.commands.session import session
 from app.model_facts import ModelFacts, UnusableModel, UsableModel, read_facts
 from app.plan_text import rows as plan_rows
+from core.errors import NoModelError
 from core.figures import size
 from core.files import stamp
 from core.memory.footprint import estimate
@@ -57,7 +58,7 @@ def _as_json(facts: ModelFacts) -> dict[str, Any]:
         "role": facts.role,
         "file": str(spec.path),
         "model": spec.name,
-        "starter": spec.starter,
+        "bundled": spec.bundled,
         "architecture": spec.header.architecture,
         "quantization": spec.header.quantization,
         "context_length": spec.context_length,
@@ -67,10 +68,11 @@ def _as_json(facts: ModelFacts) -> dict[str, Any]:
 
 def _row(facts: ModelFacts) -> tuple[str, ...]:
     if isinstance(facts, UnusableModel):
-        return (facts.role, "cannot be used", "", "", str(facts.error))
+        words = "none" if isinstance(facts.error, NoModelError) else "cannot be used"
+        return (facts.role, words, "", "", str(facts.error))
     spec = facts.spec
     needs = f"needs {size(facts.needs.ram)}" + (f" + {size(facts.needs.vram)} VRAM" if facts.needs.vram else "")
-    name = f"{spec.name} (starter)" if spec.starter else spec.name
+    name = f"{spec.name} (bundled)" if spec.bundled else spec.name
     return (facts.role, name, f"{spec.context_length:,} tokens", needs, str(spec.path))
 
 

@@ -20,8 +20,6 @@ from core.settings_file import load_settings
 programs = typer.Typer(rich_markup_mode=None)
 
 Name = Annotated[str, typer.Argument(help="A compiled program; `charlie programs list` has the names.")]
-TRAINED = ("mood", "title", "recall")
-"""Programs that the starter model was trained on: its default prompts are as good as compiled ones."""
 
 
 @programs.command("list")
@@ -95,8 +93,6 @@ def use(name: Name) -> None:
     saved = load_program(file, PROGRAMS[program](), _model_id(paths))
     in_use.use(paths, saved)
     note(f"'{program}' now uses '{name}', starting with the next job.")
-    if program in TRAINED and _spec(paths).starter:
-        note(f"The starter model is as good without it, or better; `charlie programs reset {program}` undoes this.")
 
 
 @programs.command()

@@ -91,7 +91,7 @@ class MachineView:
             phase=event.to,
             role=event.role,
             model=event.model,
-            starter=event.starter,
+            bundled=event.bundled,
             reason=event.reason,
             since=event.at,
             worker_pid=self.snapshot.worker_pid,

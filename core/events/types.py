@@ -64,7 +64,7 @@ class StateChanged:
     model: str | None
     reason: str
     elapsed_ms: float
-    starter: bool = False
+    bundled: bool = False
     before: Memory | None = None
     after: Memory | None = None
     at: float = field(default_factory=time.time)
@@ -196,7 +196,7 @@ class Snapshot:
     phase: Phase = Phase.EMPTY
     role: str | None = None
     model: str | None = None
-    starter: bool = False
+    bundled: bool = False
     reason: str = ""
     since: float = 0.0
     keep_alive_until: float | None = None

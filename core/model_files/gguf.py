@@ -113,7 +113,6 @@ class Header:
     parameters: int
     is_reranker: bool
     is_encoder: bool
-    starter: bool
     sampling: tuple[tuple[str, float], ...] = ()
     """The maker's values of settings, where they are valid."""
     text_form: TextForm = PLAIN
@@ -261,7 +260,6 @@ def _compose(files: list[File], metadata: Metadata, tensors: Tensors) -> Header:
         parameters=tensors.parameters,
         is_reranker=pooling == "rank" or tensors.classifier,
         is_encoder=architecture in ENCODERS,
-        starter=metadata.values.get("charlie.starter") is True,
         sampling=tuple(_sampling(metadata)),
         text_form=form,
     )

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PROMPTS = {"mood": MOOD_PROMPT, "title": TITLE_PROMPT}
-"""The programs that describe an entry, and the prompts that a starter model gets instead."""
+"""The programs that describe an entry, and the prompts that the bundled model gets instead."""
 ENTRIES_PER_JOB = 4
 """Between two jobs the model can be evicted."""
 
@@ -51,7 +51,7 @@ def describe_entries(context: TaskContext, job: Job, others_wait: Callable[[], b
             programs = {
                 name: prepare(context, job, model, name, sampling)
                 for name in PROMPTS
-                if not model.spec.starter or is_compiled(context, name)
+                if not model.spec.bundled or is_compiled(context, name)
             }
             notes += [program.note for program in programs.values() if program.note]
             while len(described) < ENTRIES_PER_JOB and not stop() and (id_ := context.journal.take_undescribed()):
@@ -81,7 +81,7 @@ def _describe(
     for name in PROMPTS:
         program = programs.get(name)
         try:
-            if program is None or (model.spec.starter and not program.optimizer):
+            if program is None or (model.spec.bundled and not program.optimizer):
                 answers[name] = _by_trained_prompt(model, name, sampling, text, stop)
             else:
                 answers[name] = whole_words(getattr(program.run(stop, text=text).fields, name), TITLE_CHARACTERS)
@@ -95,7 +95,7 @@ def _describe(
 
 
 def _by_trained_prompt(model: InstructModel, name: str, sampling: Sampling, text: str, stop: Callable[[], bool]) -> str:
-    """A starter's mood or title by the prompt it was trained with: it cannot follow a program without examples."""
+    """The bundled model's mood or title by a short prompt: it cannot follow a program without examples."""
     fitted = model.fit([Message("system", PROMPTS[name]), Message("user", text)], sampling.max_tokens)
     pieces: list[str] = []
     for piece in model.stream(fitted, sampling, cancelled=stop):

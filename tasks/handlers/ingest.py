@@ -68,7 +68,6 @@ def ingest_entries(context: TaskContext, job: Job, others_wait: Callable[[], boo
                     del left[id_]
                 chunks += done.chunks
                 failures += [done.error] if done.error else []
-            starter = model.spec.starter
     except CancelledError:
         if again and not context.stop.is_set():
             return {"entries": total - len(left), "chunks": chunks}
@@ -83,7 +82,7 @@ def ingest_entries(context: TaskContext, job: Job, others_wait: Callable[[], boo
         raise failures[0]
     if failures:
         raise CharlieError(f"{len(failures):,} of {total:,} entries could not be indexed: {failures[0]}")
-    return {"entries": total, "chunks": chunks, "starter": starter}
+    return {"entries": total, "chunks": chunks}
 
 
 def unindexed(context: TaskContext, job: Job) -> dict[str, int]:

@@ -123,5 +123,5 @@ def stats_of(context: TaskContext, job: Job, program: Program, of: Answer) -> di
         "completion_tokens": of.completion_tokens,
         "queue_ms": milliseconds(job.started - job.enqueued),
         "load_ms": milliseconds(context.manager.load_seconds),
-        "starter": spec.starter,
+        "bundled": spec.bundled,
     }

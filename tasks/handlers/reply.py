@@ -105,7 +105,7 @@ def reply(
         "left_out": prompt.left_out,
         "truncated": prompt.truncated,
         "note": prompt.note,
-        "starter": model.spec.starter,
+        "bundled": model.spec.bundled,
     }
 
 

@@ -1,4 +1,4 @@
-"""Searches the journal by meaning; the reranker sorts the hits."""
+"""Searches the journal by meaning; a reranker sorts the hits where one is configured."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from core.errors import CancelledError, CharlieError
+from core.errors import CancelledError, CharlieError, NoModelError
 from core.library.records import EntryState
 from core.roles import Role
 from tasks.handlers.context import TaskContext
@@ -19,18 +19,17 @@ CANDIDATES_PER_HIT = 4
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The best entries, best first; a note on the search for its reader; whether a starter model made it."""
+    """The best entries, best first; and a note on the search for its reader."""
 
     hits: list[Hit]
     note: str
-    starter: bool
 
 
 def search_journal(context: TaskContext, job: Job) -> dict[str, Any]:
-    """Stream the entries nearest to a query, then the same entries sorted by the reranker."""
+    """Stream the entries nearest to a query, then the same entries sorted by a configured reranker."""
     found = find_entries(context, job, job.args["query"], job.args["limit"])
     hits = [asdict(hit) for hit in found.hits]
-    return {"query": job.args["query"], "hits": hits, "note": found.note, "starter": found.starter}
+    return {"query": job.args["query"], "hits": hits, "note": found.note}
 
 
 def find_entries(context: TaskContext, job: Job, query: str, limit: int) -> Found:
@@ -47,7 +46,7 @@ def find_entries(context: TaskContext, job: Job, query: str, limit: int) -> Foun
             if failures := [done.error for done in indexed if done.error]:
                 notes.append(f"{len(failures):,} of the entries could not be indexed: {failures[0]}")
         near = store.nearest(model.embed([query], query=True)[0], limit * CANDIDATES_PER_HIT)
-        room, starter = model.spec.context_length, model.spec.starter
+        room = model.spec.context_length
         if model.count_tokens(query, query=True) > room:
             notes.append(f"The query is longer than {room:,} tokens: only its beginning was used.")
     entries = context.journal.entries_of([hit.entry for hit in near])
@@ -61,11 +60,13 @@ def find_entries(context: TaskContext, job: Job, query: str, limit: int) -> Foun
             found = _rerank(context, query, found)
         except CancelledError:
             raise
+        except NoModelError:
+            pass
         except CharlieError as error:
             notes.append(f"Sorted by similarity alone: {error}")
         else:
             context.jobs.write(job.id, Hits(tuple(found[:limit]), reranked=True))
-    return Found(found[:limit], " ".join(notes), starter)
+    return Found(found[:limit], " ".join(notes))
 
 
 def _rerank(context: TaskContext, query: str, found: Sequence[Hit]) -> list[Hit]:

@@ -123,8 +123,6 @@ class Reply(Turn):
         self.job = None
 
     def _close(self, state: MessageState, stats: dict[str, Any], error: str, hint: str) -> None:
-        if stats.get("starter"):
-            self.header.remark = f"starter model · {self.header.remark}"
         self.header.refresh()
         self.thought.end(stats)
         if notes := prompt_notes(stats):

@@ -21,7 +21,7 @@ LATEST_TURNS = 10
 EARLIER_TURNS = 10
 """Turns mounted when the user reaches the top, or when the turns so far do not fill the window."""
 INVITATION = "Say something, and Charlie answers.\nNothing of it leaves this machine."
-UNCONFIGURED = "No model is configured: the very small starter model answers. F4 offers larger models."
+UNCONFIGURED = "A small model (135M) answers now, and it is weak. F4 offers larger ones."
 
 
 def turn_of(message: StoredMessage) -> Turn:

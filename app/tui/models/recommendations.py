@@ -33,7 +33,7 @@ class Recommendations(Static):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  # Textual's name
         super().__init__(id=id)
         self.role: Role | None = None
-        self._starter = True
+        self._bundled = True
         self._index: int | None = None
         """Index of the model chosen with the keys; None for the one that suits the machine."""
         self._downloading: tuple[Role, Recommended] | None = None
@@ -53,9 +53,9 @@ class Recommendations(Static):
             return recommended(role, read_ram().total)
         return recommended(role, memory.total, max((device.total for device in memory.devices), default=0))
 
-    def offer(self, role: Role | None, *, starter: bool) -> None:
-        """Show the models for a role, which has the starter model or another one; None hides them."""
-        self._starter = starter
+    def offer(self, role: Role | None, *, bundled: bool) -> None:
+        """Show the models for a role, which has the bundled model, another one or none; None hides them."""
+        self._bundled = bundled
         if role != self.role:
             self.role, self._index, self._error = role, None, ""
         self._draw()
@@ -112,8 +112,8 @@ class Recommendations(Static):
         keys = "f fetches it" + (", ← → choose" if len(RECOMMENDED[role]) > 1 else "")
         lines = [
             Content.assemble(
-                ("This is the starter model. " if self._starter else "", "$text-warning"),
-                (f"{'A real one' if self._starter else 'Another one'} for {role}: {keys}", "$foreground-muted"),
+                ("This model is small and weak. " if self._bundled else "", "$text-warning"),
+                (f"{'A larger one' if self._bundled else 'Another one'} for {role}: {keys}", "$foreground-muted"),
             )
         ]
         for each in RECOMMENDED[role] if self.app.size.height >= ROWS_FOR_ALL else (chosen,):

@@ -28,7 +28,7 @@ from app.tui.models.state_graph import StateGraph
 from app.tui.shared.coalesced import Coalesced
 from app.tui.shared.status_bar import StatusBar
 from app.tui.shared.steady_footer import SteadyFooter
-from core.errors import CharlieError
+from core.errors import CharlieError, NoModelError
 from core.events.types import JobChanged, JobKind, JobState, QueueChanged, StateChanged, WorkerLost, WorkerUp
 from core.text import one_line
 
@@ -145,11 +145,12 @@ class ModelsScreen(Screen[None]):
         self._recommend()
 
     def _recommend(self) -> None:
-        """Offer other models where the selected role has the starter model."""
+        """Offer other models where the selected role has the bundled model, or none."""
         table = self.query_one(ModelTable)
         facts = table.facts(table.selected)
-        starter = isinstance(facts, UsableModel) and facts.spec.starter
-        self.query_one(Recommendations).offer(table.selected if starter else None, starter=True)
+        bundled = isinstance(facts, UsableModel) and facts.spec.bundled
+        none = isinstance(facts, UnusableModel) and isinstance(facts.error, NoModelError)
+        self.query_one(Recommendations).offer(table.selected if bundled or none else None, bundled=bundled)
 
     @on(PlanPanel.Changed)
     def _show_details(self) -> None:
@@ -162,7 +163,7 @@ class ModelsScreen(Screen[None]):
         """Download the chosen model; for a role with a real model, the first press shows the others."""
         recommendations = self.query_one(Recommendations)
         if recommendations.role is None:
-            recommendations.offer(self.query_one(ModelTable).selected, starter=False)
+            recommendations.offer(self.query_one(ModelTable).selected, bundled=False)
         else:
             recommendations.download()
 

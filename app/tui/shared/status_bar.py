@@ -97,7 +97,7 @@ def _subject(view: MachineView, width: int, room: int) -> Content:
         limit = max(SHORTEST_TEXT, min(LONGEST_REASON, room if view.short else width - GAUGE_ROOM))
         return Content.styled(one_line(_brief(reason, limit, view, width), limit), "$foreground-muted")
     limit = min(LONGEST_NAME, width // 4, room - len(f"{snapshot.role} · "))
-    name = "starter model" if snapshot.starter else one_line(snapshot.model or "", max(limit, SHORTEST_TEXT))
+    name = one_line(snapshot.model or "", max(limit, SHORTEST_TEXT))
     return Content.assemble(snapshot.role or "", (" · ", "$foreground-muted"), name)
 
 

