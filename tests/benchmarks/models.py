@@ -1,4 +1,4 @@
-"""The models of the speed table: Llama models with random weights, and the starters to swap them with."""
+"""The models of the speed table: Llama models with random weights, and the tiny to swap them with."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Models:
     """The model files of one run. `short` asks for the short form, which takes seconds and has no valid figures."""
 
     folder: Path
-    starters: dict[Role, Path]
+    tiny: dict[Role, Path]
     tenth: Path
     half: Path
     other: Path

@@ -39,7 +39,7 @@ def rows(models: Models) -> list[Row]:
     count, rounds = (COUNT_SHORT, ROUNDS_SHORT) if models.short else (COUNT, ROUNDS)
     case = f"of {count:,}"
     found = []
-    with home(models.starters) as client:
+    with home(models.tiny) as client:
         spec = resolve(client.settings, client.paths, Role.EMBEDDING)
         with Runtime(client, worker=False):
             for width in (spec.header.embedding_length, WIDTH):

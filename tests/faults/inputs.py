@@ -98,9 +98,9 @@ def _bad_messages(dice: random.Random) -> Iterator[bytes]:
 def headers(home: Path) -> Outcome:
     """Each gives a header with known memory needs, or an error of one sentence; any other outcome raises here."""
     began = time.monotonic()
-    starters = {role: starter.path_of(role) for role in Role}
+    tiny = {role: starter.path_of(role) for role in Role}
     outcomes = [
-        each for kind in KINDS for each in damaged_headers(write_whole(home / f"{kind}.gguf", kind, starters), HEADERS)
+        each for kind in KINDS for each in damaged_headers(write_whole(home / f"{kind}.gguf", kind, tiny), HEADERS)
     ]
     saw = f"one of {len(set(outcomes)):,} sentences for each, such as: {outcomes[-1].replace(f'{home}/', '')}"
     usable = (time.monotonic() - began) / len(outcomes)

@@ -36,8 +36,8 @@ def test_an_empty_model_file(tmp_path: Path) -> None:
     assert "it is empty" in refused(charlie(tmp_path, "models", "inspect", str(file)))
 
 
-def test_a_truncated_model_file(tmp_path: Path, starters: dict[Role, Path]) -> None:
-    file = write(tmp_path, starters[Role.INSTRUCT].read_bytes()[:100_000])
+def test_a_truncated_model_file(tmp_path: Path, tiny: dict[Role, Path]) -> None:
+    file = write(tmp_path, tiny[Role.INSTRUCT].read_bytes()[:100_000])
     assert "it is cut off" in refused(charlie(tmp_path, "models", "use", "instruct", str(file)))
     assert not (tmp_path / "config" / "config.toml").exists()
 
@@ -51,8 +51,8 @@ def test_a_folder_as_a_model(tmp_path: Path) -> None:
     assert "is a folder" in refused(charlie(tmp_path, "models", "inspect", str(tmp_path)))
 
 
-def test_a_model_of_the_wrong_kind_for_its_role(tmp_path: Path, starters: dict[Role, Path]) -> None:
-    said = refused(charlie(tmp_path, "models", "use", "reranker", str(starters[Role.INSTRUCT])))
+def test_a_model_of_the_wrong_kind_for_its_role(tmp_path: Path, tiny: dict[Role, Path]) -> None:
+    said = refused(charlie(tmp_path, "models", "use", "reranker", str(tiny[Role.INSTRUCT])))
     assert said.endswith("the role reranker needs a reranker.")
 
 
@@ -162,11 +162,11 @@ def test_doctor_is_content_with_an_empty_home(tmp_path: Path) -> None:
     assert not list((tmp_path / "run").iterdir())
 
 
-def test_doctor_reports_a_changed_download(tmp_path: Path, starters: dict[Role, Path]) -> None:
+def test_doctor_reports_a_changed_download(tmp_path: Path, tiny: dict[Role, Path]) -> None:
     models = tmp_path / "models"
     models.mkdir()
     path = models / "pulled.gguf"
-    data = starters[Role.INSTRUCT].read_bytes()
+    data = tiny[Role.INSTRUCT].read_bytes()
     path.write_bytes(data)
     kept = checksums.save(path, "owner/name", "pulled.gguf", checksums.sha256_of(path))
     assert "pulled.gguf has not changed since it was downloaded" in charlie(tmp_path, "doctor").out

@@ -33,7 +33,7 @@ HEAD = (
 def tested_models() -> Iterator[dict[Path, tuple[str, ...]]]:
     """Words for each model; in the random models each word is one token."""
     with built(short=True) as models:
-        starter = endless(models.starters[Role.INSTRUCT], models.folder / "starter.gguf")
+        starter = endless(models.tiny[Role.INSTRUCT], models.folder / "starter.gguf")
         yield {starter: tuple(COMMON), models.tenth: tuple(syllables()), models.half: tuple(syllables())}
 
 

@@ -81,10 +81,10 @@ def test_counted_tokens_include_special_tokens(embedding: EmbeddingModel) -> Non
 
 
 def test_the_id_depends_on_the_content_of_the_file(
-    starters: dict[Role, Path], embedding: EmbeddingModel, tmp_path: Path
+    tiny: dict[Role, Path], embedding: EmbeddingModel, tmp_path: Path
 ) -> None:
-    copy = tmp_path / starters[Role.EMBEDDING].name
-    copy.write_bytes(starters[Role.EMBEDDING].read_bytes())
+    copy = tmp_path / tiny[Role.EMBEDDING].name
+    copy.write_bytes(tiny[Role.EMBEDDING].read_bytes())
     assert embedding_id(spec_of(copy, Role.EMBEDDING)) == embedding.id
     data = bytearray(copy.read_bytes())
     data[200_000] ^= 1
@@ -93,10 +93,10 @@ def test_the_id_depends_on_the_content_of_the_file(
 
 
 def test_queries_and_passages_get_the_words_of_their_family(
-    starters: dict[Role, Path], embedding: EmbeddingModel, tmp_path: Path
+    tiny: dict[Role, Path], embedding: EmbeddingModel, tmp_path: Path
 ) -> None:
     named = {"general.name": "nomic-embed-text-v1.5"}
-    file = renamed(starters[Role.EMBEDDING], tmp_path / "mine.gguf", named)
+    file = renamed(tiny[Role.EMBEDDING], tmp_path / "mine.gguf", named)
     nomic = load_as(EmbeddingModel, spec_of(file, Role.EMBEDDING))
     texts = entries(3, seed=4)
     assert np.array_equal(nomic.embed(texts), embedding.embed([f"search_document: {text}" for text in texts]))

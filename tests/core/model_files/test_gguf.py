@@ -80,8 +80,8 @@ def test_the_fields_of_a_header(tmp_path: Path) -> None:
     assert (header.pooling, header.chat_template, header.starter) == (None, None, False)
 
 
-def test_the_starters_headers(starters: dict[Role, Path]) -> None:
-    instruct, embedding, reranker = (read_header(starters[role]) for role in Role)
+def test_the_starters_headers(tiny: dict[Role, Path]) -> None:
+    instruct, embedding, reranker = (read_header(tiny[role]) for role in Role)
     assert "<|im_start|>" in (instruct.chat_template or "")
     assert not instruct.is_encoder
     assert (embedding.pooling, embedding.is_encoder, embedding.is_reranker) == ("mean", True, False)
@@ -89,10 +89,10 @@ def test_the_starters_headers(starters: dict[Role, Path]) -> None:
     assert replace(embedding, starter=False) != embedding
 
 
-def test_the_header_agrees_with_the_gguf_library(starters: dict[Role, Path]) -> None:
+def test_the_header_agrees_with_the_gguf_library(tiny: dict[Role, Path]) -> None:
     import gguf
 
-    for path in starters.values():
+    for path in tiny.values():
         ours, theirs = read_header(path), gguf.GGUFReader(path)
         assert ours.tensor_bytes == sum(int(each.n_bytes) for each in theirs.tensors)
         assert ours.parameters == sum(int(each.n_elements) for each in theirs.tensors)

@@ -45,8 +45,8 @@ def test_without_a_configured_file_the_starter_is_used(paths: Paths) -> None:
         assert (spec.role, spec.context_length, spec.name) == (role, context, f"starter-{role}")
 
 
-def test_a_configured_file_replaces_the_starter(paths: Paths, starters: dict[Role, Path]) -> None:
-    (paths.models / "mine.gguf").write_bytes(starters[Role.INSTRUCT].read_bytes())
+def test_a_configured_file_replaces_the_starter(paths: Paths, tiny: dict[Role, Path]) -> None:
+    (paths.models / "mine.gguf").write_bytes(tiny[Role.INSTRUCT].read_bytes())
     settings = Settings(instruct=InstructSettings.model_validate({"file": "mine.gguf", "context_length": 256}))
     spec = resolve(settings, paths, Role.INSTRUCT)
     assert spec.path == paths.models / "mine.gguf"
@@ -61,8 +61,8 @@ def test_a_context_longer_than_the_models_is_refused(paths: Paths) -> None:
 
 
 @pytest.mark.parametrize("role", list(Role))
-def test_each_file_fits_only_its_role(paths: Paths, starters: dict[Role, Path], role: Role) -> None:
-    for other, path in starters.items():
+def test_each_file_fits_only_its_role(paths: Paths, tiny: dict[Role, Path], role: Role) -> None:
+    for other, path in tiny.items():
         if other is role:
             use(paths, role, path)
             continue
@@ -71,8 +71,8 @@ def test_each_file_fits_only_its_role(paths: Paths, starters: dict[Role, Path], 
         assert f"charlie models use {role} FILE" in caught.value.hint
 
 
-def test_using_a_file_leaves_the_rest_of_the_configuration(paths: Paths, starters: dict[Role, Path]) -> None:
-    path = starters[Role.INSTRUCT]
+def test_using_a_file_leaves_the_rest_of_the_configuration(paths: Paths, tiny: dict[Role, Path]) -> None:
+    path = tiny[Role.INSTRUCT]
     before = (
         '# mine\nkeep_alive = 5\n\n[instruct] # chat\ngpu_layers = 0\nfile = "old.gguf"\n'
         '\n[memory]\nram_reserve = "1GiB"\n'
@@ -80,9 +80,9 @@ def test_using_a_file_leaves_the_rest_of_the_configuration(paths: Paths, starter
     paths.config_file.write_text(before)
     use(paths, Role.INSTRUCT, path)
     assert paths.config_file.read_text() == before.replace('"old.gguf"', f'"{path}"')
-    use(paths, Role.EMBEDDING, starters[Role.EMBEDDING])
+    use(paths, Role.EMBEDDING, tiny[Role.EMBEDDING])
     settings = load_settings()
-    assert (settings.instruct.file, settings.embedding.file) == (path, starters[Role.EMBEDDING])
+    assert (settings.instruct.file, settings.embedding.file) == (path, tiny[Role.EMBEDDING])
     assert settings.keep_alive == 5
 
 
@@ -117,16 +117,16 @@ def test_a_role_that_is_no_section_is_refused(text: str) -> None:
         set_file(text, Role.INSTRUCT, "b")
 
 
-def test_a_broken_configuration_is_kept(paths: Paths, starters: dict[Role, Path]) -> None:
+def test_a_broken_configuration_is_kept(paths: Paths, tiny: dict[Role, Path]) -> None:
     paths.config_file.write_text("instruct = [\n")
     with pytest.raises(SettingsError, match="not valid TOML"):
-        use(paths, Role.INSTRUCT, starters[Role.INSTRUCT])
+        use(paths, Role.INSTRUCT, tiny[Role.INSTRUCT])
     assert paths.config_file.read_text() == "instruct = [\n"
 
 
 @pytest.fixture
-def hub(starters: dict[Role, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    played = Hub(starters[Role.INSTRUCT].read_bytes(), broken=True)
+def hub(tiny: dict[Role, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    played = Hub(tiny[Role.INSTRUCT].read_bytes(), broken=True)
     with played.served() as address:
         monkeypatch.setenv("HF_ENDPOINT", address)
         yield played
