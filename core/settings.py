@@ -61,8 +61,8 @@ class Sampling(Section):
 class RoleSettings(Section):
     """One role's model.
 
-    Without `file`, the bundled model (there is no reranker); without `context_length`, the model's own, but at most 4,096 tokens (of
-    an embedding model or reranker 512).
+    Without `file`, the bundled model, and no reranker; without `context_length`, the model's own, but at most 4,096
+    tokens (of an embedding model or reranker 512).
     """
 
     file: Path | None = None

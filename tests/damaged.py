@@ -61,7 +61,7 @@ def outcome(path: Path) -> str:
 
 
 def write_whole(path: Path, kind: str, tiny: Mapping[Role, Path]) -> Path:
-    """A copy of a starter model, or a file of another architecture."""
+    """A copy of a tiny model, or a file of another architecture."""
     small = {"layers": 2, "width": 256, "heads": 4, "kv_heads": 4, "feed_forward": 512, "vocabulary": 2000}
     match kind:
         case "llama":

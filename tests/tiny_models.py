@@ -19,6 +19,7 @@ import gguf
 import numpy as np
 
 from core.model_files.bundled import PACKAGES, SPECIAL, _marked
+from core.paths import Paths
 from core.roles import Role
 from tests.architectures.smollm2 import fields
 
@@ -60,6 +61,13 @@ def stand_in() -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join([str(FOLDER), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
+def configure_reranker(paths: Paths) -> None:
+    """Charlie brings no reranker; this one is in the settings from now on."""
+    paths.make()
+    with paths.config_file.open("a") as file:
+        file.write(f'[reranker]\nfile = "{tiny_models()[Role.RERANKER]}"\n')
+
+
 def write_instruct(path: Path) -> Path:
     """A llama model with the first tokens of SmolLM2's vocabulary, and its marks.
 
@@ -70,7 +78,7 @@ def write_instruct(path: Path) -> Path:
     tokens = fields()["tokenizer.ggml.tokens"][0][:TOKENS]
     known = set(tokens)
     merges = [merge for merge in fields()["tokenizer.ggml.merges"][0] if merge.replace(" ", "") in known]
-    words = [token for token in tokens if token[0] == "Ġ" and len(token) > 3 and token[1:].isalpha() and token.isascii]
+    words = [token for token in tokens if token[0] == "Ġ" and len(token) > 3 and token[1:].isalpha()]
     words = [word for word in words if word[1:].islower()]
     dice.shuffle(words)
     places = [FIRST, *np.array_split(words[: (WORDS - 2) * ALTERNATIVES], WORDS - 2), [".", "?"]]
@@ -118,7 +126,11 @@ def write_instruct(path: Path) -> Path:
             if part == "output":
                 matrix[: WORDS + 1] = 0
             writer.add_tensor(f"blk.{layer}.attn_{part}.weight", matrix.astype(np.float16))
-        for part, shape in (("gate", (FEED_FORWARD, WIDTH)), ("up", (FEED_FORWARD, WIDTH)), ("down", (WIDTH, FEED_FORWARD))):
+        for part, shape in (
+            ("gate", (FEED_FORWARD, WIDTH)),
+            ("up", (FEED_FORWARD, WIDTH)),
+            ("down", (WIDTH, FEED_FORWARD)),
+        ):
             writer.add_tensor(f"blk.{layer}.ffn_{part}.weight", np.zeros(shape, np.float16))
     return _closed(writer, path)
 

@@ -36,7 +36,9 @@ def path_of(role: Role, paths: Paths) -> Path:
     Raises NoModelError for a role without one, ModelFileError when it is not installed or cannot be written.
     """
     if role not in PACKAGES:
-        raise NoModelError(f"No model is configured for the role {role}.", f"`charlie models use {role} FILE` sets one.")
+        raise NoModelError(
+            f"No model is configured for the role {role}.", f"`charlie models use {role} FILE` sets one."
+        )
     package = find_spec(PACKAGES[role])
     if package is None or not package.submodule_search_locations:
         raise ModelFileError(f"The bundled {role} model is not installed.", "Run `make run` again.")
@@ -47,31 +49,33 @@ def path_of(role: Role, paths: Paths) -> Path:
 
 
 def _written(source: Path, file: Path) -> Path:
-    """The GGUF file of `source`, written by a process of its own: this one may be the interface, without NumPy."""
+    """The GGUF file of `source`, written once, by one process."""
     if file.exists():
         return file
+    part = file.with_suffix(".part")
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with (file.parent / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if file.exists():  # written by another process in the meantime
-                return file
-            part = file.with_suffix(".part")
-            done = subprocess.run(
-                [sys.executable, "-m", "core.model_files.bundled", str(source), str(part)],
-                capture_output=True, text=True, errors="replace", timeout=SECONDS, check=False,
-            )  # fmt: skip
-            if done.returncode:
-                part.unlink(missing_ok=True)
-                raise OSError((done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1])
-            part.replace(file)
-    except (OSError, subprocess.TimeoutExpired) as error:
+            if not file.exists():  # else another process has written it in the meantime
+                _write_apart(source, part)
+                part.replace(file)
+    except (OSError, subprocess.SubprocessError) as error:
+        part.unlink(missing_ok=True)
         reason = (getattr(error, "strerror", "") or str(error)).rstrip(".")
         raise ModelFileError(
             f"The bundled embedding model cannot be written to {file}: {reason}.",
-            "Make room or correct the folder's permissions; `make run` installs the package again.",
+            "Make room or correct the folder's permissions; `make run` installs its package again.",
         ) from error
     return file
+
+
+def _write_apart(source: Path, file: Path) -> None:
+    """Write it in a process of its own: this one may be the interface, which loads no NumPy."""
+    command = [sys.executable, "-P", "-m", "core.model_files.bundled", str(source), str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=SECONDS, check=False)
+    if done.returncode:
+        raise OSError((done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1])
 
 
 def write_minilm(source: Path, file: Path, pooling: str = "mean") -> None:

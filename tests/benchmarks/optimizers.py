@@ -1,4 +1,4 @@
-"""Gain of each optimizer for each program on the starter model.
+"""Gain of each optimizer for each program on the bundled model.
 
 `python -m tests.benchmarks.optimizers [--budget 300] [--write]` runs them one after another, each in its own
 process; `--write` updates their section of README.md in this folder.
@@ -27,7 +27,7 @@ HEAD = """\
 
 
 def run(program: str, method: Method, budget: int) -> Run:
-    """One optimization with a new CHARLIE_HOME and no configured model, so the starter answers."""
+    """One optimization with a new CHARLIE_HOME and no configured model, so the bundled one answers."""
     with TemporaryDirectory() as home:
         out = Path(home) / "found.json"
         script = HERE.parents[1] / "optimizers" / f"optimize_{program}.py"

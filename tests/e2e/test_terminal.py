@@ -41,7 +41,7 @@ def test_a_day_with_charlie(home: Path, columns: int, rows: int) -> None:
         shown.until("Say something")
         chat(shown, "hello there")
         shown.until(lambda: len(statistics(shown)) == 1)
-        shown.until(lambda: "Warm  " in shown.status and "instruct · starter" in shown.status)
+        shown.until(lambda: "Warm  " in shown.status and "instruct · tiny" in shown.status)
 
         shown.press(F3)
         shown.until("Filter…")
@@ -60,7 +60,7 @@ def test_a_day_with_charlie(home: Path, columns: int, rows: int) -> None:
 
         shown.press(F4)
         shown.until("[ WARM instruct ]")
-        shown.until("This is the starter model.")
+        shown.until("This model is small and weak.")
         shown.press(*[WHEEL_DOWN] * 20)
         shown.until("Loading → Warm")
         shown.press("\x1b[B", "w")

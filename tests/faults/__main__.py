@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from core import starter
 from core.roles import Role
 from tests.faults.outcome import Fault, Outcome
 from tests.faults.provoke import FAULTS, provoke
 from tests.model_files import write_slow
+from tests.tiny_models import stand_in, tiny_models
 from tests.waiting import time_limit
 
 LIMIT_SECONDS = 300.0
@@ -46,9 +46,10 @@ def main() -> int:
     wanted = [fault for fault in FAULTS if not parts or any(part in fault.name for part in parts)]
     print("| fault | what the user saw | lost | usable again after (s) | processes left |\n|---|---|---|---|---|")
     outcomes = []
+    stand_in()
     with tempfile.TemporaryDirectory(prefix="faults-") as name:
         folder = Path(name)
-        tiny, slow = {role: starter.path_of(role) for role in Role}, write_slow(folder / "slow.gguf")
+        tiny, slow = tiny_models(), write_slow(folder / "slow.gguf")
         bad = []
         for number, fault in enumerate(wanted):
             found = attempt(fault, folder / str(number), tiny, slow)

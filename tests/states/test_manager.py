@@ -61,14 +61,14 @@ def test_load(manager: ModelManager, client: Client) -> None:
         assert model.count_tokens("hello") > 0
     assert published(client) == LOAD
     first, last = state_changes(client.bus)
-    assert (first.source, first.to, first.model, first.starter) == ("empty", "loading", "starter-instruct", True)
+    assert (first.source, first.to, first.model, first.bundled) == ("empty", "loading", "tiny-instruct", True)
     assert first.before is not None
     assert first.after is None
     assert (last.source, last.to, last.reason) == ("loading", "warm", "")
     assert last.before is not None
     assert last.after is not None
     assert last.elapsed_ms > 0
-    assert client.snapshot().model == "starter-instruct"
+    assert client.snapshot().model == "tiny-instruct"
 
 
 def test_load_progress_is_published_between_the_transitions(manager: ModelManager, client: Client) -> None:
@@ -371,5 +371,5 @@ def test_the_factory_is_asked_for_the_role(client: Client, monkeypatch: pytest.M
 
     monkeypatch.setattr(engine, "load", fails)
     with pytest.raises(KeyboardInterrupt):
-        warm(manager, Role.RERANKER)
-    assert published(client) == ["load reranker", "load_failed reranker"]
+        warm(manager, Role.EMBEDDING)
+    assert published(client) == ["load embedding", "load_failed embedding"]

@@ -51,7 +51,6 @@ def test_listed_used_and_reset(paths: Paths, home: Path) -> None:
     assert used.code == 0
     assert used.err.splitlines() == [
         "'mood' now uses 'mood-bootstrap', starting with the next job.",
-        "The starter model is as good without it, or better; `charlie programs reset mood` undoes this.",
     ]
     assert in_use(paths, "mood") == saved
     after = charlie(home, "programs", "list", "--json").json

@@ -158,7 +158,7 @@ def test_doctor_reports_problems_and_fails(tmp_path: Path) -> None:
 def test_doctor_is_content_with_an_empty_home(tmp_path: Path) -> None:
     ended = charlie(tmp_path, "doctor")
     assert ended.code == 0
-    assert "is the starter model, very small" in ended.out
+    assert "tiny-instruct is small and weak" in ended.out
     assert not list((tmp_path / "run").iterdir())
 
 

@@ -55,7 +55,7 @@ def test_only_space_is_lost(text: str, limit: int) -> None:
         assert all(count(chunk) <= limit for chunk in chunks)
 
 
-def test_the_starter_takes_every_chunk(embedding: EmbeddingModel) -> None:
+def test_a_model_takes_every_chunk(embedding: EmbeddingModel) -> None:
     text = "We went for a walk by the river. It was calm!\n\n" * 300 + "supercalifragilistic" * 500
     chunks = split(text, embedding.count_tokens, 128)
     check(text, chunks)

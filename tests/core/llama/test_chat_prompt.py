@@ -34,7 +34,7 @@ Load = Callable[..., InstructModel]
 
 @pytest.fixture
 def loaded(tiny: dict[Role, Path], tmp_path: Path) -> Iterator[Load]:
-    """Loads a variant of the starter."""
+    """Loads a variant of the tiny model."""
     models: list[InstructModel] = []
 
     def load_variant(template: str | None = "", context_length: int = 1024, **changes: object) -> InstructModel:

@@ -21,6 +21,7 @@ from core.model_files.gguf import read_header
 from core.model_files.spec import spec_for
 from core.roles import Role
 from core.settings import RoleSettings, Sampling
+from tests.benchmarks.shapes import Shape, write
 from tests.core.conftest import spec_of
 from tests.model_files import write_random
 from tests.waiting import join
@@ -48,12 +49,12 @@ def test_decoding_leaves_a_core_free_unless_the_threads_are_set(
     cores: int | None, chosen: int | None, decoding: int, prefill: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: cores)
-    header = read_header(write_random(tmp_path / "model.gguf"))
+    header = read_header(write(tmp_path / "model.gguf", Shape(), hollow=True))
     found = arguments(spec_for(RoleSettings(threads=chosen), header, Role.INSTRUCT))
     assert (found["n_threads"], found["n_threads_batch"]) == (decoding, prefill)
 
 
-def test_a_starter_has_one_thread(tiny: dict[Role, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_very_small_model_has_one_thread(tiny: dict[Role, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 8)
     for role, file in tiny.items():
         found = arguments(spec_for(RoleSettings(), read_header(file), role))
@@ -115,9 +116,7 @@ def test_damage_outside_the_header(
     load(spec_of(tiny[Role.INSTRUCT], Role.INSTRUCT)).close()
 
 
-def test_llama_cpp_writes_nothing_to_the_terminal(
-    tiny: dict[Role, Path], capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_llama_cpp_writes_nothing_to_the_terminal(tiny: dict[Role, Path], capfd: pytest.CaptureFixture[str]) -> None:
     load(spec_of(tiny[Role.INSTRUCT], Role.INSTRUCT)).close()
     assert capfd.readouterr() == ("", "")
 

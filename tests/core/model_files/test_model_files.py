@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from core import starter
-from core.errors import CharlieError, ModelFileError, SettingsError
+from core.errors import CharlieError, ModelFileError, NoModelError, SettingsError
 from core.model_files import checksums
 from core.model_files.configure import set_file, use
 from core.model_files.hub import CHUNK_BYTES, pull
@@ -37,19 +36,21 @@ def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
     return paths
 
 
-def test_without_a_configured_file_the_starter_is_used(paths: Paths) -> None:
-    for role, context in ((Role.INSTRUCT, 2048), (Role.EMBEDDING, 512), (Role.RERANKER, 512)):
+def test_without_a_configured_file_the_bundled_model_is_used(paths: Paths) -> None:
+    for role, context in ((Role.INSTRUCT, 2048), (Role.EMBEDDING, 512)):
         spec = resolve(load_settings(), paths, role)
-        assert spec.starter
-        assert spec.path == starter.path_of(role)
-        assert (spec.role, spec.context_length, spec.name) == (role, context, f"starter-{role}")
+        assert spec.bundled
+        assert (spec.role, spec.context_length, spec.name) == (role, context, f"tiny-{role}")
+    with pytest.raises(NoModelError, match="No model is configured for the role reranker"):
+        resolve(load_settings(), paths, Role.RERANKER)
 
 
-def test_a_configured_file_replaces_the_starter(paths: Paths, tiny: dict[Role, Path]) -> None:
+def test_a_configured_file_replaces_the_bundled_model(paths: Paths, tiny: dict[Role, Path]) -> None:
     (paths.models / "mine.gguf").write_bytes(tiny[Role.INSTRUCT].read_bytes())
     settings = Settings(instruct=InstructSettings.model_validate({"file": "mine.gguf", "context_length": 256}))
     spec = resolve(settings, paths, Role.INSTRUCT)
     assert spec.path == paths.models / "mine.gguf"
+    assert not spec.bundled
     assert spec.context_length == 256
     assert available(paths) == [paths.models / "mine.gguf"]
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-OLDER = "starter-embedding.gguf:0123456789abcdef"
+OLDER = "tiny-embedding.gguf:0123456789abcdef"
 
 
 @pytest.mark.slow

@@ -603,7 +603,6 @@ async def test_the_real_worker_answers(home: Path, until: Until) -> None:
             await until(pilot, lambda: not view(app).live)
             assert reply.text
             assert " tokens · " in foot(reply)
-            assert "starter model" in reply.header.remark
             conversation = view(app).conversation
             assert conversation is not None
             assert [m.role for m in client.conversations.messages(conversation.id)] == ["user", "assistant"]
@@ -620,7 +619,7 @@ def test_picture_of_a_conversation(
 ) -> None:
     converse(client, "Exam week", "Tired.", at=AT - 9000)
     river = converse(client, "The river walk", "I went for a *long* walk.", "That sounds **peaceful**.\n\n- a\n- b")
-    stats = {**STATS, "left_out": 12, "starter": True}
+    stats = {**STATS, "left_out": 12, "bundled": True}
     client.conversations.put_message(river.id, StoredMessage(f"{2:020x}", "user", "And then?", AT + 60))
     stopped = StoredMessage(f"{3:020x}", "assistant", "Then you", AT + 61, MessageState.CANCELLED, stats)
     client.conversations.put_message(river.id, stopped)

@@ -416,7 +416,7 @@ def test_picture_of_an_answer(
         {"number": 2, "entry": exam.id, "title": exam.title, "cited": False},
     ]
     result = {
-        "text": "You were calm **by the river** [1].", "citations": citations, "starter": True,
+        "text": "You were calm **by the river** [1].", "citations": citations, "bundled": True,
         "completion_tokens": 12, "tokens_per_second": 41.0, "ttft_ms": 38.0,
     }  # fmt: skip
 

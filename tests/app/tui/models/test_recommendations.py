@@ -1,4 +1,4 @@
-"""Replacing a starter model by a recommended one, on the Models screen."""
+"""Replacing the bundled model by a recommended one, on the Models screen."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from textual.widgets import Static
 from app.client import Client
 from app.tui.app import CharlieApp
 from app.tui.models.recommendations import Recommendations
-from core import starter
 from core.events.types import MemoryRead
 from core.memory.readings import read_ram
 from core.model_files.recommended import recommended
@@ -18,6 +17,7 @@ from core.roles import Role
 from core.settings_file import load_settings
 from tests.app.tui.models.test_models_screen import AT, MEMORY, open_models
 from tests.hub import Hub
+from tests.tiny_models import tiny_models
 
 if TYPE_CHECKING:
     from tests.app.conftest import Until
@@ -28,8 +28,7 @@ def offers(app: CharlieApp) -> str:
 
 
 def real(role: Role) -> bytes:
-    """The starter's file without the mark of a starter model."""
-    return starter.path_of(role).read_bytes().replace(b"charlie.starter", b"charlie.another")
+    return tiny_models()[role].read_bytes()
 
 
 @pytest.mark.slow
@@ -38,7 +37,7 @@ async def test_the_recommended_model_depends_on_memory(app: CharlieApp, client: 
         await open_models(pilot, until)
         client.bus.publish(MemoryRead(MEMORY, AT))
         await until(pilot, lambda: app.view.memory == MEMORY)
-        assert "This is the starter model." in offers(app)
+        assert "This model is small and weak." in offers(app)
         assert [line.split()[0] for line in offers(app).splitlines() if "suits this machine" in line] == ["●"]
         assert "● Qwen3-8B-Q4_K_M" in offers(app)  # the GPU has 8 GB
         await pilot.press("right")
