@@ -98,11 +98,8 @@ def _bad_messages(dice: random.Random) -> Iterator[bytes]:
 def headers(home: Path) -> Outcome:
     """Each gives a header with known memory needs, or an error of one sentence; any other outcome raises here."""
     began = time.monotonic()
-    outcomes = [
-        each
-        for kind in KINDS
-        for each in damaged_headers(write_whole(home / f"{kind}.gguf", kind, tiny_models()), HEADERS)
-    ]
+    files = [write_whole(home / f"{kind}.gguf", kind, tiny_models()) for kind in KINDS]
+    outcomes = [each for file in files for each in damaged_headers(file, HEADERS)]
     saw = f"one of {len(set(outcomes)):,} sentences for each, such as: {outcomes[-1].replace(f'{home}/', '')}"
     usable = (time.monotonic() - began) / len(outcomes)
     return Outcome(saw, usable, left=left_on(home), inputs=len(outcomes))
