@@ -81,7 +81,7 @@ def _optimize(task: Task, parsed: argparse.Namespace) -> int:
     spec = resolve(settings, paths, Role.INSTRUCT)
     # Examples are short, so the smallest context is enough; no plan looks for the largest.
     spec = replace(spec, context_length=spec.least_context)
-    examples = split(task, starter=spec.starter, seed=parsed.seed, most=parsed.examples)
+    examples = split(task, seed=parsed.seed, most=parsed.examples)
     name = f"{task.name}-{parsed.optimizer}"
     out = parsed.out or compiled_folder(paths) / f"{name}.json"
     sizes = (
@@ -110,6 +110,8 @@ def _optimize(task: Task, parsed: argparse.Namespace) -> int:
     finally:
         model.close()
     print(_summary(run))
+    if run.gain.mean < 0:
+        print("The program got worse; it is kept apart and not offered.", file=sys.stderr)
     print(f"Wrote {out}; the candidates are in {options.folder}.", file=sys.stderr)
     if stopped:
         print("The search was stopped; this is the best so far. --resume continues the search.", file=sys.stderr)

@@ -88,13 +88,17 @@ def estimate_answers(method: Method, budget: int, train: int, validation: int) -
     assert_never(method)
 
 
+def _demos(task: Task) -> dict[str, int]:
+    """Half of a prompt's examples are the model's own good answers, and all where the data have no whole answers."""
+    if not task.labelled:
+        return {"max_bootstrapped_demos": task.demos, "max_labeled_demos": 0}
+    return {"max_bootstrapped_demos": max(1, task.demos // 2), "max_labeled_demos": task.demos}
+
+
 def _bootstrap(given: Search, program: dspy.Module) -> dspy.Module:
     import dspy
 
-    demos = given.task.demos
-    optimizer = dspy.BootstrapFewShot(
-        given.metric, metric_threshold=given.task.good, max_bootstrapped_demos=demos // 2, max_labeled_demos=demos
-    )
+    optimizer = dspy.BootstrapFewShot(given.metric, metric_threshold=given.task.good, **_demos(given.task))
     return optimizer.compile(program, trainset=given.split.train[: given.budget])
 
 
@@ -106,12 +110,10 @@ def _random_programs(budget: int, validation: int) -> int:
 def _random_search(given: Search, program: dspy.Module) -> None:
     import dspy
 
-    demos = given.task.demos
     optimizer = dspy.BootstrapFewShotWithRandomSearch(
         given.metric,
         metric_threshold=given.task.good,
-        max_bootstrapped_demos=max(1, demos // 2),
-        max_labeled_demos=demos,
+        **_demos(given.task),
         num_candidate_programs=_random_programs(given.budget, len(given.split.validation)),
         num_threads=1,
     )
@@ -125,7 +127,6 @@ def _trials(budget: int, validation: int) -> int:
 def _mipro(given: Search, program: dspy.Module) -> None:
     import dspy
 
-    demos = given.task.demos
     optimizer = dspy.MIPROv2(
         given.metric,
         prompt_model=given.proposer,
@@ -133,9 +134,8 @@ def _mipro(given: Search, program: dspy.Module) -> None:
         auto=None,
         num_candidates=MIPRO_CANDIDATES,
         num_threads=1,
-        max_bootstrapped_demos=max(1, demos // 2),
-        max_labeled_demos=demos,
         seed=given.seed,
+        **_demos(given.task),
     )
     optimizer.compile(
         program,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from core.errors import CharlieError
+from core.programs.in_use import rejected_file
 from core.programs.saved import Run, Sets, fill, predictors_of, read_program, save_program, signature_hash
 from core.programs.signatures import PROGRAMS
 from core.settings import Sampling
@@ -116,7 +117,7 @@ def optimize(task: Task, options: Options, split: Split, model: InstructModel) -
         sets=sets, candidates=len(candidates.found), answers=monitor.answers,
         seconds=round(time.monotonic() - began, 1),
     )  # fmt: skip
-    out = _output_file(options.out, run) if stopped else options.out
+    out = _output_file(options.out, run, stopped=stopped)
     save_program(out, program, run)
     if not stopped:
         shutil.rmtree(options.folder / "answers", ignore_errors=True)
@@ -153,8 +154,12 @@ def _search(
     return False
 
 
-def _output_file(out: Path, run: Run) -> Path:
-    """`out`, or another file if `out` has a program that is as good, which a stopped run does not replace."""
+def _output_file(out: Path, run: Run, *, stopped: bool) -> Path:
+    """`out`, or another file for a program that got worse, and for one of a stopped run when `out` is as good."""
+    if run.gain.mean < 0:
+        return rejected_file(out)
+    if not stopped:
+        return out
     try:
         kept = read_program(out).run
     except CharlieError:

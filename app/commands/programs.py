@@ -9,10 +9,11 @@ import typer
 from app.commands.output import AsJson, data, data_json, note, table
 from core.errors import CharlieError
 from core.model_files.fingerprint import file_id
-from core.model_files.spec import ModelSpec, resolve
+from core.model_files.gguf import Header
+from core.model_files.spec import resolve
 from core.paths import Paths, find_paths
 from core.programs import in_use
-from core.programs.saved import SavedProgram, load_program
+from core.programs.saved import SavedProgram, load_program, read_program
 from core.programs.signatures import PROGRAMS
 from core.roles import Role
 from core.settings_file import load_settings
@@ -20,18 +21,17 @@ from core.settings_file import load_settings
 programs = typer.Typer(rich_markup_mode=None)
 
 Name = Annotated[str, typer.Argument(help="A compiled program; `charlie programs list` has the names.")]
-TRAINED = ("mood", "title", "recall")
-"""Programs that the starter model was trained on: its default prompts are as good as compiled ones."""
 
 
 @programs.command("list")
 def list_programs(as_json: AsJson = False) -> None:
     """List the programs with the version in use, then all compiled ones."""
     paths = _paths()
-    found = in_use.compiled(paths)
-    there = any(in_use.used_file(paths, program).exists() for program in PROGRAMS)
-    model = _model_id_or_note(paths) if there or any(each.saved for each in found) else ""
-    used = {program: _used(paths, program, found, model) for program in PROGRAMS}
+    header = _header_or_note(paths)
+    found = in_use.compiled(paths, header)
+    there = any(in_use.file_in_use(paths, program, header) for program in PROGRAMS)
+    model = _id(header) if there or any(each.saved for each in found) else ""
+    used = {program: _used(paths, program, found, header, model) for program in PROGRAMS}
     if as_json:
         listed = [_as_json(each, model) for each in found]
         data_json({"programs": used, "compiled": listed})
@@ -51,12 +51,12 @@ def list_programs(as_json: AsJson = False) -> None:
 def show(name: Name, as_json: AsJson = False) -> None:
     """Show the search for a compiled program, and its instructions and examples."""
     paths = _paths()
-    saved = in_use.find(paths, name)
+    saved = read_program(in_use.find(paths, name))
     if as_json:
         data_json(saved.model_dump())
         return
     run = saved.run
-    fits = _fits(saved, _model_id_or_note(paths))
+    fits = _fits(saved, _id(_header_or_note(paths)))
     data(
         table(
             [
@@ -85,18 +85,22 @@ def show(name: Name, as_json: AsJson = False) -> None:
 def use(name: Name) -> None:
     """Use a compiled program, from the next job on."""
     paths = _paths()
-    program = in_use.find(paths, name).run.program
+    file = in_use.find(paths, name)
+    run = read_program(file).run
+    program = run.program
+    if run.gain.mean < 0:
+        raise CharlieError(
+            f"'{name}' answers worse than the default ({_score(run.gain)}), so it is not offered.",
+            "Run the optimizer again with another method or a higher budget.",
+        )
     if program not in PROGRAMS:
         raise CharlieError(
             f"'{name}' is for a program '{program}', which this version does not have.",
             f"It has {', '.join(PROGRAMS)}.",
         )
-    file = in_use.compiled_folder(paths) / f"{name}.json"
-    saved = load_program(file, PROGRAMS[program](), _model_id(paths))
+    saved = load_program(file, PROGRAMS[program](), _id(_header(paths)))
     in_use.use(paths, saved)
     note(f"'{program}' now uses '{name}', starting with the next job.")
-    if program in TRAINED and _spec(paths).starter:
-        note(f"The starter model is as good without it, or better; `charlie programs reset {program}` undoes this.")
 
 
 @programs.command()
@@ -121,29 +125,30 @@ def _paths() -> Paths:
     return paths
 
 
-def _model_id(paths: Paths) -> str:
-    """The id of the configured instruct model. Raises CharlieError when it cannot be used."""
-    spec = _spec(paths)
-    return file_id(spec.header, spec.header.chat_template)
+def _id(header: Header | None) -> str:
+    """What a program is bound to; reads the whole file of the model."""
+    return file_id(header, header.chat_template) if header else ""
 
 
-def _spec(paths: Paths) -> ModelSpec:
-    return resolve(load_settings(), paths, Role.INSTRUCT)
+def _header(paths: Paths) -> Header:
+    """Of the configured instruct model. Raises CharlieError when it cannot be used."""
+    return resolve(load_settings(), paths, Role.INSTRUCT).header
 
 
-def _model_id_or_note(paths: Paths) -> str:
-    """The id of the configured instruct model; empty, after a note, when it cannot be used."""
+def _header_or_note(paths: Paths) -> Header | None:
     try:
-        return _model_id(paths)
+        return _header(paths)
     except CharlieError as error:
         note(f"The instruct model cannot be used, so no program fits it: {error}")
-        return ""
+        return None
 
 
-def _used(paths: Paths, program: str, found: list[in_use.Compiled], model: str) -> dict[str, str]:
+def _used(
+    paths: Paths, program: str, found: list[in_use.Compiled], header: Header | None, model: str
+) -> dict[str, str]:
     """The name of the compiled program in use (empty: the default), and the reason when it cannot be used."""
     try:
-        saved = in_use.in_use(paths, program)
+        saved = in_use.in_use(paths, program, header)
     except CharlieError as error:
         return {"in_use": str(in_use.used_file(paths, program)), "error": error.message}
     if saved is None:
