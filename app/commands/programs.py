@@ -111,7 +111,8 @@ def reset(
     if program is not None and program not in PROGRAMS:
         raise CharlieError(f"There is no program '{program}'.", f"There are {', '.join(PROGRAMS)}.")
     paths = _paths()
-    changed = [each for each in ([program] if program else PROGRAMS) if in_use.reset(paths, each)]
+    header = _header_or_note(paths)
+    changed = [each for each in ([program] if program else PROGRAMS) if in_use.reset(paths, each, header)]
     for each in changed:
         note(f"'{each}' now uses its default, starting with the next job.")
     if not changed:

@@ -53,11 +53,15 @@ def file_in_use(paths: Paths, program: str, model: Header | None) -> Path | None
     """The file of the program in use with a model; None for the program's default."""
     if (chosen := used_file(paths, program)).exists():
         return chosen if chosen.stat().st_size else None
+    return _shipped(program, model) if model else None
+
+
+def _shipped(program: str, model: Header) -> Path | None:
+    """The file that comes with Charlie for just this model."""
     # The name is compared first: the id needs the whole file of a model.
-    shipped = SHIPPED / f"{program}-{model.path.stem}.json" if model else chosen
-    if model and shipped.exists() and read_program(shipped).run.model == file_id(model, model.chat_template):
-        return shipped
-    return None
+    file = SHIPPED / f"{program}-{model.path.stem}.json"
+    fits = file.exists() and read_program(file).run.model == file_id(model, model.chat_template)
+    return file if fits else None
 
 
 def compiled(paths: Paths, model: Header | None) -> list[Compiled]:
@@ -73,7 +77,7 @@ def compiled(paths: Paths, model: Header | None) -> list[Compiled]:
     return found
 
 
-def in_use(paths: Paths, program: str, model: Header | None) -> SavedProgram | None:
+def in_use(paths: Paths, program: str, model: Header | None = None) -> SavedProgram | None:
     """The program in use; None for the default. Raises CharlieError for an unusable file."""
     file = file_in_use(paths, program, model)
     return read_program(file) if file else None
@@ -93,12 +97,14 @@ def use(paths: Paths, saved: SavedProgram) -> None:
     write_program(used_file(paths, saved.run.program), saved)
 
 
-def reset(paths: Paths, program: str) -> bool:
-    """Return to the default program, also from one that comes with Charlie. Returns whether another could be in use."""
-    file, shipped = used_file(paths, program), any(SHIPPED.glob(f"{program}-*.json"))
-    other = file.stat().st_size > 0 if file.exists() else shipped
+def reset(paths: Paths, program: str, model: Header | None = None) -> bool:
+    """Return to the default program, also from one that comes with Charlie for `model`.
+
+    Returns whether another was in use.
+    """
+    file, other = used_file(paths, program), file_in_use(paths, program, model) is not None
     try:
-        if shipped:
+        if model and _shipped(program, model):
             write_atomically(file, "")
         else:
             file.unlink(missing_ok=True)
