@@ -111,7 +111,7 @@ def _optimize(task: Task, parsed: argparse.Namespace) -> int:
         model.close()
     print(_summary(run))
     if run.gain.mean < 0:
-        print("The program got worse; it is kept apart and not offered.", file=sys.stderr)
+        print("The program got worse; it is kept apart, and not offered.", file=sys.stderr)
     print(f"Wrote {out}; the candidates are in {options.folder}.", file=sys.stderr)
     if stopped:
         print("The search was stopped; this is the best so far. --resume continues the search.", file=sys.stderr)

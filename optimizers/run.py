@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from core.errors import CharlieError
-from core.programs.in_use import rejected_file
-from core.programs.saved import Run, Sets, fill, predictors_of, read_program, save_program, signature_hash
+from core.programs.saved import Run, Sets, fill, predictors_of, save_program, signature_hash
 from core.programs.signatures import PROGRAMS
 from core.settings import Sampling
 from optimizers.candidates import Candidate, Candidates
-from optimizers.methods import Method, Search, estimate_answers, search
+from optimizers.methods import SEARCHES, Method, Search
 from optimizers.scoring import interval
 
 if TYPE_CHECKING:
@@ -85,8 +84,7 @@ def optimize(task: Task, options: Options, split: Split, model: InstructModel) -
     sets = Sets(train=len(split.train), validation=len(split.validation), test=len(split.test))
     program = PROGRAMS[task.name]()
     candidates = _open_log(task, options, program, sets, model_id(model))
-    total = estimate_answers(options.method, options.budget, sets.train, sets.validation)
-    total += sets.validation + 2 * sets.test
+    total = options.budget + 2 * (sets.validation + sets.test)
     with _monitored(options.folder / "dspy.log", total, candidates) as monitor:
         sampling = Sampling(temperature=0, max_tokens=options.max_tokens, seed=options.seed)
         lm = make_lm(model, sampling=sampling, cancelled=monitor.stop.is_set)
@@ -117,7 +115,9 @@ def optimize(task: Task, options: Options, split: Split, model: InstructModel) -
         sets=sets, candidates=len(candidates.found), answers=monitor.answers,
         seconds=round(time.monotonic() - began, 1),
     )  # fmt: skip
-    out = _output_file(options.out, run, stopped=stopped)
+    # Neither takes the place of an earlier result.
+    kept = "-rejected" if run.gain.mean < 0 else "-stopped" if stopped else ""
+    out = options.out.with_stem(options.out.stem + kept)
     save_program(out, program, run)
     if not stopped:
         shutil.rmtree(options.folder / "answers", ignore_errors=True)
@@ -147,25 +147,11 @@ def _search(
     monitor.bar.set_description("searching")
     try:
         evaluate(program)
-        search(options.method, Search(task, split, options.budget, options.seed, proposer, evaluate), program)
+        SEARCHES[options.method](Search(task, split, options.budget, options.seed, proposer, evaluate), program)
     except KeyboardInterrupt:
         monitor.stop.clear()
         return True
     return False
-
-
-def _output_file(out: Path, run: Run, *, stopped: bool) -> Path:
-    """`out`, or another file for a program that got worse, and for one of a stopped run when `out` is as good."""
-    if run.gain.mean < 0:
-        return rejected_file(out)
-    if not stopped:
-        return out
-    try:
-        kept = read_program(out).run
-    except CharlieError:
-        return out
-    as_good = kept.model == run.model and kept.after.mean >= run.after.mean
-    return out.with_stem(f"{out.stem}-stopped") if as_good else out
 
 
 def _open_log(task: Task, options: Options, program: dspy.Module, sets: Sets, model: str) -> Candidates:

@@ -171,10 +171,7 @@ def _as_json(each: in_use.Compiled, model: str) -> dict[str, Any]:
         "in_use": each.in_use,
         "fits": each.saved.run.model == model,
         "significant": each.saved.run.gain.low > 0,
-        "run": each.saved.run.model_dump(),
-        "signature": each.saved.signature,
-        "created": each.saved.created,
-        "versions": each.saved.versions,
+        **each.saved.model_dump(exclude={"format", "predictors"}),
     }
 
 

@@ -44,11 +44,6 @@ def used_file(paths: Paths, program: str) -> Path:
     return paths.programs / f"{program}.json"
 
 
-def rejected_file(file: Path) -> Path:
-    """Where a program that got worse is kept instead."""
-    return file.parent / "rejected" / file.name
-
-
 def file_in_use(paths: Paths, program: str, model: Header | None) -> Path | None:
     """The file of the program in use with a model; None for the program's default."""
     if (chosen := used_file(paths, program)).exists():
@@ -65,13 +60,14 @@ def _shipped(program: str, model: Header) -> Path | None:
 
 
 def compiled(paths: Paths, model: Header | None) -> list[Compiled]:
-    """All compiled programs that can be offered, by name; of those that come with Charlie, the model's."""
+    """All compiled programs that did not get worse, by name; of those that come with Charlie, the model's."""
     found = []
     shipped = SHIPPED.glob(f"*-{model.path.stem}.json") if model else ()
     for file in sorted([*compiled_folder(paths).glob("[!.]*.json"), *shipped]):
         try:
             saved = read_program(file)
-            found.append(Compiled(file.stem, saved, in_use=in_use(paths, saved.run.program, model) == saved))
+            if saved.run.gain.mean >= 0:
+                found.append(Compiled(file.stem, saved, in_use=in_use(paths, saved.run.program, model) == saved))
         except CharlieError as error:
             found.append(Compiled(file.stem, None, in_use=False, error=error.message))
     return found
@@ -84,10 +80,9 @@ def in_use(paths: Paths, program: str, model: Header | None = None) -> SavedProg
 
 
 def find(paths: Paths, name: str) -> Path:
-    """The file of a compiled program, also of one that got worse. Raises NotFoundError."""
-    folder = compiled_folder(paths)
-    for each in (folder, SHIPPED, rejected_file(folder / "any").parent):
-        if file := next((file for file in each.glob("[!.]*.json") if file.stem == name), None):
+    """The file of a compiled program. Raises NotFoundError."""
+    for folder in (compiled_folder(paths), SHIPPED):
+        if file := next((file for file in folder.glob("[!.]*.json") if file.stem == name), None):
             return file
     raise NotFoundError(f"There is no compiled program '{name}'.", "`charlie programs list` shows them.")
 

@@ -22,7 +22,7 @@ from core.llama.engine import InstructModel, load_as
 from core.llama.instruct import Message
 from core.model_files.spec import resolve
 from core.paths import find_paths
-from core.programs.in_use import SHIPPED, rejected_file
+from core.programs.in_use import SHIPPED
 from core.programs.prompts import ASK_PROMPT
 from core.programs.saved import SavedProgram, Score, read_program, write_program
 from core.roles import Role
@@ -54,7 +54,7 @@ def run(method: Method, budget: int, examples: int) -> SavedProgram:
             [sys.executable, str(script), "--optimizer", method, "--out", str(out), *limits],
             env=os.environ | {"CHARLIE_HOME": home}, check=True, stdout=subprocess.DEVNULL,
         )  # fmt: skip
-        return read_program(out if out.exists() else rejected_file(out))
+        return read_program(next(Path(home).glob("found*.json")))
 
 
 def row(saved: SavedProgram) -> str:

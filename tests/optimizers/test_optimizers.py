@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from core.programs.in_use import rejected_file
 from core.programs.saved import SavedProgram, load_program, read_program
 from core.programs.signatures import MOODS, PROGRAMS, TITLE_CHARACTERS
 from optimizers import command, optimize_recall, optimize_reflection, optimize_title
@@ -65,9 +64,11 @@ def data(environment: dict[str, str]) -> Path:
 def finished(done: subprocess.CompletedProcess[str], file: Path) -> SavedProgram:
     """The program that a run has written, after checks that it ended well and that its output has the same scores."""
     assert done.returncode == 0, done.stderr
-    saved = read_program(file if file.exists() else rejected_file(file))
+    written = max(file.parent.glob(f"{file.stem}*.json"), key=lambda each: each.stat().st_mtime_ns)
+    saved = read_program(written)
     run = saved.run
-    assert rejected_file(file).exists() == (run.gain.mean < 0) == ("it is kept apart" in done.stderr)
+    assert written == file.with_stem(file.stem + ("-rejected" if run.gain.mean < 0 else ""))
+    assert ("it is kept apart" in done.stderr) == (run.gain.mean < 0)
     load_program(file, PROGRAMS[run.program](), run.model)
     said = [float(number) for number in re.findall(r"(-?[\d.]+)%", done.stdout)]
     assert said == [round(each, 1) for each in (run.before.mean, run.after.mean, run.gain.mean)]
@@ -210,7 +211,7 @@ def test_an_interrupted_search_keeps_the_best_and_resumes_to_the_same_result(
     assert code == 130
     assert "Traceback" not in rest
     assert "this is the best so far" in rest.splitlines()[-1]
-    kept, before = read_program(out), candidates(environment, name)
+    kept, before = read_program(out.with_stem(f"{name}-stopped")), candidates(environment, name)
     assert output.startswith("before ")
     best = max(before, key=lambda row: float(row["score"]))
     assert best["predictors"] == {key: part.model_dump() for key, part in kept.predictors.items()}

@@ -11,7 +11,7 @@ import pytest
 from core.model_files.fingerprint import file_id
 from core.model_files.spec import resolve
 from core.programs import in_use as programs_in_use
-from core.programs.in_use import compiled_folder, find, in_use, rejected_file, reset, use, used_file
+from core.programs.in_use import compiled_folder, find, in_use, reset, use, used_file
 from core.programs.saved import Score, read_program, write_program
 from core.roles import Role
 from core.settings_file import load_settings
@@ -65,9 +65,7 @@ def test_listed_used_and_reset(paths: Paths, home: Path) -> None:
 def test_a_program_that_got_worse_is_not_offered(paths: Paths, home: Path) -> None:
     saved = write_compiled(paths, "title", "title-gepa")
     worse = saved.model_copy(update={"run": saved.run.model_copy(update={"gain": Score(mean=-7.5, low=-9, high=1)})})
-    file = compiled_folder(paths) / "title-gepa.json"
-    file.unlink()
-    write_program(rejected_file(file), worse)
+    write_program(compiled_folder(paths) / "title-gepa.json", worse)
     assert charlie(home, "programs", "list", "--json").json["compiled"] == []
     assert "gain" in charlie(home, "programs", "show", "title-gepa").out
     assert "answers worse than the default (-7.5%" in refused(charlie(home, "programs", "use", "title-gepa"))
