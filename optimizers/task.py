@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 DATA = Path(__file__).parent / "data"
 PARTS = {"train": 0.5, "validation": 0.2, "test": 0.3}
 """Of the examples when their number is limited; each writer of the diary is in one part alone."""
-PASSAGE_WORDS = 250
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +67,6 @@ def rows_of(file: str, part: str) -> list[dict[str, Any]]:
     return [row for row in rows if row["split"] == part]
 
 
-def dated(entry: dict[str, Any], about: str = "") -> str:
-    """An entry with its date as in the app; of a long one the paragraph that shares the most words with `about`."""
-    text, wanted = entry["text"], set(about.split())
-    if len(text.split()) > PASSAGE_WORDS:
-        text = max(text.split("\n\n"), key=lambda paragraph: len(wanted & set(paragraph.split())))
-    return f"{date.fromisoformat(entry['date']):%A, %d %B %Y}: {text}"
+def dated(entry: dict[str, Any]) -> str:
+    """An entry with its date, as in the app."""
+    return f"{date.fromisoformat(entry['date']):%A, %d %B %Y}: {entry['text']}"

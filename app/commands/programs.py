@@ -18,6 +18,8 @@ from core.programs.signatures import PROGRAMS
 from core.roles import Role
 from core.settings_file import load_settings
 
+Found = dict[str, SavedProgram | CharlieError]
+Used = dict[str, dict[str, str]]
 programs = typer.Typer(rich_markup_mode=None)
 
 Name = Annotated[str, typer.Argument(help="A compiled program; `charlie programs list` has the names.")]
@@ -29,22 +31,21 @@ def list_programs(as_json: AsJson = False) -> None:
     paths = _paths()
     header = _header_or_note(paths)
     found = in_use.compiled(paths, header)
-    there = any(in_use.file_in_use(paths, program, header) for program in PROGRAMS)
-    model = _id(header) if there or any(each.saved for each in found) else ""
+    there = found or any(in_use.file_in_use(paths, program, header) for program in PROGRAMS)
+    model = _id(header) if there else ""
     used = {program: _used(paths, program, found, header, model) for program in PROGRAMS}
     if as_json:
-        listed = [_as_json(each, model) for each in found]
-        data_json({"programs": used, "compiled": listed})
+        data_json({"programs": used, "compiled": [_as_json(name, each, used, model) for name, each in found.items()]})
         return
     data(table((program, each["in_use"] or "default", each["error"]) for program, each in used.items()))
     if not found:
         note("No optimizer has written a program yet; see `python optimizers/optimize_title.py --help`.")
         return
     data("")
-    data(table(_row(each, model) for each in found if each.saved is not None))
-    for each in found:
-        if each.saved is None:
-            data(f"{each.name}  {each.error}")
+    data(table(_row(name, each, model) for name, each in found.items() if isinstance(each, SavedProgram)))
+    for name, each in found.items():
+        if isinstance(each, CharlieError):
+            data(f"{name}  {each.message}")
 
 
 @programs.command()
@@ -144,9 +145,7 @@ def _header_or_note(paths: Paths) -> Header | None:
         return None
 
 
-def _used(
-    paths: Paths, program: str, found: list[in_use.Compiled], header: Header | None, model: str
-) -> dict[str, str]:
+def _used(paths: Paths, program: str, found: Found, header: Header | None, model: str) -> dict[str, str]:
     """The name of the compiled program in use (empty: the default), and the reason when it cannot be used."""
     try:
         saved = in_use.in_use(paths, program, header)
@@ -154,7 +153,7 @@ def _used(
         return {"in_use": str(in_use.used_file(paths, program)), "error": error.message}
     if saved is None:
         return {"in_use": "", "error": ""}
-    name = next((each.name for each in found if each.saved == saved), "")
+    name = next((name for name, each in found.items() if each == saved), "")
     other = "" if saved.run.model == model else "It was made for another model, so the default is used."
     return {"in_use": name or f"{saved.run.optimizer} of {saved.created}", "error": other}
 
@@ -163,32 +162,30 @@ def _fits(saved: SavedProgram, model: str) -> str:
     return "fits the model" if saved.run.model == model else "made for another model"
 
 
-def _as_json(each: in_use.Compiled, model: str) -> dict[str, Any]:
-    if each.saved is None:
-        return {"name": each.name, "error": each.error}
+def _as_json(name: str, each: SavedProgram | CharlieError, used: Used, model: str) -> dict[str, Any]:
+    if isinstance(each, CharlieError):
+        return {"name": name, "error": each.message}
     return {
-        "name": each.name,
-        "in_use": each.in_use,
-        "fits": each.saved.run.model == model,
-        "significant": each.saved.run.gain.low > 0,
-        **each.saved.model_dump(exclude={"format", "predictors"}),
+        "name": name,
+        "in_use": any(one["in_use"] == name for one in used.values()),
+        "fits": each.run.model == model,
+        "significant": each.run.gain.low > 0,
+        **each.model_dump(exclude={"format", "predictors"}),
     }
 
 
-def _row(each: in_use.Compiled, model: str) -> tuple[str, ...]:
-    if each.saved is None:
-        raise AssertionError("only a readable program has a row")
-    run = each.saved.run
+def _row(name: str, saved: SavedProgram, model: str) -> tuple[str, ...]:
+    run = saved.run
     return (
-        each.name,
+        name,
         run.program,
         run.optimizer,
         f"{run.before.mean:.1f} → {_score(run.after)}",
         f"gain {_score(run.gain)}",
-        _significance(each.saved),
-        _sets(each.saved),
-        _fits(each.saved, model),
-        each.saved.created[:10],
+        _significance(saved),
+        _sets(saved),
+        _fits(saved, model),
+        saved.created[:10],
     )
 
 

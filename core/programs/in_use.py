@@ -6,7 +6,6 @@ comes with Charlie for just this model is in use.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,16 +21,6 @@ if TYPE_CHECKING:
 
 SHIPPED = Path(__file__).parent / "data"
 """Programs that come with Charlie, `PROGRAM-MODEL.json`: the name of the model's file, less its ending."""
-
-
-@dataclass(frozen=True, slots=True)
-class Compiled:
-    """A file that an optimizer has written; `saved` is None and `error` has the reason when it is unusable."""
-
-    name: str
-    saved: SavedProgram | None
-    in_use: bool
-    error: str = ""
 
 
 def compiled_folder(paths: Paths) -> Path:
@@ -59,17 +48,16 @@ def _shipped(program: str, model: Header) -> Path | None:
     return file if fits else None
 
 
-def compiled(paths: Paths, model: Header | None) -> list[Compiled]:
-    """All compiled programs that did not get worse, by name; of those that come with Charlie, the model's."""
-    found = []
+def compiled(paths: Paths, model: Header | None) -> dict[str, SavedProgram | CharlieError]:
+    """The compiled programs to choose from, by name, or why one is unusable: what got worse is not among them."""
+    found: dict[str, SavedProgram | CharlieError] = {}
     shipped = SHIPPED.glob(f"*-{model.path.stem}.json") if model else ()
     for file in sorted([*compiled_folder(paths).glob("[!.]*.json"), *shipped]):
         try:
-            saved = read_program(file)
-            if saved.run.gain.mean >= 0:
-                found.append(Compiled(file.stem, saved, in_use=in_use(paths, saved.run.program, model) == saved))
+            if (saved := read_program(file)).run.gain.mean >= 0:
+                found[file.stem] = saved
         except CharlieError as error:
-            found.append(Compiled(file.stem, None, in_use=False, error=error.message))
+            found[file.stem] = error
     return found
 
 
@@ -93,16 +81,12 @@ def use(paths: Paths, saved: SavedProgram) -> None:
 
 
 def reset(paths: Paths, program: str, model: Header | None = None) -> bool:
-    """Return to the default program, also from one that comes with Charlie for `model`.
-
-    Returns whether another was in use.
-    """
-    file, other = used_file(paths, program), file_in_use(paths, program, model) is not None
+    """Return to the default program, also from one that comes with Charlie. Returns whether another was in use."""
+    if file_in_use(paths, program, model) is None:
+        return False
+    file = used_file(paths, program)
     try:
-        if model and _shipped(program, model):
-            write_atomically(file, "")
-        else:
-            file.unlink(missing_ok=True)
+        write_atomically(file, "")
     except OSError as error:
-        raise CharlieError(f"The file {file} cannot be removed: {error.strerror}.", "Remove it by hand.") from error
-    return other
+        raise CharlieError(f"The file {file} cannot be written: {error.strerror}.", "Make it writable.") from error
+    return True
