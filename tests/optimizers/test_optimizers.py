@@ -1,4 +1,4 @@
-"""The optimizers as a person runs them: in processes, on a small model."""
+"""The optimizers as a person runs them: in processes, on a tiny model."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
     return kept | {
         "HOME": str(home),
         "CHARLIE_HOME": str(tmp_path / "charlie"),
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
         "PYTHONWARNINGS": "error::DeprecationWarning:optimizers,error::DeprecationWarning:core",
     }
 

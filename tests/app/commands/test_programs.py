@@ -51,7 +51,9 @@ def test_listed_used_and_reset(paths: Paths, home: Path) -> None:
     ]
     used = charlie(home, "programs", "use", "mood-bootstrap")
     assert used.code == 0
-    assert used.err == "'mood' now uses 'mood-bootstrap', starting with the next job.\n"
+    assert used.err.splitlines() == [
+        "'mood' now uses 'mood-bootstrap', starting with the next job.",
+    ]
     assert in_use(paths, "mood") == saved
     after = charlie(home, "programs", "list", "--json").json
     assert after["programs"]["mood"] == {"in_use": "mood-bootstrap", "error": ""}
