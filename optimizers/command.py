@@ -21,7 +21,7 @@ from optimizers.task import split
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from core.programs.saved import Run, Score
+    from core.programs.saved import Run
     from optimizers.task import Task
 
 INTERRUPTED = 130
@@ -122,10 +122,6 @@ def _optimize(task: Task, parsed: argparse.Namespace) -> int:
 def _summary(run: Run) -> str:
     significant = "significant" if run.gain.low > 0 else "not significant"
     return (
-        f"before {_percent(run.before)}  after {_percent(run.after)}  gain {_percent(run.gain)}, {significant}  "
+        f"before {run.before}  after {run.after}  gain {run.gain}, {significant}  "
         f"({run.sets.test} test examples, {run.answers:,} answers, {run.seconds / 60:.1f} min)"
     )
-
-
-def _percent(score: Score) -> str:
-    return f"{score.mean:.1f}% [{score.low:.1f}, {score.high:.1f}]"

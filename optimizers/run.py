@@ -17,7 +17,7 @@ from core.errors import CharlieError
 from core.programs.saved import Run, Sets, fill, predictors_of, save_program, signature_hash
 from core.programs.signatures import PROGRAMS
 from core.settings import Sampling
-from optimizers.candidates import Candidate, Candidates
+from optimizers.candidates import Candidates
 from optimizers.methods import SEARCHES, Method, Search
 from optimizers.scoring import interval
 
@@ -63,10 +63,10 @@ class Monitor:
         if error is not None:
             self.failed.append(error)
 
-    def found(self, candidate: Candidate) -> None:
+    def found(self, program: dspy.Module, score: float) -> None:
         if self.stop.is_set():  # the stop has interrupted its answers
             return
-        self.candidates.add(candidate)
+        self.candidates.add(predictors_of(program), score)
         if best := self.candidates.best:
             self.bar.set_postfix_str(f"best {best.score:.1f}% of {len(self.candidates.found)}")
 
@@ -98,7 +98,13 @@ def optimize(task: Task, options: Options, split: Split, model: InstructModel) -
             max_errors=sys.maxsize,
             callbacks=[_callback(monitor, split)],
         ):
-            before = _scores_before(task, program, split, monitor)
+            monitor.bar.set_description("before")
+            before = _scores(task, program, split.test)
+            if len(monitor.failed) == len(split.test):
+                raise CharlieError(
+                    f"The model cannot answer: {str(monitor.failed[-1]).splitlines()[0]}.",
+                    "Another --max-tokens, or a longer context, may help.",
+                )
             stopped = _search(task, options, split, proposer, program, monitor)
             if candidates.best is None:
                 raise KeyboardInterrupt
@@ -122,18 +128,6 @@ def optimize(task: Task, options: Options, split: Split, model: InstructModel) -
     if not stopped:
         shutil.rmtree(options.folder / "answers", ignore_errors=True)
     return run, out, stopped
-
-
-def _scores_before(task: Task, program: dspy.Module, split: Split, monitor: Monitor) -> list[float]:
-    """The test scores of the program before the search. Raises CharlieError when every answer fails."""
-    monitor.bar.set_description("before")
-    scores = _scores(task, program, split.test)
-    if len(monitor.failed) == len(split.test):
-        raise CharlieError(
-            f"The model cannot answer: {str(monitor.failed[-1]).splitlines()[0]}.",
-            "Another --max-tokens, or a longer context, may help.",
-        )
-    return scores
 
 
 def _search(
@@ -214,7 +208,7 @@ def _callback(monitor: Monitor, split: Split) -> Any:
         def on_evaluate_end(self, call_id: str, outputs: Any, exception: BaseException | None = None) -> None:
             program = self.evaluated.pop(call_id, None)
             if program is not None and exception is None:
-                monitor.found(Candidate(predictors_of(program), float(outputs.score)))
+                monitor.found(program, float(outputs.score))
 
     return Callback()
 

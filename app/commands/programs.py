@@ -63,9 +63,9 @@ def show(name: Name, as_json: AsJson = False) -> None:
             [
                 ("program", run.program),
                 ("optimizer", f"{run.optimizer}, a budget of {run.budget:,} answers, seed {run.seed}"),
-                ("before", _score(run.before)),
-                ("after", _score(run.after)),
-                ("gain", f"{_score(run.gain)}, {_significance(saved)}"),
+                ("before", str(run.before)),
+                ("after", str(run.after)),
+                ("gain", f"{run.gain}, {_significance(saved)}"),
                 ("examples", _sets(saved)),
                 ("search", f"{run.candidates:,} candidates, {run.answers:,} answers, {run.seconds:,.0f} s"),
                 ("model", f"{run.model} ({fits})"),
@@ -91,7 +91,7 @@ def use(name: Name) -> None:
     program = run.program
     if run.gain.mean < 0:
         raise CharlieError(
-            f"'{name}' answers worse than the default ({_score(run.gain)}), so it is not offered.",
+            f"'{name}' answers worse than the default ({run.gain}), so it is not offered.",
             "Run the optimizer again with another method or a higher budget.",
         )
     if program not in PROGRAMS:
@@ -180,18 +180,13 @@ def _row(name: str, saved: SavedProgram, model: str) -> tuple[str, ...]:
         name,
         run.program,
         run.optimizer,
-        f"{run.before.mean:.1f} → {_score(run.after)}",
-        f"gain {_score(run.gain)}",
+        f"{run.before.mean:.1f} → {run.after}",
+        f"gain {run.gain}",
         _significance(saved),
         _sets(saved),
         _fits(saved, model),
         saved.created[:10],
     )
-
-
-def _score(score: Any) -> str:
-    """In percent, with the 95% interval."""
-    return f"{score.mean:.1f}% [{score.low:.1f}, {score.high:.1f}]"
 
 
 def _significance(saved: SavedProgram) -> str:
