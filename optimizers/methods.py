@@ -82,7 +82,7 @@ def _random_search(given: Search, program: dspy.Module) -> None:
         num_candidate_programs=max(1, given.budget // len(given.split.validation) - 3),
         num_threads=1,
     )
-    optimizer.compile(program, trainset=given.split.train, valset=given.split.validation)
+    optimizer.compile(program, trainset=given.split.train[: given.budget], valset=given.split.validation)
 
 
 def _mipro(given: Search, program: dspy.Module) -> None:
