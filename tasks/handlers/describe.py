@@ -51,7 +51,7 @@ def describe_entries(context: TaskContext, job: Job, others_wait: Callable[[], b
             programs = {
                 name: prepare(context, job, model, name, sampling)
                 for name in PROMPTS
-                if not model.spec.bundled or is_compiled(context, name)
+                if not model.spec.bundled or is_compiled(context, name, model)
             }
             notes += [program.note for program in programs.values() if program.note]
             while len(described) < ENTRIES_PER_JOB and not stop() and (id_ := context.journal.take_undescribed()):

@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from core.dspy_lm.engine import model_id
 from core.errors import CharlieError
 from core.events.types import JobProgress
-from core.programs.in_use import used_file
+from core.programs.in_use import file_in_use
 from core.programs.run import Answer, answer, load_dspy
 from core.programs.saved import load_program
 from core.programs.signatures import PROGRAMS
@@ -88,9 +88,9 @@ class AnswerProgress:
             self._bus.publish(JobProgress(self._job, stage, self._decoded or held))
 
 
-def is_compiled(context: TaskContext, name: str) -> bool:
+def is_compiled(context: TaskContext, name: str, model: InstructModel) -> bool:
     """Whether a compiled program is in use. `prepare` may still refuse it."""
-    return used_file(context.paths, name).exists()
+    return file_in_use(context.paths, name, model.spec.header) is not None
 
 
 def prepare(context: TaskContext, job: Job, model: InstructModel, name: str, sampling: Sampling) -> Program:
@@ -102,8 +102,7 @@ def prepare(context: TaskContext, job: Job, model: InstructModel, name: str, sam
     with context.manager.excluded_from_model():
         load_dspy()
     module, optimizer, note = PROGRAMS[name](), "", ""
-    file = used_file(context.paths, name)
-    if file.exists():
+    if file := file_in_use(context.paths, name, model.spec.header):
         try:
             optimizer = load_program(file, module, model_id(model)).run.optimizer
         except CharlieError as error:
