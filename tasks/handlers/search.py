@@ -51,10 +51,12 @@ def find_entries(context: TaskContext, job: Job, query: str, limit: int) -> Foun
         if model.count_tokens(query, query=True) > room:
             notes.append(f"The query is longer than {room:,} tokens: only its beginning was used.")
     entries = context.journal.entries_of([hit.entry for hit in near])
-    titles = {entry.id: entry.title for entry in entries if entry.state is not EntryState.SKIPPED}
+    shown = {entry.id: entry for entry in entries if entry.state is not EntryState.SKIPPED}
     found = [
-        Hit(hit.entry, titles[hit.entry], hit.chunk, round(hit.similarity, 4)) for hit in near if hit.entry in titles
-    ]
+        Hit(hit.entry, shown[hit.entry].title, hit.chunk, round(hit.similarity, 4), None,
+            max(0, shown[hit.entry].text.find(hit.chunk)), (0, len(hit.chunk)))
+        for hit in near if hit.entry in shown
+    ]  # fmt: skip
     context.jobs.write(job.id, Hits(tuple(found[:limit]), reranked=False))
     if found:
         try:

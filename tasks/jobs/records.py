@@ -39,13 +39,17 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """An entry found by a search: the best chunk, its cosine similarity, and its relevance (0 to 1)."""
+    """An entry found by a search: the best passage, its cosine similarity, and its relevance (0 to 1)."""
 
     entry: str
     title: str
     chunk: str
     similarity: float
     relevance: float | None = None
+    start: int = 0
+    """The passage's first character in the entry's text."""
+    mark: tuple[int, int] = (0, 0)
+    """The sentence of the passage that matches best: from, to."""
 
 
 @dataclass(frozen=True, slots=True)
