@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from core.figures import local_time
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -18,6 +20,11 @@ TITLE_PROMPT = "Give the journal entry a title of a few words, taken from the en
 def journal_question(entries: Iterable[str], question: str) -> str:
     """The prompt with numbered entries and a question about them."""
     return f"{number_entries(entries)}\n\nQuestion: {question}"
+
+
+def dated(text: str, written: float, zone: str = "") -> str:
+    """An entry with the day on which it was written: `Monday, 04 May 2026: I walked by the river.`"""
+    return f"{local_time(written, '%A, %d %B %Y', zone)}: {text}"
 
 
 def number_entries(entries: Iterable[str]) -> str:

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from core.errors import CancelledError, CharlieError
-from core.llama.instruct import Message, quote
-from core.programs.prompts import ASK_PROMPT, journal_question, number_entries
+from core.llama.instruct import Message
+from core.programs.citations import cited_numbers, supported
+from core.programs.prompts import ASK_PROMPT, dated, journal_question, number_entries
 from core.roles import Role
 from core.settings import Thinking
+from tasks.handlers.excerpts import CUT, excerpts
 from tasks.handlers.programs import is_compiled, prepare, stats_of
 from tasks.handlers.reply import cancelled, reply
 from tasks.handlers.search import find_entries
-from tasks.jobs.records import Text
+from tasks.jobs.records import Hit, Text, numbered
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from core.library.records import Entry
     from core.llama.instruct import InstructModel
     from core.settings import Sampling
     from tasks.handlers.context import TaskContext
     from tasks.jobs.records import Job
+
+MOST_TOKENS = 1_536
+"""Of the entries in a prompt: what two slow cores read in some seconds."""
+NOT_FOUND = "Not in your entries."
 
 
 def recall(
@@ -63,27 +69,71 @@ def _cite(answer: str, citations: Iterable[int], count: int) -> str:
 
 
 def ask_journal(context: TaskContext, job: Job) -> dict[str, Any]:
-    """Answer a question from the entries that a search finds; the result lists them, numbered."""
-    question, session = job.args["query"], context.journal.journal_session()
+    """Answer a question from the entries that a search finds; the result lists them, numbered.
+
+    Where nothing is near the question, no model is asked.
+    """
+    question = job.args["query"]
     found = find_entries(context, job, question, job.args["limit"])
-    entries = {entry.id: entry for entry in context.journal.entries_of([hit.entry for hit in found.hits])}
-    given = [(number, entries[hit.entry]) for number, hit in enumerate(found.hits, start=1) if hit.entry in entries]
-    if not given:
+    entries = {entry.id: entry for entry in context.journal.entries_of(sorted({hit.entry for hit in found.hits}))}
+    hits = [hit for hit in found.hits if hit.entry in entries]
+    numbers = numbered(hits)
+    stats: dict[str, Any] = {"text": NOT_FOUND, "note": ""}
+    read, notes = [entry.text for entry in entries.values()], [found.note]
+    if found.nothing_near:
+        context.jobs.write(job.id, Text(NOT_FOUND))
+    elif not hits:
         raise CharlieError("There is nothing in the journal to answer from.", "Write an entry first.")
+    else:
+        stats, read = _answered(context, job, hits, list(entries.values()), notes)
+        notes.append(stats["note"])
+    cited = supported(stats["text"], dict(enumerate(read, start=1)))
+    citations = [
+        {
+            "number": numbers[hit.entry],
+            "entry": hit.entry,
+            "title": hit.title,
+            "passage": hit.chunk,
+            "mark": hit.mark,
+            "cited": numbers[hit.entry] in cited,
+        }
+        for hit in hits
+    ]
+    note = " ".join(filter(None, notes))
+    near = {"nothing_near": found.nothing_near}
+    return {**stats, "question": question, "citations": citations, "note": note, **near}
+
+
+def _answered(
+    context: TaskContext, job: Job, hits: Sequence[Hit], entries: Sequence[Entry], notes: list[str]
+) -> tuple[dict[str, Any], list[str]]:
+    """The result of the job so far, and what the model has read of each entry."""
+    question, session = job.args["query"], context.journal.journal_session()
     # Facts are not up to chance: the most probable answer, unless the job asks for another temperature.
     sampling = context.sampling(job, {"temperature": 0})
+    thinking = Thinking(job.args.get("thinking") or Thinking.OFF)
     with context.manager.lease(Role.INSTRUCT, context.stop.is_set) as model:
-        room = model.spec.context_length // 2 // len(given)
-        quotes, notes = [quote(model, entry.text, room) for _, entry in given], [found.note]
-        answered = recall(context, job, model, quotes, question, sampling, notes)
-        messages = [Message("system", ASK_PROMPT), Message("user", journal_question(quotes, question))]
-        thinking = Thinking(job.args.get("thinking") or Thinking.OFF)
-        text, stats = answered or reply(context, job, model, messages, sampling, session, thinking)
+
+        def messages(texts: Sequence[str]) -> list[Message]:
+            return [Message("system", ASK_PROMPT), Message("user", journal_question(texts, question))]
+
+        def written(texts: Iterable[str]) -> list[str]:
+            return [dated(text, e.created, e.zone) for text, e in zip(texts, entries, strict=True)]
+
+        room = model.prompt_room(sampling.max_tokens, thinking, sampling.thinking_tokens)
+        around = len(model.fit(messages(written("" for _ in entries)), 0).tokens)
+        places = {entry.id: n for n, entry in enumerate(entries)}
+        spans = [
+            (places[hit.entry], (hit.start + hit.mark[0], hit.start + (hit.mark[1] or len(hit.chunk)))) for hit in hits
+        ]
+        texts = [entry.text for entry in entries]
+        quotes = excerpts(texts, spans, model.count_tokens, min(room - around, model.spec.context_length // 2, MOST_TOKENS))
+        if cut := sum(quote != text for quote, text in zip(quotes, texts, strict=True)):
+            what = "1 entry was" if cut == 1 else f"{cut} entries were"
+            notes.append(f"{what} too long to be read as a whole; {CUT} stands for what was left out.")
+        answered = recall(context, job, model, written(quotes), question, sampling, notes)
+        prompt = messages(written(quotes))
+        text, stats = answered or reply(context, job, model, prompt, sampling, session, thinking, dry=True)
     if answered is None and cancelled(stats):
         raise CancelledError
-    cited = {int(number) for number in re.findall(r"\[(\d+)\]", text)}
-    citations = [
-        {"number": number, "entry": entry.id, "title": entry.title, "cited": number in cited} for number, entry in given
-    ]
-    note = " ".join(filter(None, [*notes, stats.get("note")]))
-    return {**stats, "question": question, "citations": citations, "note": note}
+    return {"note": "", **stats}, written(quotes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -58,6 +59,14 @@ class Hits:
 
     hits: tuple[Hit, ...]
     reranked: bool
+
+
+def numbered(hits: Iterable[Hit]) -> dict[str, int]:
+    """The number of each entry in a question's prompt and answer.
+
+    By the entries' ids, not by rank: questions about the same entries have the beginning of their prompts in common.
+    """
+    return {entry: number for number, entry in enumerate(sorted({hit.entry for hit in hits}), start=1)}
 
 
 @dataclass(frozen=True, slots=True)
