@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from core.errors import CancelledError, CharlieError
+from core.library.word_index import STOP_WORDS
 from core.llama.instruct import Message
-from core.programs.citations import cited_numbers, supported
+from core.programs.citations import supported
 from core.programs.prompts import ASK_PROMPT, dated, journal_question, number_entries
 from core.roles import Role
 from core.settings import Thinking
@@ -87,7 +88,9 @@ def ask_journal(context: TaskContext, job: Job) -> dict[str, Any]:
     else:
         stats, read = _answered(context, job, hits, list(entries.values()), notes)
         notes.append(stats["note"])
-    cited = supported(stats["text"], dict(enumerate(read, start=1)))
+    stems = context.words.stems
+    idle = set(stems(" ".join(STOP_WORDS)))
+    cited = supported(stats["text"], dict(enumerate(read, start=1)), lambda text: set(stems(text)) - idle)
     citations = [
         {
             "number": numbers[hit.entry],
@@ -123,17 +126,17 @@ def _answered(
         room = model.prompt_room(sampling.max_tokens, thinking, sampling.thinking_tokens)
         around = len(model.fit(messages(written("" for _ in entries)), 0).tokens)
         places = {entry.id: n for n, entry in enumerate(entries)}
-        spans = [
-            (places[hit.entry], (hit.start + hit.mark[0], hit.start + (hit.mark[1] or len(hit.chunk)))) for hit in hits
-        ]
+        spans = [(places[hit.entry], (hit.start + hit.mark[0], hit.start + hit.mark[1])) for hit in hits]
         texts = [entry.text for entry in entries]
-        quotes = excerpts(texts, spans, model.count_tokens, min(room - around, model.spec.context_length // 2, MOST_TOKENS))
+        quotes = excerpts(
+            texts, spans, model.count_tokens, min(room - around, model.spec.context_length // 2, MOST_TOKENS)
+        )
         if cut := sum(quote != text for quote, text in zip(quotes, texts, strict=True)):
             what = "1 entry was" if cut == 1 else f"{cut} entries were"
             notes.append(f"{what} too long to be read as a whole; {CUT} stands for what was left out.")
         answered = recall(context, job, model, written(quotes), question, sampling, notes)
         prompt = messages(written(quotes))
-        text, stats = answered or reply(context, job, model, prompt, sampling, session, thinking, dry=True)
+        _, stats = answered or reply(context, job, model, prompt, sampling, session, thinking, dry=True)
     if answered is None and cancelled(stats):
         raise CancelledError
     return {"note": "", **stats}, written(quotes)

@@ -27,6 +27,7 @@ from core.programs.citations import CITATION
 from core.text import one_line, printable
 from tasks.jobs.records import Ended, Hits, Job, numbered
 
+TITLE_WIDTH, SHORT_TITLE = 60, 28
 NEAREST = "Only the nearest passages:"
 SMALL = "a small model answered; the passages above are what it read"
 LINES = 2
@@ -120,7 +121,7 @@ class Answer(VerticalScroll, can_focus=True):
 
     def _list(self, citations: list[dict[str, Any]]) -> None:
         self._entries = {int(citation["number"]): str(citation["entry"]) for citation in citations}
-        width = LINES * max(30, self.size.width - 6)
+        width = LINES * max(30, self.size.width - 6) - len("[1] ")
         options = self.options
         options.set_options([Option(_label(citation, width), str(citation["number"])) for citation in citations])
         options.display = bool(citations)
@@ -184,18 +185,18 @@ class Answer(VerticalScroll, can_focus=True):
 
 
 def _label(citation: dict[str, Any], width: int) -> Content:
-    """The number and the title, and the passage with its marked sentence; dim where the answer does not cite it."""
-    number, title = f"[{citation['number']}]", one_line(str(citation["title"]), 80)
-    cited = citation.get("cited")
-    head = Content.assemble((number, "bold $accent" if cited else "dim"), " ", (title, "bold" if cited else ""))
+    """The number, the title and the passage, with the sentence that matched; the number is dim if it is not cited."""
+    number = (f"[{citation['number']}]", "bold $accent" if citation.get("cited") else "dim")
+    title = one_line(str(citation["title"]), TITLE_WIDTH)
     if not (passage := str(citation.get("passage", ""))):
-        return head
+        return Content.assemble(number, " ", title)
     start, end = citation["mark"]
-    sentence = _flat(passage[start:end], width)
-    before = "… " if passage[:start].strip() else ""
-    after = _flat(passage[end:], max(0, width - len(sentence) - 3))
-    return Content.assemble(head, "\n", (before, "dim"), sentence, (f" {after}" if after else "", "dim"))
+    # Most titles are the entry's first words, which need not be there twice.
+    head = "" if start == 0 and passage.startswith(title[:-1]) else f"{one_line(title, SHORT_TITLE)} · "
+    sentence = _flat(passage[start:end], width - len(head))
+    after = _flat(passage[end:], width - len(head) - len(sentence) - 1)
+    return Content.assemble(number, " ", (head, "bold"), (sentence, "$text-accent"), (f" {after}".rstrip(), "dim"))
 
 
 def _flat(text: str, width: int) -> str:
-    return one_line(" ".join(printable(text).split()), width) if width else ""
+    return one_line(" ".join(printable(text).split()), width) if width > 1 else ""
