@@ -29,7 +29,7 @@ def excerpts(
         return list(texts)
     found = {which for which, _ in spans}
     ends = [(n, (end, end)) for n, text in enumerate(texts) if n not in found for end in (0, len(text))]
-    room -= (len(spans) + len(ends) + len(texts)) * (count(CUT) + 1)
+    room -= (len(spans) + len(ends) + len(texts)) * count(f" {CUT} ")
     parts = [list(sentences(text)) for text in texts]
     taken: list[set[Span]] = [set() for _ in texts]
     growing = [(which, _nearest_first(parts[which], span)) for which, span in [*spans, *ends]]
