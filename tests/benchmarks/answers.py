@@ -18,8 +18,10 @@ from app.client import Client
 from app.runtime.owner import Runtime
 from core.roles import Role
 from optimizers.scoring import words
+from tasks.jobs.records import Ended
+from tests.benchmarks.charlie import PATIENCE
 from tests.benchmarks.home import home
-from tests.waiting import ended
+from tests.waiting import deadline
 
 DATA = Path(__file__).parents[2] / "optimizers" / "data"
 COUNT = 30
@@ -46,7 +48,8 @@ def main() -> int:
 
 
 def asked(client: Client, row: dict[str, Any], **options: Any) -> dict[str, Any]:
-    last = ended(client.jobs, client.ask(row["question"], **options).id)
+    *_, last = deadline(client.jobs.follow(client.ask(row["question"], **options).id), PATIENCE)
+    assert isinstance(last, Ended), last
     assert last.result is not None, last
     print(row["question"], "→", last.result["text"].strip().replace("\n", " "), file=sys.stderr, flush=True)
     return {**last.result, "expected": row["answer"], "sources": row["entries"]}

@@ -9,7 +9,9 @@ from tasks.handlers.excerpts import CUT, excerpts
 
 RAIN = "It rained all day, and the lawn is under water. " * 25
 CODE = "The code of the garden gate is 4711."
-WORDS = st.lists(st.sampled_from(["rain", "river", "Mira.", "bread!", "late\n", "gate?\n\n", "the", "12."]), max_size=80)
+WORDS = st.lists(
+    st.sampled_from(["rain", "river", "Mira.", "bread!", "late\n", "gate?\n\n", "the", "12."]), max_size=80
+)
 
 
 def count(text: str) -> int:
