@@ -124,15 +124,14 @@ class InstructModel(LoadedModel):
         thinking: Thinking = Thinking.OFF,
         thinking_tokens: int = 0,
     ) -> FittedPrompt:
-        """The prompt of the newest messages that fit the context together with answer and thought."""
-        return self._prompt.fit(messages, self.prompt_room(max_tokens, thinking, thinking_tokens), thinking)
+        """The prompt of the newest messages that fit the context together with answer and thought.
 
-    def prompt_room(self, max_tokens: int, thinking: Thinking, thinking_tokens: int) -> int:
-        """The tokens that answer and thought leave to a prompt, at least a quarter of the context."""
+        At least a quarter of the context is left to the prompt.
+        """
         context = self.llama.n_ctx()
         if thinking is not Thinking.OFF and can_think(self._template):
             max_tokens += thinking_tokens
-        return context - min(max_tokens, context * 3 // 4)
+        return self._prompt.fit(messages, context - min(max_tokens, context * 3 // 4), thinking)
 
     def stream(
         self,

@@ -22,9 +22,9 @@ def journal_question(entries: Iterable[str], question: str) -> str:
     return f"{number_entries(entries)}\n\nQuestion: {question}"
 
 
-def dated(text: str, written: float, zone: str = "") -> str:
-    """An entry with the day on which it was written: `Monday, 04 May 2026: I walked by the river.`"""
-    return f"{local_time(written, '%A, %d %B %Y', zone)}: {text}"
+def day_of(written: float, zone: str) -> str:
+    """The day of an entry, which precedes its text: `Monday, 04 May 2026`."""
+    return local_time(written, "%A, %d %B %Y", zone)
 
 
 def number_entries(entries: Iterable[str]) -> str:

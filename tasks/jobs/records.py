@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -61,12 +61,24 @@ class Hits:
     reranked: bool
 
 
-def numbered(hits: Iterable[Hit]) -> dict[str, int]:
-    """The number of each entry in a question's prompt and answer.
+def citations(hits: Sequence[Hit], cited: Collection[int] = ()) -> list[dict[str, Any]]:
+    """The passages that a question is answered from, best first, and which of them the answer cites.
 
-    By the entries' ids, not by rank: questions about the same entries have the beginning of their prompts in common.
+    Numbered by the entries' ids and not by rank: questions about the same entries share the beginning of their prompts.
     """
-    return {entry: number for number, entry in enumerate(sorted({hit.entry for hit in hits}), start=1)}
+    numbers = {entry: number for number, entry in enumerate(sorted({hit.entry for hit in hits}), start=1)}
+    found = ((numbers[hit.entry], hit) for hit in hits)
+    return [
+        {
+            "number": n,
+            "entry": hit.entry,
+            "title": hit.title,
+            "passage": hit.chunk,
+            "mark": hit.mark,
+            "cited": n in cited,
+        }
+        for n, hit in found
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from app.tui.shared.streamed_markdown import StreamedMarkdown
 from core.events.types import JobState
 from core.programs.citations import CITATION
 from core.text import one_line, printable
-from tasks.jobs.records import Ended, Hits, Job, numbered
+from tasks.jobs.records import Ended, Hits, Job, citations
 
 TITLE_WIDTH, SHORT_TITLE = 60, 28
 NEAREST = "Only the nearest passages:"
@@ -112,20 +112,15 @@ class Answer(VerticalScroll, can_focus=True):
 
     def found(self, hits: Hits) -> None:
         """Show the passages before the model has read them."""
-        numbers = numbered(hits.hits)
-        self._list([
-            {"number": numbers[hit.entry], "entry": hit.entry, "title": hit.title, "passage": hit.chunk,
-             "mark": hit.mark}
-            for hit in hits.hits
-        ])  # fmt: skip
+        self._list(citations(hits.hits))
 
-    def _list(self, citations: list[dict[str, Any]]) -> None:
-        self._entries = {int(citation["number"]): str(citation["entry"]) for citation in citations}
+    def _list(self, found: list[dict[str, Any]]) -> None:
+        self._entries = {int(citation["number"]): str(citation["entry"]) for citation in found}
         width = LINES * max(30, self.size.width - 6) - len("[1] ")
         options = self.options
-        options.set_options([Option(_label(citation, width), str(citation["number"])) for citation in citations])
-        options.display = bool(citations)
-        if citations:
+        options.set_options([Option(_label(citation, width), str(citation["number"])) for citation in found])
+        options.display = bool(found)
+        if found:
             options.highlighted = 0
 
     async def write(self, text: str) -> None:
@@ -135,13 +130,13 @@ class Answer(VerticalScroll, can_focus=True):
     async def finish(self, ended: Ended) -> None:
         result = ended.result or {}
         self.text = str(result.get("text", "")) or self.text
-        if citations := result.get("citations"):
-            self._list(citations)
+        if found := result.get("citations"):
+            self._list(found)
         await self.query(JobLine).remove()
         await self.markdown.update(self.text)
         self._close(ended, result)
         if result.get("nothing_near"):
-            self.nearest.display = bool(citations)
+            self.nearest.display = bool(found)
             self.body.move_child(self.markdown, after=self.heading)
             self.anchor(False)
             self.scroll_home(animate=False)

@@ -13,9 +13,9 @@ import pytest
 from app.client import Client
 from app.runtime.owner import Runtime
 from core.paths import find_paths
-from core.programs.prompts import dated
+from core.programs.prompts import day_of
 from core.settings_file import load_settings
-from tasks.jobs.records import Hit, Hits, Text, numbered
+from tasks.jobs.records import Hit, Hits, Text, citations
 from tests.model_variants import cut, write_chain
 from tests.waiting import ended, output
 
@@ -71,7 +71,7 @@ def test_lists_and_ranges_cite_and_only_what_shares_a_word_is_marked(home: Path)
 def test_an_entry_is_read_with_its_date(home: Path) -> None:
     with answering(home, "It was in May [1].", "I walked by the river.") as client:
         assert cited(asked(client, "When did I walk by the river?")) == {1}
-    assert dated("I walked.", FOURTH_OF_MAY) == "Monday, 04 May 2026: I walked."
+    assert day_of(FOURTH_OF_MAY, "UTC") == "Monday, 04 May 2026"
 
 
 def test_passages_come_before_the_answer_and_the_prompts_share_their_beginning(home: Path) -> None:
@@ -85,7 +85,8 @@ def test_passages_come_before_the_answer_and_the_prompts_share_their_beginning(h
 
 def test_numbers_go_by_the_entry_and_not_by_the_rank() -> None:
     one, two = (Hit(id_, "", "", 0.5) for id_ in "ab")
-    assert numbered([one, two]) == numbered([two, one]) == {"a": 1, "b": 2}
+    for hits in ([one, two], [two, one]):
+        assert {each["entry"]: each["number"] for each in citations(hits)} == {"a": 1, "b": 2}
 
 
 def test_nothing_near_is_said_without_the_model(home: Path) -> None:
