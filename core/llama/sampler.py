@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -17,18 +16,14 @@ if TYPE_CHECKING:
 
 REPEAT_LAST = 64
 """The number of last tokens that the repeat penalty considers."""
-DRY_MULTIPLIER, DRY_BASE, DRY_LENGTH = 0.8, 1.75, 2
-"""DRY lowers a token's logit by MULTIPLIER * BASE ** (n - LENGTH) where it would go on with n tokens written before."""
-DRY_BREAKERS = ("[", "\n", ":")
-"""No repetition goes across these: citations and the beginnings of lines may be the same."""
+DRY = 0.8, 1.75, 2
+"""Multiplier, base and length: the logit of a token that would go on with n tokens written before is lowered by
+multiplier * base ** (n - length)."""
 
 
 @contextmanager
 def sampler(llama: Llama, sampling: Sampling, *, dry: bool = False) -> Iterator[Any]:
-    """A llama_sampler chain in llama.cpp's own order: penalty, DRY, top-k, top-p, min-p, temperature, draw.
-
-    `dry` keeps a small model from writing the same for ever.
-    """
+    """A llama_sampler chain in llama.cpp's own order: penalty, DRY, top-k, top-p, min-p, temperature, draw."""
     import llama_cpp
 
     chain = llama_cpp.llama_sampler_chain_init(llama_cpp.llama_sampler_chain_default_params())
@@ -46,9 +41,7 @@ def _links(llama: Llama, sampling: Sampling, *, dry: bool) -> Iterator[Any]:
     if sampling.repeat_penalty != 1.0:
         yield llama_cpp.llama_sampler_init_penalties(llama.n_vocab(), REPEAT_LAST, sampling.repeat_penalty, 0.0, 0.0)
     if dry:
-        breakers = (ctypes.c_char_p * len(DRY_BREAKERS))(*map(str.encode, DRY_BREAKERS))
-        options = DRY_MULTIPLIER, DRY_BASE, DRY_LENGTH, llama.n_ctx(), breakers, len(DRY_BREAKERS)
-        yield llama_cpp.llama_sampler_init_dry(vocab_of(llama), *options)
+        yield llama_cpp.llama_sampler_init_dry(vocab_of(llama), *DRY, llama.n_ctx(), None, 0)
     if sampling.temperature == 0:
         yield llama_cpp.llama_sampler_init_greedy()
         return

@@ -29,33 +29,28 @@ def excerpts(
         return list(texts)
     found = {which for which, _ in spans}
     ends = [(n, (end, end)) for n, text in enumerate(texts) if n not in found for end in (0, len(text))]
-    room -= (len(spans) + len(ends) + len(texts)) * count(f" {CUT} ")
-    parts = [list(sentences(text)) for text in texts]
+    growing = [_nearest_first(which, texts[which], span) for which, span in [*spans, *ends]]
+    room -= (len(growing) + len(texts)) * count(f" {CUT} ")
     taken: list[set[Span]] = [set() for _ in texts]
-    growing = [(which, _nearest_first(parts[which], span)) for which, span in [*spans, *ends]]
     while growing:
         grown = []
-        for which, order in growing:
-            part = next((part for part in order if part not in taken[which]), None)
-            if part is None:
-                continue
-            start, end = part
+        for order in growing:
+            which, (start, end) = next(((n, part) for n, part in order if part not in taken[n]), (0, (0, 0)))
             tokens = count(texts[which][start:end])
-            if tokens <= room:
-                grown.append((which, order))
-            elif room > 0 and not any(taken):
-                part, tokens = (start, start + (end - start) * room // tokens), room
-            else:
-                continue
-            taken[which].add(part)
-            room -= tokens
+            if tokens > room > 0 and not any(taken):
+                end, tokens = start + (end - start) * room // tokens, room
+            if end > start and tokens <= room:
+                taken[which].add((start, end))
+                room -= tokens
+                grown.append(order)
         growing = grown
     return [_joined(text, sorted(each)) for text, each in zip(texts, taken, strict=True)]
 
 
-def _nearest_first(parts: Sequence[Span], span: Span) -> Iterator[Span]:
-    """Sentences by their distance from a passage, so that those taken are always one stretch."""
-    return iter(sorted(parts, key=lambda part: max(part[0] - span[1], span[0] - part[1], -1)))
+def _nearest_first(which: int, text: str, span: Span) -> Iterator[tuple[int, Span]]:
+    """The sentences of a text by their distance from a passage, so that those taken are always one stretch."""
+    parts = sorted(sentences(text), key=lambda part: max(part[0] - span[1], span[0] - part[1], -1))
+    return ((which, part) for part in parts)
 
 
 def _joined(text: str, parts: Sequence[Span]) -> str:

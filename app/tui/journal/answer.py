@@ -117,11 +117,11 @@ class Answer(VerticalScroll, can_focus=True):
     def _list(self, found: list[dict[str, Any]]) -> None:
         self._entries = {int(citation["number"]): str(citation["entry"]) for citation in found}
         width = LINES * max(30, self.size.width - 6) - len("[1] ")
-        options = self.options
+        options, before = self.options, self.options.highlighted or 0
         options.set_options([Option(_label(citation, width), str(citation["number"])) for citation in found])
         options.display = bool(found)
         if found:
-            options.highlighted = 0
+            options.highlighted = min(before, len(found) - 1)
 
     async def write(self, text: str) -> None:
         self.text += text
