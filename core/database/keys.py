@@ -5,14 +5,14 @@ A value is a string of JSON where no other type is named. Keys without a named e
 
 from __future__ import annotations
 
-# The library, core/library; written by every process, vectors and chunks only by the worker.
+# The library, core/library; written by every process, vectors only by the worker.
 
 CONVERSATIONS = "charlie:conversations"
 """Sorted set: the ids of all conversations, by the time of their last use (seconds)."""
 ENTRIES = "charlie:entries"
 """Sorted set: the ids of all journal entries, by the time they were written (seconds)."""
 CHANGES = "charlie:entries:changes"
-"""Stream, about the last 1,000: ids of added and deleted entries, so that a search need not read all ids."""
+"""Stream, about the last 1,000: ids of added, changed and deleted entries, so that a search need not read all ids."""
 UNDESCRIBED = "charlie:entries:undescribed"
 """Sorted set, the newest 100: ids of indexed entries without a title, by the time they were written."""
 CORRECTED = "charlie:entries:moods"
@@ -20,7 +20,7 @@ CORRECTED = "charlie:entries:moods"
 UNREAD = "charlie:unread"
 """Hash: entry id, or conversation and reply, to "soon" or "": texts whose mood or distress is not known yet."""
 INDEXES = "charlie:indexes"
-"""Set: the names of the `vectors` and `chunks` hashes, one pair for each embedding model."""
+"""Set: the names of the `vectors` hashes, one for each embedding model; and of `chunks` hashes of earlier versions."""
 
 
 TRASH = "charlie:trash"
@@ -61,13 +61,8 @@ def trashed(key: str) -> str:
 
 
 def vectors(model_id: str) -> str:
-    """Hash: entry id to the vectors of its chunks (float32), from one embedding model."""
+    """Hash: entry id to the vectors of its passages (float32), from one embedding model."""
     return f"charlie:vectors:{model_id}"
-
-
-def chunks(model_id: str) -> str:
-    """Hash: entry id to the texts of its chunks."""
-    return f"charlie:chunks:{model_id}"
 
 
 # Jobs, tasks/jobs; written by the process that asks for the job, then by the worker.

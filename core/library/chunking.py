@@ -1,4 +1,4 @@
-"""Cuts a long text into chunks for the embedding model: at paragraphs, else sentences, else words, else anywhere."""
+"""Cuts a text into sentences, and into the passages that are indexed and shown. No model is needed for it."""
 
 from __future__ import annotations
 
@@ -6,85 +6,45 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-CUTS = (
-    re.compile(r"\n[^\S\n]*\n\s*"),
-    re.compile(r"(?<=[.!?…。！？])[\"'”’)\]]*\s+|\n\s*|(?<=[。！？])"),
-    re.compile(r"\s+"),
-)
-"""Places where a text may be cut, the best first."""
-MAX_CHARACTERS_PER_TOKEN = 32
-"""A longer part surely exceeds the limit and is not tokenized."""
-STRETCH = 4
-"""An endless word is first cut into stretches of this many characters per token of the limit."""
+Span = tuple[int, int]
+"""From the first character to the one after the last."""
+
+PASSAGE_CHARACTERS = 280
+"""About 60 tokens: one thing that a person tells. Longer passages blur it, and shorter ones lack its surroundings."""
+_END = re.compile(r"(?<![ .](?:Mr|Dr|St|vs)\.)(?<! Mrs\.)(?<=[.!?…])[\"'”’»)\]]*\s+|\n\s*|(?<=[。！？])")
 
 
-def split(text: str, count_tokens: Callable[[str], int], limit: int) -> list[str]:
-    """Cut a text into chunks of at most `limit` tokens, in order; only space at their ends is left out.
-
-    Neighbouring paragraphs, sentences or words are joined while they fit. The time is linear in the text. A single
-    character of more than `limit` tokens is a chunk by itself.
-    """
-    if limit < 1:
-        raise ValueError("a chunk needs at least one token")
-    chunks: list[str] = []
-    start = end = tokens = 0
-    for piece_start, piece_end, piece_tokens in _pieces(text, 0, len(text), count_tokens, limit, 0):
-        if end > start and tokens + piece_tokens > limit:
-            chunks.append(text[start:end].strip())
-            start, tokens = piece_start, 0
-        elif end == start:
-            start = piece_start
-        end = piece_end
-        tokens += piece_tokens
-    if end > start:
-        chunks.append(text[start:end].strip())
-    return [chunk for chunk in chunks if chunk]
+def sentences(text: str) -> Iterator[Span]:
+    """Where the sentences are; one longer than a passage is cut between words, an endless word anywhere."""
+    start = 0
+    for cut in [*(match.span() for match in _END.finditer(text)), (len(text), len(text))]:
+        end = cut[1]
+        while end - start > PASSAGE_CHARACTERS:
+            space = text.rfind(" ", start + PASSAGE_CHARACTERS // 2, start + PASSAGE_CHARACTERS)
+            middle = space + 1 if space > 0 else start + PASSAGE_CHARACTERS
+            yield from _stripped(text, start, middle)
+            start = middle
+        yield from _stripped(text, start, end)
+        start = end
 
 
-def _pieces(
-    text: str, start: int, end: int, count_tokens: Callable[[str], int], limit: int, level: int
-) -> Iterator[tuple[int, int, int]]:
-    """Parts of text[start:end] within the limit, with their token counts, cut no finer than necessary."""
-    if level == len(CUTS):
-        yield from _halves(text, start, end, count_tokens, limit)
-        return
-    at = start
-    for cut in CUTS[level].finditer(text, start, end):
-        if cut.end() > at:
-            yield from _piece(text, at, cut.end(), count_tokens, limit, level)
-            at = cut.end()
-    if at < end:
-        yield from _piece(text, at, end, count_tokens, limit, level)
+def passages(text: str) -> list[Span]:
+    """Neighbouring sentences, as many as fit; each passage begins with the last sentence of the one before if it fits."""
+    found, held = list[Span](), list[Span]()
+    for start, end in sentences(text):
+        if held and end - held[0][0] > PASSAGE_CHARACTERS:
+            found.append((held[0][0], held[-1][1]))
+            held = held[-1:] if end - held[-1][0] <= PASSAGE_CHARACTERS and len(held) > 1 else []
+        held.append((start, end))
+    if held:
+        found.append((held[0][0], held[-1][1]))
+    return found
 
 
-def _piece(
-    text: str, start: int, end: int, count_tokens: Callable[[str], int], limit: int, level: int
-) -> Iterator[tuple[int, int, int]]:
+def _stripped(text: str, start: int, end: int) -> Iterator[Span]:
     part = text[start:end]
-    if not part.strip():
-        yield start, end, 0
-        return
-    tokens = count_tokens(part) if len(part) <= limit * MAX_CHARACTERS_PER_TOKEN else limit + 1
-    if tokens <= limit:
-        yield start, end, tokens
-    else:
-        yield from _pieces(text, start, end, count_tokens, limit, level + 1)
-
-
-def _halves(
-    text: str, start: int, end: int, count_tokens: Callable[[str], int], limit: int
-) -> Iterator[tuple[int, int, int]]:
-    """Parts of one endless word: stretches, halved until they fit."""
-    stretch = limit * STRETCH
-    for at in range(start, end, stretch):
-        stack = [(at, min(at + stretch, end))]
-        while stack:
-            begin, stop = stack.pop()
-            tokens = count_tokens(text[begin:stop])
-            if tokens <= limit or stop - begin == 1:
-                yield begin, stop, tokens
-                continue
-            middle = (begin + stop) // 2
-            stack += [(middle, stop), (begin, middle)]
+    if words := part.strip():
+        start += len(part) - len(part.lstrip())
+        yield start, start + len(words)

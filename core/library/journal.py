@@ -92,7 +92,7 @@ class Journal:
         return ids
 
     def changes(self, since: str) -> tuple[list[str] | None, str]:
-        """The ids of entries added or deleted after the position `since`, and the position now.
+        """The ids of entries added, changed or deleted after the position `since`, and the position now.
 
         None in place of the ids when `since` is empty or too old. The caller then reads all ids, after this call, so
         that it misses no change.
@@ -151,6 +151,7 @@ class Journal:
                 keep(pipe, id_, RevisionKind.TEXT, entry.text, entry.updated)
             entry = _changed(entry, text, later(time.time(), entry.updated), entry.revision + 1, writer)
             pipe.set(keys.entry(entry.id), json.dumps(asdict(entry)))
+            _record_change(pipe, entry.id)
             return entry
 
         # Retried when another process writes it: each text has its own revision.
@@ -235,7 +236,7 @@ class Journal:
         return moods
 
     def delete_entry(self, id_: str) -> bool:
-        """Move the entry to the trash, and delete its vectors and chunks, in one MULTI; False if there is none.
+        """Move the entry to the trash, and delete its vectors, in one MULTI; False if there is none.
 
         LibraryChanges.delete_entry removes the KV caches too.
         """

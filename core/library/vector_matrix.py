@@ -1,12 +1,14 @@
-"""The vectors of all chunks as one matrix in memory."""
+"""The vectors of all passages as one matrix in memory."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
     from numpy.typing import NDArray
 
     Vectors = NDArray[np.float32]
@@ -14,6 +16,14 @@ if TYPE_CHECKING:
 LEAST_ROWS = 1_000
 GROWTH = 1.5
 """A full matrix grows by this factor. Rows that are not filled yet take no memory."""
+
+
+class Nearest(NamedTuple):
+    """The similarities of all passages of the nearest entries, nearest first; mean and deviation over all entries."""
+
+    entries: dict[str, Vectors]
+    mean: float
+    deviation: float
 
 
 class Rows:
@@ -66,19 +76,23 @@ class Rows:
         if self._stale > max(LEAST_ROWS, self._used // 2):
             self._pack()
 
-    def nearest(self, query: Vectors, count: int) -> list[tuple[str, int, float]]:
-        """The `count` nearest entries, nearest first: entry, number of its nearest row, similarity."""
+    def nearest(
+        self, query: Vectors, count: int, among: Collection[str] | None = None, also: Iterable[str] = ()
+    ) -> Nearest:
+        """The `count` nearest entries, all of them or those `among`, and the entries `also`."""
         if not self._names:
-            return []
+            return Nearest({}, 0.0, 1.0)
         similarities = self._matrix[: self._used] @ query
         best = np.maximum.reduceat(similarities, self._starts[: len(self._names)])
-        best[self._gone[: len(self._names)]] = -np.inf
-        found: list[tuple[str, int, float]] = []
-        for place in largest(best, count):
-            if not self._gone[place]:
-                row = int(similarities[self._starts[place] : self._end(place)].argmax())
-                found.append((self._names[place], row, float(best[place])))
-        return found
+        held = ~self._gone[: len(self._names)]
+        mean, deviation = (float(best[held].mean()), float(best[held].std())) if held.any() else (0.0, 0.0)
+        if among is not None:
+            held &= np.fromiter((name in among for name in self._names), np.bool_, len(self._names))
+        best[~held] = -np.inf
+        places = [place for place in largest(best, count) if held[place]]
+        places += [place for name in also if (place := self._places.get(name)) is not None]
+        rows = {self._names[place]: similarities[self._starts[place] : self._end(place)] for place in places}
+        return Nearest(rows, mean, deviation)
 
     def _end(self, place: int) -> int:
         return int(self._starts[place + 1]) if place + 1 < len(self._names) else self._used

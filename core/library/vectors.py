@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from core.database import keys
-from core.library.vector_matrix import Rows
+from core.library.vector_matrix import Nearest, Rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -25,25 +23,15 @@ BATCH_ENTRIES = 1_000
 """Entries read from the database at a time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Near:
-    """A chunk of an entry, and its cosine similarity to the query."""
-
-    entry: str
-    chunk: str
-    similarity: float
-
-
 class VectorStore:
     """The vectors of one embedding model. The worker is their only writer, so it keeps them in memory as well.
 
-    `redis` must not decode. Vectors are float32 of length 1, stored per entry as chunks × dimension.
+    `redis` must not decode. Vectors are float32 of length 1, stored per entry as passages × dimension.
     """
 
     def __init__(self, redis: RedisClient, model_id: str, dimension: int) -> None:
         self._redis = redis
         self._vectors_key = keys.vectors(model_id)
-        self._chunks_key = keys.chunks(model_id)
         self._rows = Rows(dimension)
         self._seen = ""
         """The position in the journal's changes up to which this index follows them."""
@@ -57,10 +45,11 @@ class VectorStore:
 
     def forget_older(self) -> None:
         """Delete the vectors of the same file in an earlier format, or with another pooling: none reads them again."""
-        own = {self._vectors_key, self._chunks_key}
-        files = {key.rpartition(":")[0] for key in own}
+        file = self._vectors_key.rpartition(":")[0]
         stored = {key.decode() for key in self._redis.smembers(keys.INDEXES)}
-        if older := [key for key in stored - own if key.rpartition(":")[0] in files]:
+        # Formats 1 and 2 had the texts of the passages beside the vectors.
+        files = (file, file.replace(":vectors:", ":chunks:"))
+        if older := [key for key in stored - {self._vectors_key} if key.rpartition(":")[0] in files]:
             with self._redis.pipeline(transaction=True) as pipe:
                 pipe.delete(*older)
                 pipe.srem(keys.INDEXES, *older)
@@ -90,39 +79,29 @@ class VectorStore:
         self._seen = seen
         return list(self._missing)
 
-    def put(self, entries: Mapping[str, tuple[Sequence[str], Vectors]]) -> None:
-        """Store or replace the chunks of entries and their vectors (chunks × dimension)."""
+    def put(self, entries: Mapping[str, Vectors]) -> None:
+        """Store or replace the vectors of entries (passages × dimension)."""
         with self._redis.pipeline(transaction=True) as pipe:
-            for entry, (chunks, vectors) in entries.items():
+            for entry, vectors in entries.items():
                 pipe.hset(self._vectors_key, entry, vectors.astype("<f4").tobytes())
-                pipe.hset(self._chunks_key, entry, json.dumps(list(chunks)))
-            pipe.sadd(keys.INDEXES, self._vectors_key, self._chunks_key)
+            pipe.sadd(keys.INDEXES, self._vectors_key)
             pipe.execute()
-        for entry, (_, vectors) in entries.items():
+        for entry, vectors in entries.items():
             self._rows.put(entry, vectors)
             self._missing.pop(entry, None)
 
     def forget(self, entries: Iterable[str]) -> None:
-        """Remove the chunks and vectors of entries."""
+        """Remove the vectors of entries."""
         for batch in _batches(list(entries)):
-            with self._redis.pipeline(transaction=True) as pipe:
-                pipe.hdel(self._vectors_key, *batch)
-                pipe.hdel(self._chunks_key, *batch)
-                pipe.execute()
+            self._redis.hdel(self._vectors_key, *batch)
             for entry in batch:
                 self._rows.remove(entry)
 
-    def nearest(self, query: Vectors, count: int) -> list[Near]:
-        """The nearest chunk of each of the `count` nearest entries, the nearest first."""
-        found = self._rows.nearest(query, count)
-        if not found:
-            return []
-        chunks = self._redis.hmget(self._chunks_key, [entry for entry, _, _ in found])
-        return [
-            Near(entry, json.loads(texts)[chunk], similarity)
-            for (entry, chunk, similarity), texts in zip(found, chunks, strict=True)
-            if texts is not None  # None: deleted a moment ago
-        ]
+    def nearest(
+        self, query: Vectors, count: int, among: Collection[str] | None = None, also: Iterable[str] = ()
+    ) -> Nearest:
+        """See Rows.nearest."""
+        return self._rows.nearest(query, count, among, also)
 
 
 def _batches(ids: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -139,6 +139,7 @@ class InstructModel(LoadedModel):
         sampling: Sampling,
         *,
         session: str = "",
+        dry: bool = False,
         cancelled: Callable[[], bool] = never,
         on_prefill: Callable[[int, int], None] = ignore,
     ) -> Iterator[str | Thought | Completion]:
@@ -146,7 +147,8 @@ class InstructModel(LoadedModel):
 
         `session` names the conversation of the prompt; its KV cache is saved while others are answered.
         `on_prefill(done, total)` counts prompt tokens. `cancelled` stops prefill and decoding within milliseconds;
-        evaluated tokens stay in the KV cache. Raises CharlieError when llama.cpp fails.
+        evaluated tokens stay in the KV cache. `dry` keeps small models from loops. Raises CharlieError when llama.cpp
+        fails.
         """
 
         began, total = perf_counter(), len(prompt.tokens)
@@ -156,7 +158,7 @@ class InstructModel(LoadedModel):
             yield Completion(total, reused, 0, FinishReason.CANCELLED, 0.0, 0.0)
             return
         prefilled, decoded = perf_counter(), _Decoded()
-        yield from self._decode(prompt, sampling, cancelled, decoded)
+        yield from self._decode(prompt, sampling, cancelled, decoded, dry=dry)
         yield Completion(
             prompt_tokens=total,
             reused_tokens=reused,
@@ -170,7 +172,13 @@ class InstructModel(LoadedModel):
         )
 
     def _decode(
-        self, prompt: FittedPrompt, sampling: Sampling, cancelled: Callable[[], bool], decoded: _Decoded
+        self,
+        prompt: FittedPrompt,
+        sampling: Sampling,
+        cancelled: Callable[[], bool],
+        decoded: _Decoded,
+        *,
+        dry: bool,
     ) -> Iterator[str | Thought]:
         import llama_cpp
 
@@ -179,7 +187,7 @@ class InstructModel(LoadedModel):
         limit, room = sampling.max_tokens, llama.n_ctx() - len(prompt.tokens)
         budget = min(sampling.thinking_tokens, room - min(limit, room // 2))
         sample, ends = llama_cpp.llama_sampler_sample, llama_cpp.llama_vocab_is_eog
-        with sampler(llama, sampling) as chain:
+        with sampler(llama, sampling, dry=dry) as chain:
             # The second limit is for a model that writes neither thought nor answer.
             while decoded.answer < limit and decoded.thought <= budget + limit:
                 if cancelled():

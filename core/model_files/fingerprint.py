@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 EMBEDDING_BYTES = 1 << 20
 """Only the start of each file of an embedding model is read: its vectors are looked up at each load."""
-VECTOR_FORMAT = 2
-"""Grows when the vectors of a text change; 1 had no prefixes."""
+VECTOR_FORMAT = 3
+"""Grows when the vectors of a text change; 1 had no prefixes, 2 longer passages."""
 _hashes: dict[str, Any] = {}
 """What this process knows, as in the file `cache`: by path, the file's time, bytes and inode, and its hash."""
 

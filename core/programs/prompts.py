@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from core.figures import local_time
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -16,6 +18,11 @@ ASK_PROMPT = (
 def journal_question(entries: Iterable[str], question: str) -> str:
     """The prompt with numbered entries and a question about them."""
     return f"{number_entries(entries)}\n\nQuestion: {question}"
+
+
+def day_of(written: float, zone: str) -> str:
+    """The day of an entry, which precedes its text: `Monday, 04 May 2026`."""
+    return local_time(written, "%A, %d %B %Y", zone)
 
 
 def number_entries(entries: Iterable[str]) -> str:

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from core.errors import CancelledError, CharlieError
-from core.llama.instruct import Message, quote
-from core.programs.prompts import ASK_PROMPT, journal_question, number_entries
+from core.library.word_index import STOP_WORDS
+from core.llama.instruct import Message
+from core.programs.citations import supported
+from core.programs.prompts import ASK_PROMPT, day_of, journal_question, number_entries
 from core.roles import Role
 from core.settings import Thinking
+from tasks.handlers.excerpts import CUT, excerpts
 from tasks.handlers.programs import is_compiled, prepare, stats_of
 from tasks.handlers.reply import cancelled, reply
 from tasks.handlers.search import find_entries
-from tasks.jobs.records import Text
+from tasks.jobs.records import Text, citations
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from core.library.records import Entry
     from core.llama.instruct import InstructModel
     from core.settings import Sampling
     from tasks.handlers.context import TaskContext
-    from tasks.jobs.records import Job
+    from tasks.jobs.records import Hit, Job
+
+MOST_TOKENS = 1_536
+"""Of the entries in a prompt: what two slow cores read in some seconds."""
+AROUND_TOKENS = 64
+"""More than a chat template adds."""
+NOT_FOUND = "Not in your entries."
 
 
 def recall(
@@ -63,27 +72,47 @@ def _cite(answer: str, citations: Iterable[int], count: int) -> str:
 
 
 def ask_journal(context: TaskContext, job: Job) -> dict[str, Any]:
-    """Answer a question from the entries that a search finds; the result lists them, numbered."""
-    question, session = job.args["query"], context.journal.journal_session()
-    found = find_entries(context, job, question, job.args["limit"])
-    entries = {entry.id: entry for entry in context.journal.entries_of([hit.entry for hit in found.hits])}
-    given = [(number, entries[hit.entry]) for number, hit in enumerate(found.hits, start=1) if hit.entry in entries]
-    if not given:
+    """Answer a question from the entries that a search finds; without the model where nothing is near."""
+    found, stems = find_entries(context, job, job.args["query"], job.args["limit"]), context.words.stems
+    entries = context.journal.entries_of(sorted({hit.entry for hit in found.hits}))
+    hits = [hit for hit in found.hits if any(entry.id == hit.entry for entry in entries)]
+    stats: dict[str, Any] = {"text": NOT_FOUND}
+    notes, read = [found.note], list[str]()
+    if found.nothing_near:
+        context.jobs.write(job.id, Text(NOT_FOUND))
+    elif not hits:
         raise CharlieError("There is nothing in the journal to answer from.", "Write an entry first.")
+    else:
+        stats, read = _answer(context, job, hits, entries, notes)
+    idle = set(stems(" ".join(STOP_WORDS)))
+    cited = supported(stats["text"], dict(enumerate(read, start=1)), lambda text: set(stems(text)) - idle)
+    note = " ".join(filter(None, [*notes, stats.get("note")]))
+    own = {"question": job.args["query"], "nothing_near": found.nothing_near, "note": note}
+    return {**stats, **own, "citations": citations(hits, cited)}
+
+
+def _answer(
+    context: TaskContext, job: Job, hits: Sequence[Hit], entries: Sequence[Entry], notes: list[str]
+) -> tuple[dict[str, Any], list[str]]:
+    """The result of the job so far, and what the model has read of each entry."""
+    question, session = job.args["query"], context.journal.journal_session()
     # Facts are not up to chance: the most probable answer, unless the job asks for another temperature.
     sampling = context.sampling(job, {"temperature": 0})
+    thinking = Thinking(job.args.get("thinking") or Thinking.OFF)
+    texts, places = [entry.text for entry in entries], {entry.id: place for place, entry in enumerate(entries)}
+    spans = [(places[hit.entry], (hit.start + hit.mark[0], hit.start + hit.mark[1])) for hit in hits]
+    days = [day_of(entry.created, entry.zone) for entry in entries]
     with context.manager.lease(Role.INSTRUCT, context.stop.is_set) as model:
-        room = model.spec.context_length // 2 // len(given)
-        quotes, notes = [quote(model, entry.text, room) for _, entry in given], [found.note]
-        answered = recall(context, job, model, quotes, question, sampling, notes)
-        messages = [Message("system", ASK_PROMPT), Message("user", journal_question(quotes, question))]
-        thinking = Thinking(job.args.get("thinking") or Thinking.OFF)
-        text, stats = answered or reply(context, job, model, messages, sampling, session, thinking)
+        whole, thought = model.spec.context_length, 0 if thinking is Thinking.OFF else sampling.thinking_tokens
+        room = max(whole - sampling.max_tokens - thought, whole // 4) - AROUND_TOKENS
+        room -= model.count_tokens(ASK_PROMPT + journal_question(days, question))
+        quotes = excerpts(texts, spans, model.count_tokens, min(room, MOST_TOKENS))
+        if quotes != texts:
+            notes.append(f"Long entries were not read as a whole: {CUT} stands for what was left out.")
+        read = [f"{day}: {quote}" for day, quote in zip(days, quotes, strict=True)]
+        answered = recall(context, job, model, read, question, sampling, notes)
+        messages = [Message("system", ASK_PROMPT), Message("user", journal_question(read, question))]
+        _, stats = answered or reply(context, job, model, messages, sampling, session, thinking, dry=True)
     if answered is None and cancelled(stats):
         raise CancelledError
-    cited = {int(number) for number in re.findall(r"\[(\d+)\]", text)}
-    citations = [
-        {"number": number, "entry": entry.id, "title": entry.title, "cited": number in cited} for number, entry in given
-    ]
-    note = " ".join(filter(None, [*notes, stats.get("note")]))
-    return {**stats, "question": question, "citations": citations, "note": note}
+    return stats, read

@@ -16,6 +16,7 @@ from core.events.bus import Bus
 from core.events.types import JobState
 from core.library.conversations import Conversations
 from core.library.journal import Journal
+from core.library.word_index import WordIndex
 from core.paths import Paths, find_paths
 from core.roles import Role
 from core.settings import Sampling, Thinking
@@ -44,6 +45,7 @@ class TaskContext:
     journal: Journal
     raw: RedisClient
     stores: dict[str, VectorStore] = field(default_factory=dict)
+    words: WordIndex = field(default_factory=WordIndex)
     paths: Paths = field(default_factory=find_paths)
     stop: threading.Event = field(default_factory=threading.Event)
     leaving: threading.Event = field(default_factory=threading.Event)

@@ -1,4 +1,4 @@
-"""Indexes journal entries: chunks, vectors, and the state of each entry."""
+"""Indexes journal entries: passages, vectors, and the state of each entry."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import redis
 from core.database import keys
 from core.errors import CancelledError, CharlieError
 from core.events.types import JobProgress
-from core.library.chunking import split
+from core.library.chunking import passages
 from core.library.records import Entry, EntryState
 from core.library.vectors import VectorStore
 from core.llama.calls import never
@@ -30,17 +30,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CHUNK_TOKENS = 128
-"""An entry is embedded in chunks of at most this length, so that a search finds one sentence in a long entry."""
-CHUNKS_PER_STEP = 64
-"""Chunks embedded between two events of progress."""
+PASSAGES_PER_STEP = 64
+"""Passages embedded between two events of progress."""
 ENTRIES_PER_BATCH = 64
 """Entries that are read, embedded and stored together."""
 
 
 @dataclass(frozen=True, slots=True)
 class IndexedBatch:
-    """Entries indexed together, the number of their chunks, and why a failed entry failed."""
+    """Entries indexed together, the number of their passages, and why a failed entry failed."""
 
     entries: list[str]
     chunks: int
@@ -145,25 +143,24 @@ def _index(
     total: int,
     stop: Callable[[], bool],
 ) -> int:
-    """Index entries; returns the number of their chunks. `done` of the job's `total` entries came before.
+    """Index entries; returns the number of their passages. `done` of the job's `total` entries came before.
 
-    Progress counts entries, or the chunks of a single long entry.
+    Progress counts entries, or the passages of a single long entry.
     """
-    limit = min(CHUNK_TOKENS, model.spec.context_length)
-    chunks = [split(entry.text, model.count_tokens, limit) for entry in entries]
-    texts, ends = list(chain.from_iterable(chunks)), list(accumulate(map(len, chunks)))
+    parts = [[entry.text[start:end] for start, end in passages(entry.text)] for entry in entries]
+    texts, ends = list(chain.from_iterable(parts)), list(accumulate(map(len, parts)))
     vectors = np.empty((len(texts), model.dimension), np.float32)
-    for start in range(0, len(texts), CHUNKS_PER_STEP):
-        end = min(start + CHUNKS_PER_STEP, len(texts))
+    for start in range(0, len(texts), PASSAGES_PER_STEP):
+        end = min(start + PASSAGES_PER_STEP, len(texts))
         vectors[start:end] = model.embed(texts[start:end], cancelled=stop)
         if total > 1:
             context.bus.publish(JobProgress(job.id, "embed", done + bisect_right(ends, end), total))
-        elif len(texts) > CHUNKS_PER_STEP:
+        elif len(texts) > PASSAGES_PER_STEP:
             context.bus.publish(JobProgress(job.id, "embed", end, len(texts)))
     revisions = {entry.id: entry.revision for entry in entries}
     rows = [vectors[start:end] for start, end in pairwise([0, *ends])]
     store = vector_store(context, model)
-    store.put(dict(zip(revisions, zip(chunks, rows, strict=True), strict=True)))
+    store.put(dict(zip(revisions, rows, strict=True)))
     context.journal.mark_entries(revisions, EntryState.INDEXED)
     # An entry deleted in the meantime leaves nothing behind.
     exist = context.journal.exist(list(revisions))

@@ -63,16 +63,21 @@ def reply(
     sampling: Sampling,
     session: str,
     thinking: Thinking,
+    *,
+    dry: bool,
 ) -> tuple[str, dict[str, Any]]:
     """Stream a completion into the job's output; returns its text and the result of the job.
 
-    `session` names the KV cache to continue: the conversation's, or that of the journal's revision.
+    `session` names the KV cache to continue: the conversation's, or that of the journal's revision. `dry` keeps a small
+    model from loops, unless there is a repeat penalty.
     """
     prompt = model.fit(messages, sampling.max_tokens, thinking=thinking, thinking_tokens=sampling.thinking_tokens)
     writer, text, thought = TextWriter(context.jobs, job.id), [], []
     progress = ReplyProgress(context.bus, job.id)
     completion: Completion | None = None
-    stream = model.stream(prompt, sampling, session=session, cancelled=context.stop.is_set, on_prefill=progress.prefill)
+    dry = dry and "repeat_penalty" not in sampling.model_fields_set
+    stop, prefill = context.stop.is_set, progress.prefill
+    stream = model.stream(prompt, sampling, session=session, dry=dry, cancelled=stop, on_prefill=prefill)
     for piece in stream:
         if isinstance(piece, Completion):
             completion = piece

@@ -1,71 +1,123 @@
-"""Searches the journal by meaning; the reranker sorts the hits."""
+"""Searches the journal by words and by meaning; a reranker, where one is configured, sorts the hits."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from core.database import keys
 from core.errors import CancelledError, CharlieError
+from core.events.types import JobProgress
+from core.library.chunking import passages
 from core.library.records import EntryState
+from core.library.vector_matrix import Nearest
+from core.library.word_index import content_words
 from core.roles import Role
 from tasks.handlers.context import TaskContext
+from tasks.handlers.dates import find_span
 from tasks.handlers.ingest import index_entries, vector_store
+from tasks.handlers.relevance import Passage, best_sentence, is_nothing_near, rank, weights_of
 from tasks.jobs.records import Hit, Hits, Job
 
+if TYPE_CHECKING:
+    from core.llama.embedding import EmbeddingModel
+
 CANDIDATES_PER_HIT = 4
-"""The reranker chooses each hit from this many candidates."""
+"""Each hit is chosen from this many entries by their words, and as many by their meaning."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The best entries, best first; a note on the search for its reader; whether a starter model made it."""
+    """The best entries, best first; a note on the search for its reader; whether none seems to have what is sought."""
 
     hits: list[Hit]
     note: str
-    starter: bool
+    nothing_near: bool
 
 
 def search_journal(context: TaskContext, job: Job) -> dict[str, Any]:
-    """Stream the entries nearest to a query, then the same entries sorted by the reranker."""
-    found = find_entries(context, job, job.args["query"], job.args["limit"])
-    hits = [asdict(hit) for hit in found.hits]
-    return {"query": job.args["query"], "hits": hits, "note": found.note, "starter": found.starter}
+    """Stream the entries that have the words of a query, then the best by words and meaning, then these reranked."""
+    return {"query": job.args["query"], **asdict(find_entries(context, job, job.args["query"], job.args["limit"]))}
 
 
 def find_entries(context: TaskContext, job: Job, query: str, limit: int) -> Found:
-    with context.manager.lease(Role.EMBEDDING, context.stop.is_set) as model:
+    index, notes, count = context.words, list[str](), limit * CANDIDATES_PER_HIT
+    index.follow(context.journal, lambda done, total: context.bus.publish(JobProgress(job.id, "embed", done, total)))
+    query, among = _within_span(context, query, notes)
+    words = content_words(query)
+    weights = weights_of(index, words)
+    with_words = index.find(words, count, among)
+    ranked = rank(with_words, Nearest({}, 0.0, 1.0), weights)
+    if hits := _hits(context, ranked, weights):
+        context.jobs.write(job.id, Hits(tuple(hits[:limit]), reranked=False))
+    try:
+        with context.manager.lease(Role.EMBEDDING, context.stop.is_set) as model:
+            context.begin(job)
+            store = vector_store(context, model)
+            _index_missing(context, job, model, store.follow(context.journal), notes)
+            nearest = store.nearest(model.embed([query], query=True)[0], count, among, with_words)
+            if model.count_tokens(query, query=True) > (room := model.spec.context_length):
+                notes.append(f"The query is longer than {room:,} tokens: only its beginning was used.")
+    except CancelledError:
+        raise
+    except CharlieError as error:
         context.begin(job)
-        store = vector_store(context, model)
-        notes = []
-        if missing := store.follow(context.journal):
-            # Entries without vectors of this model are indexed now; a parked one could end the worker again.
-            parked = {each.subject for each in context.jobs.parked()}
-            indexed = index_entries(
-                context, job, model, [id_ for id_ in missing if id_ not in parked], context.stop.is_set
-            )
-            if failures := [done.error for done in indexed if done.error]:
-                notes.append(f"{len(failures):,} of the entries could not be indexed: {failures[0]}")
-        near = store.nearest(model.embed([query], query=True)[0], limit * CANDIDATES_PER_HIT)
-        room, starter = model.spec.context_length, model.spec.starter
-        if model.count_tokens(query, query=True) > room:
-            notes.append(f"The query is longer than {room:,} tokens: only its beginning was used.")
-    entries = context.journal.entries_of([hit.entry for hit in near])
-    titles = {entry.id: entry.title for entry in entries if entry.state is not EntryState.SKIPPED}
-    found = [
-        Hit(hit.entry, titles[hit.entry], hit.chunk, round(hit.similarity, 4)) for hit in near if hit.entry in titles
-    ]
-    context.jobs.write(job.id, Hits(tuple(found[:limit]), reranked=False))
-    if found:
+        notes.append(f"Searched by words alone: {error}")
+    else:
+        ranked = rank(with_words, nearest, weights)
+        hits = _hits(context, ranked, weights)
+        context.jobs.write(job.id, Hits(tuple(hits[:limit]), reranked=False))
+    if hits:
         try:
-            found = _rerank(context, query, found)
+            hits = _rerank(context, query, hits)
         except CancelledError:
             raise
         except CharlieError as error:
-            notes.append(f"Sorted by similarity alone: {error}")
+            notes.append(f"Not reranked: {error}")
         else:
-            context.jobs.write(job.id, Hits(tuple(found[:limit]), reranked=True))
-    return Found(found[:limit], " ".join(notes), starter)
+            context.jobs.write(job.id, Hits(tuple(hits[:limit]), reranked=True))
+    return Found(hits[:limit], " ".join(notes), is_nothing_near(ranked, weights))
+
+
+def _within_span(context: TaskContext, query: str, notes: list[str]) -> tuple[str, Collection[str] | None]:
+    """The query without the days that it names, and the entries of those days; all when there are none."""
+    span = find_span(query, time.time())
+    if span is None:
+        return query, None
+    among: list[str] = context.journal.redis.zrangebyscore(keys.ENTRIES, span.start, f"({span.end}")
+    if among:
+        return span.rest, frozenset(among)
+    notes.append("No entry was written in the days that the query names; all entries were searched.")
+    return query, None
+
+
+def _index_missing(
+    context: TaskContext, job: Job, model: EmbeddingModel, missing: Sequence[str], notes: list[str]
+) -> None:
+    """Index the entries without vectors of this model; not a parked one, which could end the worker again."""
+    if missing:
+        parked = {each.subject for each in context.jobs.parked()}
+        left = [id_ for id_ in missing if id_ not in parked]
+        indexed = index_entries(context, job, model, left, context.stop.is_set)
+        if failures := [done.error for done in indexed if done.error]:
+            notes.append(f"{len(failures):,} of the entries could not be indexed: {failures[0]}")
+
+
+def _hits(context: TaskContext, ranked: Sequence[Passage], weights: Mapping[str, float]) -> list[Hit]:
+    """The passages with their texts; one whose entry changes at this moment is near its old place."""
+    entries = {entry.id: entry for entry in context.journal.entries_of([each.entry for each in ranked])}
+    hits = []
+    for each in ranked:
+        entry = entries.get(each.entry)
+        if entry is None or entry.state is EntryState.SKIPPED or not (spans := passages(entry.text)):
+            continue
+        start, end = spans[min(each.number, len(spans) - 1)]
+        mark = best_sentence(context.words, entry.text[start:end], weights)
+        hit = Hit(entry.id, entry.title, entry.text[start:end], round(each.similarity, 4), None, start, mark)
+        hits.append(hit)
+    return hits
 
 
 def _rerank(context: TaskContext, query: str, found: Sequence[Hit]) -> list[Hit]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -39,13 +40,17 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """An entry found by a search: the best chunk, its cosine similarity, and its relevance (0 to 1)."""
+    """An entry found by a search: the best passage, its cosine similarity, and its relevance (0 to 1)."""
 
     entry: str
     title: str
     chunk: str
     similarity: float
     relevance: float | None = None
+    start: int = 0
+    """The passage's first character in the entry's text."""
+    mark: tuple[int, int] = (0, 0)
+    """The sentence of the passage that matches best: from, to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,26 @@ class Hits:
 
     hits: tuple[Hit, ...]
     reranked: bool
+
+
+def citations(hits: Sequence[Hit], cited: Collection[int] = ()) -> list[dict[str, Any]]:
+    """The passages that a question is answered from, best first, and which of them the answer cites.
+
+    Numbered by the entries' ids and not by rank: questions about the same entries share the beginning of their prompts.
+    """
+    numbers = {entry: number for number, entry in enumerate(sorted({hit.entry for hit in hits}), start=1)}
+    found = ((numbers[hit.entry], hit) for hit in hits)
+    return [
+        {
+            "number": n,
+            "entry": hit.entry,
+            "title": hit.title,
+            "passage": hit.chunk,
+            "mark": hit.mark,
+            "cited": n in cited,
+        }
+        for n, hit in found
+    ]
 
 
 @dataclass(frozen=True, slots=True)

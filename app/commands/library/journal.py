@@ -211,8 +211,12 @@ def _show(result: dict[str, Any], printer: Printer, *, as_json: bool) -> None:
         data_json(result)
         return
     printer.end()
+    if result.get("nothing_near"):
+        data("Only the nearest passages:")
     for citation in result.get("citations", ()):
         data(f"[{citation['number']}] {citation['title']}  ({citation['entry']})")
+        if passage := citation.get("passage"):
+            data(f"    {one_line(passage[slice(*citation['mark'])], 100)}")
     note_limits(result)
 
 

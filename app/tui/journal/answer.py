@@ -23,23 +23,31 @@ from app.tui.shared.job_line import JobLine
 from app.tui.shared.reply_numbers import numbers
 from app.tui.shared.streamed_markdown import StreamedMarkdown
 from core.events.types import JobState
+from core.programs.citations import CITATION
 from core.text import one_line, printable
-from tasks.jobs.records import Ended, Hits, Job
+from tasks.jobs.records import Ended, Hits, Job, citations
 
-_CITATION = re.compile(r"\[(\d{1,4})\](?!\()")
+TITLE_WIDTH, SHORT_TITLE = 60, 28
+NEAREST = "Only the nearest passages:"
+SMALL = "a small model answered; the passages above are what it read"
+LINES = 2
+"""Of a passage, so that five of them and an answer are seen at once."""
 
 
 def citing(known: Container[int]) -> MarkdownIt:
     """A parser that makes each citation with a known number a link to `entry:NUMBER`, but not in code."""
 
     def cite(state: StateInline, silent: bool) -> bool:
-        match = _CITATION.match(state.src, state.pos)
-        if match is None or int(match[1]) not in known:
+        match = CITATION.match(state.src, state.pos)
+        if match is None or not any(int(number) in known for number in re.findall(r"\d+", match[0])):
             return False
-        if not silent:
-            state.push("link_open", "a", 1).attrs["href"] = f"entry:{int(match[1])}"
-            state.push("text", "", 0).content = match[0]
-            state.push("link_close", "a", -1)
+        for part in [] if silent else re.split(r"(\d+)", match[0]):
+            linked = part.isdecimal() and int(part) in known
+            if linked:
+                state.push("link_open", "a", 1).attrs["href"] = f"entry:{int(part)}"
+            state.push("text", "", 0).content = part
+            if linked:
+                state.push("link_close", "a", -1)
         state.pos = match.end()
         return True
 
@@ -71,6 +79,7 @@ class Answer(VerticalScroll, can_focus=True):
         self._entries: dict[int, str] = {}
         self.body = Vertical(classes="body")
         self.heading = Static(classes="heading")
+        self.nearest = Static(Content(NEAREST), classes="foot")
         self.markdown = StreamedMarkdown(parser_factory=lambda: citing(self._entries))
         self.foot = Static(classes="foot")
         self.options = OptionList(compact=True)
@@ -79,9 +88,10 @@ class Answer(VerticalScroll, can_focus=True):
         # At least as high as the view: anchoring would move a smaller body out of its place.
         with self.body:
             yield self.heading
+            yield self.nearest
+            yield self.options
             yield self.markdown
             yield self.foot
-            yield self.options
 
     def on_mount(self) -> None:
         self.anchor()
@@ -92,21 +102,26 @@ class Answer(VerticalScroll, can_focus=True):
         self._retry_hint = retry_hint
         self._entries = {}
         self.heading.update(Content(one_line(question, 200)))
-        self.foot.display = False
-        self.options.display = False
+        self.foot.display = self.nearest.display = self.options.display = False
         self.options.clear_options()
+        self.body.move_child(self.markdown, before=self.foot)
         await self.query(JobLine).remove()
         await self.markdown.update("")
         await self.body.mount(JobLine(job.id, job.state), after=self.markdown)
         self.anchor()
 
     def found(self, hits: Hits) -> None:
-        """Show the number of entries from which the answer is generated."""
-        count = len({hit.entry for hit in hits.hits})
-        foot = self.foot
-        foot.remove_class("-failed")
-        foot.display = True
-        foot.update(Content(f"from {count} {'entry' if count == 1 else 'entries'}"))
+        """Show the passages before the model has read them."""
+        self._list(citations(hits.hits))
+
+    def _list(self, found: list[dict[str, Any]]) -> None:
+        self._entries = {int(citation["number"]): str(citation["entry"]) for citation in found}
+        width = LINES * max(30, self.size.width - 6) - len("[1] ")
+        options = self.options
+        options.set_options([Option(_label(citation, width), str(citation["number"])) for citation in found])
+        options.display = bool(found)
+        if found:
+            options.highlighted = 0
 
     async def write(self, text: str) -> None:
         self.text += text
@@ -115,24 +130,24 @@ class Answer(VerticalScroll, can_focus=True):
     async def finish(self, ended: Ended) -> None:
         result = ended.result or {}
         self.text = str(result.get("text", "")) or self.text
-        citations: list[dict[str, Any]] = result.get("citations", [])
-        self._entries = {int(citation["number"]): str(citation["entry"]) for citation in citations}
+        if found := result.get("citations"):
+            self._list(found)
         await self.query(JobLine).remove()
         await self.markdown.update(self.text)
         self._close(ended, result)
-        options = self.options
-        options.set_options([Option(_label(citation), str(citation["number"])) for citation in citations])
-        options.display = bool(citations)
-        if citations:
-            options.highlighted = 0
-            if self.has_focus:
-                options.focus(scroll_visible=False)
+        if result.get("nothing_near"):
+            self.nearest.display = bool(found)
+            self.body.move_child(self.markdown, after=self.heading)
+            self.anchor(False)
+            self.scroll_home(animate=False)
+        if self.options.display and self.has_focus:
+            self.options.focus(scroll_visible=False)
 
     def _close(self, ended: Ended, result: dict[str, Any]) -> None:
         foot = self.foot
         match ended.state:
             case JobState.DONE:
-                starter = "starter model" if result.get("starter") else ""
+                starter = SMALL if result.get("starter") else ""
                 optimizer = f"program by {result['optimizer']}" if result.get("optimizer") else ""
                 parts = [starter, optimizer, numbers(result), printable(str(result.get("note") or ""))]
                 line = " · ".join(part for part in parts if part)
@@ -164,8 +179,19 @@ class Answer(VerticalScroll, can_focus=True):
             self.action_cited(int(event.href.removeprefix("entry:")))
 
 
-def _label(citation: dict[str, Any]) -> Content:
-    title = one_line(str(citation["title"]), 80)
-    if not citation.get("cited", True):
-        return Content.styled(f"[{citation['number']}] {title}", "dim")
-    return Content.assemble((f"[{citation['number']}]", "bold $accent"), " ", title)
+def _label(citation: dict[str, Any], width: int) -> Content:
+    """The number, the title and the passage, with the sentence that matched; the number is dim if it is not cited."""
+    number = (f"[{citation['number']}]", "bold $accent" if citation.get("cited") else "dim")
+    title = one_line(str(citation["title"]), TITLE_WIDTH)
+    if not (passage := str(citation.get("passage", ""))):
+        return Content.assemble(number, " ", title)
+    start, end = citation["mark"]
+    # Most titles are the entry's first words, which need not be there twice.
+    head = "" if start == 0 and passage.startswith(title[:-1]) else f"{one_line(title, SHORT_TITLE)} · "
+    sentence = _flat(passage[start:end], width - len(head))
+    after = _flat(passage[end:], width - len(head) - len(sentence) - 1)
+    return Content.assemble(number, " ", (head, "bold"), (sentence, "$text-accent"), (f" {after}".rstrip(), "dim"))
+
+
+def _flat(text: str, width: int) -> str:
+    return one_line(" ".join(printable(text).split()), width) if width > 1 else ""

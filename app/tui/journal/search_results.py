@@ -1,4 +1,4 @@
-"""The results of a search by meaning: first by similarity, then in the order of the reranker."""
+"""The results of a search: first by words, then by words and meaning, then in the order of a reranker."""
 
 from __future__ import annotations
 
@@ -19,17 +19,20 @@ from core.text import one_line, printable
 from tasks.jobs.records import Ended, Hit, Hits, Job
 
 CELLS = 8
-CHUNK_WIDTH = 240
+NOTHING_NEAR = "Not in your entries, as it seems; these are the nearest."
 
 
 def hit_label(hit: Hit) -> Content:
-    """A score bar, the title, and the chunk that matched."""
+    """A score bar, the title, and the passage with the sentence that matches best."""
+    start, end = hit.mark
+    before, marked, after = (
+        " ".join(printable(part).split()) for part in (hit.chunk[:start], hit.chunk[start:end], hit.chunk[end:])
+    )
     score = hit.similarity if hit.relevance is None else hit.relevance
     full, rest = bar(score, CELLS)
-    chunk = one_line(" ".join(printable(hit.chunk).split()), CHUNK_WIDTH)
     return Content.assemble(
-        (full, "$accent"), (rest, "$text-disabled"), f" {score:.2f}  ", (one_line(hit.title, 60), "bold"),
-        "\n", (chunk, "dim"),
+        (full, "$accent"), (rest, "$text-disabled"), f" {score:.2f}  ", (one_line(hit.title, 60), "bold"), "\n",
+        (before, "dim"), " " if before else "", (marked, "$text-accent"), " " if after else "", (after, "dim"),
     )  # fmt: skip
 
 
@@ -64,7 +67,8 @@ class SearchResults(Vertical):
         # A result that the user moved to stays highlighted; otherwise the best one is.
         before = options.highlighted_option.id if options.highlighted_option and options.highlighted else None
         options.set_options([Option(hit_label(hit), hit.entry) for hit in _best(hits)])
-        order = "by relevance" if hits.reranked else "by similarity, reranking"
+        by_meaning = any(hit.similarity for hit in hits.hits)
+        order = "reranked" if hits.reranked else "by words and meaning" if by_meaning else "by words"
         self._head(f"“{self._query}” · {options.option_count} found · {order}")
         ids = [option.id for option in options.options]
         if options.option_count:
@@ -76,10 +80,13 @@ class SearchResults(Vertical):
         foot = self.foot
         match ended.state:
             case JobState.DONE if options.option_count:
-                text = printable(str((ended.result or {}).get("note") or ""))
+                result = ended.result or {}
+                text = printable(str(result.get("note") or ""))
+                if result.get("nothing_near"):
+                    text = f"{NOTHING_NEAR} {text}"
             case JobState.DONE:
                 self._head(f"“{self._query}”")
-                text = "No entry has a similar meaning. Only entries marked ● are searched."
+                text = "No entry was found."
             case JobState.CANCELLED:
                 text = "Stopped."
             case _:

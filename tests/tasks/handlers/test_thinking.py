@@ -126,7 +126,7 @@ def test_a_journal_answer_does_not_think_and_cites_no_thought(served: Client) ->
     answer = result(served, served.ask("Who was it?").id)
     assert (answer["text"], answer["reasoning"]) == (ANSWER, THOUGHT), "this model thinks although it was told not to"
     assert [each["number"] for each in answer["citations"] if each["cited"]] == [1]
-    told = result(served, served.ask("Who was it?", thinking=Thinking.ON).id)
+    told = result(served, served.ask("Who was it?", thinking=Thinking.ON, thinking_tokens=100).id)
     assert told["prompt_tokens"] == answer["prompt_tokens"] - len("<think></think>")
 
 

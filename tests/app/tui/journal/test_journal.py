@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from textual import events
@@ -405,25 +406,72 @@ def test_picture_of_results(
     assert snap_compare(app, terminal_size=size, run_before=settle)
 
 
+def passages(*entries: Entry) -> Hits:
+    """Hits whose last sentence is the one that matched."""
+    found = (hit(entry, 0.7) for entry in entries)
+    return Hits(
+        tuple(replace(each, mark=(each.chunk.rindex(". ", 0, -1) + 2, len(each.chunk))) for each in found), False
+    )
+
+
+async def test_passages_are_shown_before_the_answer_and_then_what_it_cites(
+    app: CharlieApp, client: Client, until: Until
+) -> None:
+    river = keep(client, "A [b]walk[/b]. By the river it was calm.")
+    exam = keep(client, "Exam week. The algebra went well, so I was calm.", AT - 9000)
+    async with app.run_test() as pilot:
+        screen = await journal(pilot, until)
+        job = await seek(pilot, until, screen, "? when was I calm")
+        answer = screen.finder.answer
+        client.jobs.advance(job, JobState.RUNNING, {JobState.QUEUED})
+        client.jobs.write(job, passages(exam, river))
+        await until(pilot, lambda: answer.options.option_count == 2)
+        labels = [str(option.prompt) for option in answer.options.options]
+        number = {river.id: 1, exam.id: 2} if river.id < exam.id else {river.id: 2, exam.id: 1}
+        assert labels == [
+            f"[{number[exam.id]}] Exam week. The algebra went… · The algebra went well, so I was calm.",
+            f"[{number[river.id]}] A [b]walk[/b]. By the river… · By the river it was calm.",
+        ]
+        await pilot.press(str(number[river.id]))
+        await until(pilot, lambda: screen.editor.entry_id == river.id)
+        client.jobs.end(job, Ended(JobState.FAILED, None, "The model failed.", "Try again."))
+        await until(pilot, lambda: screen.finder.following is None)
+        assert answer.options.option_count == 2
+        assert str(answer.foot.content).startswith("The model failed.")
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("near", [True, False], ids=["near", "nothing near"])
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_picture_of_an_answer(
-    app: CharlieApp, client: Client, until: Until, size: tuple[int, int], snap_compare: SnapCompare
+    app: CharlieApp, client: Client, until: Until, size: tuple[int, int], snap_compare: SnapCompare, near: bool
 ) -> None:
-    river, exam, *_ = some(client)
+    texts = (
+        "A long walk by the river with Mira. The water was high, and I felt calm.",
+        "Exam week: tired. The algebra went well, and I was calm all morning, which has not happened for a month.",
+        "Mum called about the operation. She is calm, calmer than I am.",
+        "Bread. Left the dough overnight, and it rose at last.",
+        "The garden is done. Sat on the step with tea, and all was quiet.",
+    )
+    entries = [keep(client, text, AT - number * 9000) for number, text in enumerate(texts)]
+    hits = passages(*entries)
     citations = [
-        {"number": 1, "entry": river.id, "title": river.title, "cited": True},
-        {"number": 2, "entry": exam.id, "title": exam.title, "cited": False},
-    ]
-    result = {
-        "text": "You were calm **by the river** [1].", "citations": citations, "starter": True,
-        "completion_tokens": 12, "tokens_per_second": 41.0, "ttft_ms": 38.0,
-    }  # fmt: skip
+        {"number": number, "entry": each.entry, "title": each.title, "passage": each.chunk, "mark": each.mark,
+         "cited": near and number < 3}
+        for number, each in enumerate(hits.hits, start=1)
+    ]  # fmt: skip
+    result: dict[str, Any] = {"text": "Not in your entries.", "citations": citations, "nothing_near": not near}
+    if near:
+        result |= {
+            "text": "You were calm **by the river** [1], and in the week of the exam [2]. Your mother was, too [3–9].",
+            "starter": True, "completion_tokens": 12, "tokens_per_second": 41.0, "ttft_ms": 38.0,
+        }  # fmt: skip
 
     async def settle(pilot: Pilot[None]) -> None:
         screen = await journal(pilot, until)
         job = await seek(pilot, until, screen, "? when was I calm")
         client.jobs.advance(job, JobState.RUNNING, {JobState.QUEUED})
+        client.jobs.write(job, hits)
         client.jobs.end(job, Ended(JobState.DONE, result))
         await until(pilot, lambda: screen.finder.following is None)
         await still(pilot)

@@ -131,13 +131,13 @@ async def test_blocks_are_drawn_as_blocks_and_code_keeps_its_text() -> None:
 
 async def test_links_and_citations_are_links() -> None:
     async with Page().run_test(size=(60, 10)) as pilot:
-        await written(pilot, "As [1] says\nin [a page](http://a.invalid/1) [2].", ended=True)
-        assert lines(pilot) == ["As [1] says", "in a page [2]."]
+        await written(pilot, "As [1] says\nin [a page](http://a.invalid/1) [2].\nSee [2, 1].", ended=True)
+        assert lines(pilot) == ["As [1] says", "in a page [2].", "See [2, 1]."]
         place = pilot.app.screen.query_one("MarkdownParagraph").region
-        for x, y in ((4, 0), (5, 1), (14, 1)):
+        for x, y in ((4, 0), (5, 1), (14, 1), (5, 2), (8, 2)):
             await pilot.click(offset=(place.x + x, place.y + y))
         await pilot.pause()
-        assert cast("Page", pilot.app).clicked == ["entry:1", "http://a.invalid/1"]
+        assert cast("Page", pilot.app).clicked == ["entry:1", "http://a.invalid/1", "entry:1"]
 
 
 async def test_a_table_is_no_markup_under_the_mouse(monkeypatch: pytest.MonkeyPatch) -> None:
