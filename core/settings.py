@@ -140,6 +140,14 @@ class BackupSettings(Section):
     """Export the library into data/backups once a day, while Charlie is idle or when it ends."""
 
 
+class SupportSettings(Section):
+    line: str = (
+        "If you are in danger or thinking of ending your life: please talk to someone now. "
+        "findahelpline.com lists free lines by country."
+    )
+    """Shown under a reply or an entry when a person's words tell of such distress; empty shows nothing."""
+
+
 class InterfaceSettings(Section):
     theme: str = "textual-dark"
     keys: dict[str, str] = {}
@@ -161,6 +169,7 @@ class Settings(BaseSettings):
     watchdog: WatchdogSettings = WatchdogSettings()
     database: DatabaseSettings = DatabaseSettings()
     backup: BackupSettings = BackupSettings()
+    support: SupportSettings = SupportSettings()
     interface: InterfaceSettings = InterfaceSettings()
 
     @classmethod

@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from core.database import keys
@@ -26,7 +27,7 @@ JOURNAL = "journal-"
 KEPT_CHANGES = 1_000
 """About; a search that has missed more reads all ids."""
 KEPT_UNDESCRIBED = 100
-"""The newest: an imported journal does not wait hours for its moods."""
+"""The newest: an imported journal does not wait hours for its titles."""
 PAGE_ENTRIES = 200
 """Entries that are read together."""
 
@@ -162,15 +163,28 @@ class Journal:
         """Store the state of one revision's indexing; without effect when the text has changed since."""
         self.mark_entries({id_: revision}, state, error)
 
-    def mark_entries(self, revisions: Mapping[str, int], state: EntryState, error: str = "") -> None:
-        """Does `mark_entry` for several entries, each with its revision."""
+    def mark_entries(
+        self,
+        revisions: Mapping[str, int],
+        state: EntryState,
+        error: str = "",
+        felt: Mapping[str, tuple[str, bool]] = MappingProxyType({}),
+    ) -> None:
+        """Does `mark_entry` for several entries, each with its revision, and stores `felt`: mood and distress by id."""
 
         def mark(entry: Entry, pipe: Any) -> Entry:
-            if state is EntryState.INDEXED and not entry.mood and entry.text.strip():
+            if state is not EntryState.INDEXED:
+                return replace(entry, state=state, error=error)
+            if not entry.suggested_title and entry.text.strip():
                 pipe.zadd(keys.UNDESCRIBED, {entry.id: entry.created})
                 pipe.zremrangebyrank(keys.UNDESCRIBED, 0, -KEPT_UNDESCRIBED - 1)
-            ingested = entry.revision if state is EntryState.INDEXED else entry.ingested
-            return replace(entry, state=state, error=error, ingested=ingested)
+            mood, distress = felt.get(entry.id, (entry.mood, entry.distress))
+            if entry.mood_by:
+                mood = entry.mood
+                pipe.hset(keys.CORRECTED, entry.id, mood)
+            return replace(
+                entry, state=state, error=error, ingested=entry.revision, mood=mood, distress=distress
+            )
 
         ids = list(revisions)
         for start in range(0, len(ids), PAGE_ENTRIES):
@@ -193,7 +207,7 @@ class Journal:
         return bool(self.redis.exists(keys.UNDESCRIBED))
 
     def take_undescribed(self) -> str | None:
-        """Take the newest entry without mood and title. It is taken only once, since it might end the worker."""
+        """Take the newest entry without a title. It is taken only once, since it might end the worker."""
         taken = self.redis.zpopmax(keys.UNDESCRIBED)
         return taken[0][0] if taken else None
 
@@ -201,9 +215,25 @@ class Journal:
         """Undo `take_undescribed`."""
         self.redis.zadd(keys.UNDESCRIBED, {entry.id: entry.created})
 
-    def describe_entry(self, id_: str, revision: int, mood: str, title: str) -> None:
-        """Store the mood and title of one revision; without effect when the text has changed since."""
-        self._change({id_: revision}, lambda entry, _: replace(entry, mood=clean(mood), suggested_title=clean(title)))
+    def describe_entry(self, id_: str, revision: int, title: str) -> None:
+        """Store the title of one revision; without effect when the text has changed since."""
+        self._change({id_: revision}, lambda entry, _: replace(entry, suggested_title=clean(title)))
+
+    def set_mood(self, id_: str, mood: str) -> Entry:
+        """Store the mood that a person gave an entry. Raises NotFoundError."""
+
+        def change(entry: Entry, pipe: Any) -> Entry:
+            pipe.hset(keys.CORRECTED, id_, mood)
+            return replace(entry, mood=mood, mood_by="person")
+
+        while (entry := self.entry(id_)).mood_by != "person" or entry.mood != mood:  # else its text was changed
+            self._change({id_: entry.revision}, change)
+        self._sync()
+        return entry
+
+    def corrected_moods(self) -> dict[str, str]:
+        moods: dict[str, str] = self.redis.hgetall(keys.CORRECTED)
+        return moods
 
     def delete_entry(self, id_: str) -> bool:
         """Move the entry to the trash, and delete its vectors, in one MULTI; False if there is none.
@@ -218,6 +248,7 @@ class Journal:
             pipe.multi()
             pipe.zrem(keys.ENTRIES, id_)
             pipe.zrem(keys.UNDESCRIBED, id_)
+            pipe.hdel(keys.CORRECTED, id_)
             move_to_trash(pipe, id_, keys.entry(id_))
             for index in indexes:
                 pipe.hdel(index, id_)
@@ -313,8 +344,8 @@ def _no_entry(id_: str) -> NotFoundError:
 
 
 def _changed(entry: Entry, text: str, at: float, revision: int, writer: str) -> Entry:
-    """The entry with another text, which is not indexed and has no mood or title yet."""
+    """The entry with another text, which is not indexed and has no title yet, and only a mood that a person set."""
     return replace(
-        entry, text=text, updated=at, revision=revision, writer=writer, state=EntryState.SAVED, error="", mood="",
-        suggested_title="",
+        entry, text=text, updated=at, revision=revision, writer=writer, state=EntryState.SAVED, error="",
+        mood=entry.mood if entry.mood_by else "", suggested_title="", distress=False,
     )  # fmt: skip
