@@ -35,6 +35,11 @@ class Paths:
         return self.data / "programs"
 
     @property
+    def catalogue(self) -> Path:
+        """A newer list of models than the packaged one."""
+        return self.data / "catalogue.toml"
+
+    @property
     def drafts(self) -> Path:
         """Texts that were typed and not sent or saved yet."""
         return self.data / "drafts"

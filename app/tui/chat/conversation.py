@@ -72,6 +72,11 @@ class ConversationView(Vertical):
         return host(self).client
 
     @property
+    def branches(self) -> bool:
+        """Whether the next message begins a new conversation from an earlier turn."""
+        return self._branch is not None
+
+    @property
     def live(self) -> list[Reply]:
         """The replies that stream or wait, oldest first."""
         return [reply for reply in self.transcript.replies if reply.job is not None]
