@@ -59,6 +59,11 @@ class Paths:
         """The KV caches of conversations. The user may delete them."""
         return self.data / "sessions"
 
+    @property
+    def speed(self) -> Path:
+        """What this machine computes in a second. The user may delete it."""
+        return self.data / "speed.json"
+
     def make(self) -> None:
         """Create the folders, private to the user. Raises CharlieError when one cannot be created or written."""
         for folder in (self.config, self.data, self.database, self.models, self.logs, self.run):
