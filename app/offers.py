@@ -45,7 +45,7 @@ def find_offers(
     room = max(vram, memory.available - reserve.ram_reserve)
     share, more = BESIDE_WEIGHTS
     found = []
-    for model in catalogue(paths).of(role):
+    for model in catalogue(paths)[role]:
         needed = int(model.bytes * share) + more
         speed = None
         if rates is not None:

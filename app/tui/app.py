@@ -9,6 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -19,7 +20,7 @@ from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.reactive import var
 from textual.screen import Screen
-from textual.worker import get_current_worker
+from textual.worker import WorkerCancelled, get_current_worker
 
 from app.tui.bridge import Began, Happened, follow
 from app.tui.chat.screen import ChatScreen
@@ -75,7 +76,15 @@ class CharlieApp(QuietApp):
         Binding("f3", "mode('journal')", "Journal", id="app.journal", tooltip="Write, search and ask the journal"),
         Binding("f4", "mode('models')", "Models", id="app.models", tooltip="Show models, memory and the state graph"),
         Binding("f5", "mode('log')", "Log", id="app.log", tooltip="Show the log of all processes"),
-        Binding("f6", "fetch", "Fetch", id="app.fetch", show=False, tooltip="Fetch the offered model, or stop that"),
+        Binding(
+            "f6",
+            "fetch",
+            "Fetch",
+            id="app.fetch",
+            show=False,
+            priority=True,
+            tooltip="Fetch what is offered, or stop that",
+        ),
         Binding("ctrl+q", "quit", "Quit", id="app.quit", show=False, priority=True, tooltip="Unload, save and leave"),
     ]
 
@@ -237,12 +246,17 @@ class CharlieApp(QuietApp):
     def action_trash(self) -> None:
         self.push_screen(TrashScreen())
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """F6 is a text field's key while there is nothing to fetch."""
+        shown = isinstance(self.screen, ChatScreen) and self.screen.first_run.shows_card
+        return super().check_action(action, parameters) and (action != "fetch" or shown or self.view.fetch is not None)
+
     def action_fetch(self) -> None:
         """Stop the download, or begin one of what the chat offers."""
         if self.view.fetch is not None:
             self.workers.cancel_group(self, "fetch")
         elif isinstance(self.screen, ChatScreen):
-            self.screen.view.transcript.first_run.fetch()
+            self.screen.first_run.offers.fetch()
 
     @work(group="fetch")
     async def fetch(self, role: Role, model: CatalogueModel) -> None:
@@ -267,8 +281,11 @@ class CharlieApp(QuietApp):
             self.view = replace(self.view, fetch=None)
 
     async def action_quit(self) -> None:
-        if self.view.fetch is not None:
-            self.last_words.append(f"{self.view.fetch.name} is not fetched yet; fetching it again goes on from there.")
+        if fetching := self.view.fetch:
+            self.last_words.append(f"{fetching.name} is not fetched yet; fetching it again goes on from there.")
+            for worker in self.workers.cancel_group(self, "fetch"):
+                with suppress(WorkerCancelled):
+                    await worker.wait()
         await super().action_quit()
 
     async def action_warm(self, role: str) -> None:

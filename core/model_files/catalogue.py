@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from core.errors import CharlieError
 from core.files import write_atomically
+from core.roles import Role
 
 if TYPE_CHECKING:
     from core.paths import Paths
-    from core.roles import Role
 
 PACKAGED = Path(__file__).with_name("catalogue.toml")
 
@@ -40,35 +40,26 @@ class CatalogueModel(BaseModel):
     """The tokens that it usually thinks before it answers."""
 
 
-class Catalogue(BaseModel):
-    """The models of each role, smallest first."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    instruct: Annotated[tuple[CatalogueModel, ...], Field(min_length=1)]
-    embedding: Annotated[tuple[CatalogueModel, ...], Field(min_length=1)]
-    reranker: Annotated[tuple[CatalogueModel, ...], Field(min_length=1)]
-
-    def of(self, role: Role) -> tuple[CatalogueModel, ...]:
-        models: tuple[CatalogueModel, ...] = getattr(self, role)
-        return models
+Models = Annotated[tuple[CatalogueModel, ...], Field(min_length=1)]
+CATALOGUE: Final = TypeAdapter(Annotated[dict[Role, Models], Field(min_length=len(Role))])
+"""The models of every role, smallest first."""
 
 
-def read_catalogue(file: Path) -> Catalogue:
+def read_catalogue(file: Path) -> dict[Role, Models]:
     """Raises CharlieError for a file that is no catalogue."""
     try:
-        return Catalogue.model_validate(tomllib.loads(file.read_text("utf-8")))
+        return CATALOGUE.validate_python(tomllib.loads(file.read_text("utf-8")))
     except OSError as error:
         reason = error.strerror or str(error)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": ")
     except ValueError as error:  # no UTF-8, or no TOML
         reason = str(error)
     raise CharlieError(f"The file {file} is no catalogue of models: {reason}.", "The present catalogue stays.")
 
 
-def catalogue(paths: Paths) -> Catalogue:
+def catalogue(paths: Paths) -> dict[Role, Models]:
     """The newer list that a person took, while it can be read, else the packaged one."""
     try:
         return read_catalogue(paths.catalogue)
@@ -76,8 +67,7 @@ def catalogue(paths: Paths) -> Catalogue:
         return read_catalogue(PACKAGED)
 
 
-def refresh(paths: Paths, file: Path) -> Catalogue:
+def refresh(paths: Paths, file: Path) -> None:
     """Take a newer list. Raises CharlieError for a file that is no catalogue, OSError when it cannot be stored."""
-    found = read_catalogue(file)
-    write_atomically(paths.catalogue, file.read_text("utf-8"))
-    return found
+    read_catalogue(file)
+    write_atomically(paths.catalogue, file.read_bytes())

@@ -72,11 +72,6 @@ class ConversationView(Vertical):
         return host(self).client
 
     @property
-    def branches(self) -> bool:
-        """Whether the next message begins a new conversation from an earlier turn."""
-        return self._branch is not None
-
-    @property
     def live(self) -> list[Reply]:
         """The replies that stream or wait, oldest first."""
         return [reply for reply in self.transcript.replies if reply.job is not None]
@@ -319,8 +314,12 @@ class ConversationView(Vertical):
 
     @work(group="change")
     async def leave_branch(self) -> None:
-        """Return to the conversation whose message was being edited. A changed text is there at the next edit."""
+        """Return to the conversation whose message was being edited, or else close the card of a first start.
+
+        A changed text is there at the next edit.
+        """
         if self._branch is None:
+            self.transcript.first_run.close()
             return
         original, edited = self._branch
         if self.prompt.whole(self.prompt.draft) == edited.text:

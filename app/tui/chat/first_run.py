@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from asyncio import to_thread
+from typing import TYPE_CHECKING
 
 from textual import work
 from textual.app import ComposeResult
@@ -12,13 +13,15 @@ from textual.widgets import Static
 
 from app.tui.fetching import models_command
 from app.tui.host import host
-from app.tui.machine_view import MachineView
 from app.tui.shared.dialogs import TextDialog
 from app.tui.shared.offer_list import OfferList
 from core.errors import CharlieError
-from core.paths import Paths
 from core.roles import Role
 from core.settings_file import load_settings
+
+if TYPE_CHECKING:
+    from app.tui.machine_view import MachineView
+    from core.paths import Paths
 
 INVITATION = "Say something, and Charlie answers.\nNothing of it leaves this machine."
 UNCONFIGURED = "No model is configured: the very small one that came with Charlie answers. F4 offers better ones."
@@ -32,12 +35,17 @@ CLOSED = "first-run-closed"
 class FirstRun(Vertical):
     """The card is gone once a model is configured, or somebody has closed it."""
 
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  # Textual's name
+        super().__init__(id=id)
+        self.invitation = Static(id="invitation")
+        self.offers = OfferList(in_low_windows=True)
+
     def compose(self) -> ComposeResult:
-        yield Static(id="invitation")
+        yield self.invitation
         with Vertical(id="card") as card:
             card.border_title, card.border_subtitle = "Welcome to Charlie", KEYS
             yield Static(NOW)
-            yield OfferList(in_low_windows=True)
+            yield self.offers
 
     def on_mount(self) -> None:
         self.watch(self.app, "view", self._view_changed, init=False)
@@ -45,43 +53,36 @@ class FirstRun(Vertical):
 
     @property
     def shows_card(self) -> bool:
-        return self.display and self.has_class("-card")
+        return bool(self.offers.region)
 
     def _view_changed(self, old: MachineView, new: MachineView) -> None:
         if old.fetch and not new.fetch:
             self.look()
 
-    @work(exclusive=True)
+    @work(exclusive=True, group="look")
     async def look(self) -> None:
         """Read the settings again, and show the card or an invitation."""
         configured, closed = await to_thread(first_run, host(self).client.paths)
-        card = not configured and not closed
-        self.set_class(card, "-card")
         hint = ("", "") if configured else (f"\n\n{UNCONFIGURED}", "dim")
-        self.query_one("#invitation", Static).update(Content.assemble(INVITATION, hint))
-        self.query_one(OfferList).offer(Role.INSTRUCT if card else None)
-
-    def fetch(self) -> None:
-        if self.shows_card:
-            self.query_one(OfferList).fetch()
-
-    def choose(self) -> None:
-        self.query_one(OfferList).choose(1)
+        self.invitation.update(Content.assemble(INVITATION, hint))
+        self.set_class(not configured and not closed, "-card")
+        self.offers.offer(Role.INSTRUCT if self.has_class("-card") else None)
 
     @work
     async def use_own_file(self) -> None:
         typed = await self.app.push_screen_wait(TextDialog("The path of a GGUF file on this machine", ""))
-        if not typed or not typed.strip():
-            return
-        try:
-            await models_command(["use", Role.INSTRUCT.value, "--", typed.strip()])
-        except CharlieError as error:
-            self.app.notify(str(error), severity="error", markup=False, timeout=20)
-        self.look()
+        if typed and typed.strip():
+            try:
+                await models_command(["use", Role.INSTRUCT.value, "--", typed.strip()])
+            except CharlieError as error:
+                self.app.notify(str(error), severity="error", markup=False, timeout=20)
+            self.look()
 
     def close(self) -> None:
-        (host(self).client.paths.data / CLOSED).touch()
-        self.look()
+        """Close the card for good, if it is there."""
+        if self.shows_card:
+            (host(self).client.paths.data / CLOSED).touch()
+            self.look()
 
 
 def first_run(paths: Paths) -> tuple[bool, bool]:

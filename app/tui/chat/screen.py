@@ -49,7 +49,7 @@ class ChatScreen(Screen[None]):
         Binding("ctrl+b", "sidebar", "List", id="chat.list", tooltip="Show or hide the conversations", show=False),
         Binding("ctrl+y", "copy_reply", "Copy", id="chat.copy", tooltip="Copy the last reply", show=False),
         Binding("ctrl+t", "rename", "Rename", id="chat.rename", tooltip="Rename this conversation", show=False),
-        Binding("f7", "choose", "Choose", id="chat.choose", tooltip="Choose the next offered model", show=False),
+        Binding("f7", "choose", "Choose", id="chat.choose", show=False, priority=True, tooltip="Choose another model"),
         Binding("f8", "own_file", "Own file", id="chat.own-file", tooltip="Use a model file of your own", show=False),
         Binding("ctrl+s", "export", "Export", id="chat.export", tooltip="Save as a Markdown file", show=False),
     ]
@@ -128,8 +128,6 @@ class ChatScreen(Screen[None]):
             self.remove_class("-sidebar")
         elif self.view.live:
             self.view.stop(self.view.live[-1])
-        elif not self.view.branches and self.first_run.shows_card:
-            self.first_run.close()
         else:
             self.view.leave_branch()
         self.view.prompt.focus()
@@ -138,11 +136,11 @@ class ChatScreen(Screen[None]):
     def first_run(self) -> FirstRun:
         return self.view.transcript.first_run
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool:  # noqa: ARG002  # Textual's
-        return action not in ("choose", "own_file") or self.first_run.shows_card
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return super().check_action(action, parameters) and (action != "choose" or self.first_run.shows_card)
 
     def action_choose(self) -> None:
-        self.first_run.choose()
+        self.first_run.offers.choose(1)
 
     def action_own_file(self) -> None:
         self.first_run.use_own_file()
