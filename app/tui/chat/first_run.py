@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from core.paths import Paths
 
 INVITATION = "Say something, and Charlie answers.\nNothing of it leaves this machine."
-UNCONFIGURED = "No model is configured: the very small one that came with Charlie answers. F4 offers better ones."
-NOW = """A very small model answers now, and is often wrong.
+UNCONFIGURED = "A small model (135M) answers now, and it is weak. F4 offers larger ones."
+NOW = """A small model (135M) answers now, and it is weak.
 This machine could run a larger one. Nothing is fetched unasked."""
 KEYS = "F6 fetch · F7 choose · F8 a file of your own · Esc close for good"
 CLOSED = "first-run-closed"

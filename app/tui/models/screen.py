@@ -151,7 +151,7 @@ class ModelsScreen(Screen[None]):
         facts = table.facts(table.selected)
         starter = isinstance(facts, UsableModel) and facts.spec.starter
         offered = table.selected if starter else None
-        self.query_one(OfferList).offer(offered, f"This model is very small. {OFFER}" if offered else "")
+        self.query_one(OfferList).offer(offered, f"This model is small and weak. {OFFER}" if offered else "")
 
     @on(PlanPanel.Changed)
     def _show_details(self) -> None:

@@ -29,7 +29,7 @@ def test_the_catalogue_is_listed_and_renewed(home: Path) -> None:
     newer.write_text("no catalogue")
     refused = charlie(home, "models", "catalogue", "--refresh", str(newer))
     assert (refused.code, refused.out) == (1, "")
-    assert refused.err.count("\n") == 1
+    assert refused.err.endswith("\nThe present catalogue stays.\n")
     assert "newer.toml is no catalogue of models" in refused.err
 
 

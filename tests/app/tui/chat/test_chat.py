@@ -599,8 +599,14 @@ async def test_the_real_worker_answers(home: Path, until: Until) -> None:
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_picture_of_an_empty_chat(app: CharlieApp, size: tuple[int, int], snap_compare: SnapCompare) -> None:
-    assert snap_compare(app, terminal_size=size, run_before=still)
+def test_picture_of_an_empty_chat(
+    app: CharlieApp, size: tuple[int, int], until: Until, snap_compare: SnapCompare
+) -> None:
+    async def settle(pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: "F4 offers" in str(view(app).transcript.first_run.invitation.visual))
+        await still(pilot)
+
+    assert snap_compare(app, terminal_size=size, run_before=settle)
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)

@@ -132,10 +132,10 @@ async def test_a_closed_card_is_gone_for_good(app: CharlieApp, client: Client, u
         await start(pilot, client, until)
         await pilot.press("escape")
         await until(pilot, lambda: not card(app))
-        assert "F4 offers better ones" in str(first_run(app).invitation.visual)
+        assert "F4 offers larger ones" in str(first_run(app).invitation.visual)
     again = CharlieApp(client)
     async with again.run_test() as pilot:
-        await until(pilot, lambda: "F4 offers better ones" in str(first_run(again).invitation.visual))
+        await until(pilot, lambda: "F4 offers larger ones" in str(first_run(again).invitation.visual))
         assert not card(again)
 
 

@@ -35,7 +35,7 @@ async def test_the_list_follows_the_role_and_the_window(app: CharlieApp, client:
         await open_models(pilot, until)
         client.bus.publish(MemoryRead(MEMORY, 0))
         await until(pilot, lambda: "● LFM2 8B-A1B" in offers(app))
-        assert offers(app).startswith("This model is very small. f fetches the chosen one · ← → choose")
+        assert offers(app).startswith("This model is small and weak. f fetches the chosen one · ← → choose")
         assert offers(app).count("○") == 6
         await pilot.press("right", "right")
         assert "● Qwen3.5 0.8B" in offers(app)
