@@ -12,13 +12,16 @@ from app.commands.attach import exit_on_signals
 from app.commands.output import AsJson, StatusLine, data, data_json, note, table
 from app.commands.session import session
 from app.model_facts import ModelFacts, UnusableModel, UsableModel, read_facts
+from app.offers import Offer, best, find_offers
 from app.plan_text import rows as plan_rows
 from core.errors import NoModelError
-from core.figures import size
+from core.figures import rate, size
 from core.files import stamp
+from core.memory import rates
 from core.memory.footprint import estimate
 from core.memory.readings import read_ram
 from core.model_files import checksums, configure, hub
+from core.model_files.catalogue import refresh
 from core.model_files.chat_template import TemplateError, chat_template
 from core.model_files.gguf import FileKind, Header, read_header
 from core.model_files.spec import available, default_spec, describe, locate
@@ -163,20 +166,51 @@ def use(role: RoleArgument, file: Annotated[Path, typer.Argument(help="A GGUF fi
     note(f"The role {role} now uses {header.name} ({paths.config_file}).")
 
 
+@models.command("catalogue")
+def list_catalogue(
+    refresh_from: Annotated[Path | None, typer.Option("--refresh", help="Take a newer list from this file.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the models that can be fetched, with their predicted speed on this machine."""
+    settings, paths = load_settings(), find_paths()
+    paths.make()
+    if refresh_from is not None:
+        refresh(paths, refresh_from)
+    measured = rates.rates(paths)
+    for role in Role:
+        offers = find_offers(paths, role, read_ram(), settings.memory, measured)
+        for each in offers:
+            if as_json:
+                shown = {**asdict(each), "model": each.model.model_dump(), "seconds": each.seconds}
+                data_json({"role": role, **shown, "best": each is best(offers)})
+        if not as_json:
+            data(table((role, *_offer(each, each is best(offers))) for each in offers))
+
+
+def _offer(offer: Offer, chosen: bool) -> tuple[str, ...]:
+    model, speed = offer.model, offer.speed
+    note = "suits this machine" if chosen and offer.suits else "" if offer.fits else "too large now"
+    speeds = f"prefill {rate(speed.prefill)}, decode {rate(speed.decode)}, {offer.seconds:.0f} s" if speed else ""
+    needs = (f"{size(model.bytes)} file", f"{size(offer.memory)} memory", speeds)
+    return (model.name, *needs, note, f"{model.repo} {model.file}", model.licence, model.good_for)
+
+
 @models.command()
 def pull(
     role: RoleArgument,
-    repo: Annotated[str | None, typer.Option(help="A Hugging Face repository, if not the recommended one.")] = None,
+    repo: Annotated[str | None, typer.Option(help="A Hugging Face repository, if not what suits this machine.")] = None,
     file: Annotated[str | None, typer.Option(help="A file of the repository.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Download a model and use it for a role. An earlier download is resumed."""
-    if file is not None and repo is None:
+    if (file is None) != (repo is None):
         raise typer.BadParameter("--file is a file of --repo: give both.")
-    load_settings()
-    paths = find_paths()
+    settings, paths = load_settings(), find_paths()
     paths.make()
     exit_on_signals()
+    if repo is None or file is None:
+        model = best(find_offers(paths, Role(role), read_ram(), settings.memory, rates.rates(paths))).model
+        repo, file = model.repo, model.file
     with StatusLine() as status:
 
         def show(done: int, total: int) -> None:
@@ -186,7 +220,7 @@ def pull(
             share = f" {done / total:.0%}" if total else ""
             status.show(f"downloading {size(done)} of {size(total)}{share}")
 
-        got = hub.pull(paths, Role(role), repo, file, show, ram=read_ram().total)
+        got = hub.pull(paths, Role(role), repo, file, show)
     if as_json:
         data_json({"file": str(got)})
     else:

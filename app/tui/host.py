@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Protocol, cast
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol, cast
 
 from textual.widget import Widget
 
 from app.client import Client
 from app.tui.machine_view import MachineView
+
+if TYPE_CHECKING:
+    from core.model_files.catalogue import CatalogueModel
+    from core.roles import Role
 
 
 class Host(Protocol):
@@ -18,6 +23,10 @@ class Host(Protocol):
     @property
     def last_words(self) -> list[str]:
         """Sentences that are printed once the interface has ended."""
+
+    @property
+    def fetch(self) -> Callable[[Role, CatalogueModel], object]:
+        """Starts a download in the background, unless one runs."""
 
     @property
     def view(self) -> MachineView:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import re
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -15,7 +16,7 @@ from pydantic import ValidationError
 
 from core.errors import ModelFileError
 from core.files import stamp
-from core.model_files.gguf_reader import CutOffError, FormatError, Metadata, Tensors, read_gguf
+from core.model_files.gguf_reader import EMBEDDING, OUTPUT, CutOffError, FormatError, Metadata, Tensors, read_gguf
 from core.model_files.gguf_types import FILE_TYPES
 from core.model_files.layers import Layer, family_of, layers_of
 from core.model_files.parts import download_of, parts_of
@@ -117,6 +118,10 @@ class Header:
     """The maker's values of settings, where they are valid."""
     text_form: TextForm = PLAIN
     """Of an embedding model."""
+    matrices: tuple[tuple[int, str, int], ...] = ()
+    """Tensor types, what the matrices are (experts, the output, or neither), and their weights."""
+    expert_share: float = 1.0
+    """Of the experts that compute one token."""
 
     def with_adapter(self, adapter: Header) -> Header:
         """This model with a LoRA: the files and bytes of both."""
@@ -262,7 +267,19 @@ def _compose(files: list[File], metadata: Metadata, tensors: Tensors) -> Header:
         is_encoder=architecture in ENCODERS,
         sampling=tuple(_sampling(metadata)),
         text_form=form,
+        matrices=tuple(_matrices(tensors, loaded, architecture)),
+        expert_share=own("expert_used_count") / max(1, own("expert_count")) if own("expert_used_count") else 1.0,
     )
+
+
+def _matrices(tensors: Tensors, loaded: int, architecture: str) -> Iterator[tuple[int, str, int]]:
+    """Without layers that are not loaded, and without the embedding, unless it is the output, too."""
+    tied = tensors.output < tensors.embedding // 8 and architecture not in ENCODERS
+    sums: Counter[tuple[int, str]] = Counter()
+    for (layer, kind, what), weights in tensors.matrices.items():
+        if layer < loaded and (what != EMBEDDING or tied):
+            sums[kind, OUTPUT if what == EMBEDDING else what] += weights
+    return ((kind, what, weights) for (kind, what), weights in sums.items())
 
 
 def _name(metadata: Metadata, parameters: int, stem: str) -> str:

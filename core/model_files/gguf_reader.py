@@ -52,6 +52,8 @@ MAX_STRINGS_LISTED: Final = 1 << 21
 MAX_LISTED: Final = 512
 """Length of the longest list whose numbers are read: one for each layer."""
 LAYER: Final = re.compile(r"blk\.(\d{1,5})\.")
+EMBEDDING, OUTPUT, EXPERTS = "embedding", "output", "experts"
+"""What a matrix is, if not a usual one of a layer."""
 
 
 class FormatError(Exception):
@@ -121,6 +123,8 @@ class Tensors:
     parameters: int
     classifier: bool
     """Whether there is a scoring head; not every reranker's header names its pooling."""
+    matrices: Counter[tuple[int, int, str]]
+    """Weights by layer, tensor type and what they are; without other tables that are only looked up."""
 
     def __add__(self, other: Tensors) -> Tensors:
         """The tensors of two parts of a model; a layer may have some in both."""
@@ -133,6 +137,7 @@ class Tensors:
             end=max(self.end, other.end),
             parameters=self.parameters + other.parameters,
             classifier=self.classifier or other.classifier,
+            matrices=self.matrices + other.matrices,
         )
 
 
@@ -223,6 +228,7 @@ def _tensors(reader: _Reader, count: int, alignment: int) -> Tensors:
         raise FormatError(f"its alignment of {alignment:,} bytes makes no sense")
     total = last = parameters = output = embedding = 0
     layers: dict[int, int] = {}
+    matrices: Counter[tuple[int, int, str]] = Counter()
     classifier = repacked = False
     for _ in range(count):
         name = reader.string()
@@ -244,6 +250,9 @@ def _tensors(reader: _Reader, count: int, alignment: int) -> Tensors:
             output += length
         elif name == "token_embd.weight":
             embedding, repacked = length, kind in REPACKED
+        if dimensions > 1 and (name == "token_embd.weight" or "_embd" not in name):
+            own = EXPERTS if "_exps" in name else OUTPUT if name.startswith("output") else ""
+            matrices[int(layer[1]) if layer else 0, kind, EMBEDDING if "_embd" in name else own] += elements
         parameters += elements
         last = max(last, offset + length)
     start = -(-reader.at // alignment) * alignment
@@ -256,4 +265,5 @@ def _tensors(reader: _Reader, count: int, alignment: int) -> Tensors:
         end=start + last if count else 0,
         parameters=parameters,
         classifier=classifier,
+        matrices=matrices,
     )

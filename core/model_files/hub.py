@@ -13,7 +13,6 @@ from core.errors import CharlieError
 from core.model_files import checksums
 from core.model_files.configure import use
 from core.model_files.parts import parts_of
-from core.model_files.recommended import recommended
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,7 +104,7 @@ def _fetch(folder: Path, repo: str, file: str, on_progress: Callable[[int, int],
             "Try again; the damaged file was deleted.",
         )
     part.replace(path)
-    checksums.save(path, repo, file, sha256)
+    checksums.save(path, repo, file, sha256, found.commit_hash)
     return path
 
 
@@ -142,23 +141,15 @@ def _bar(on_progress: Callable[[int, int], None]) -> Any:
 def pull(
     paths: Paths,
     role: Role,
-    repo: str | None = None,
-    file: str | None = None,
+    repo: str,
+    file: str,
     on_progress: Callable[[int, int], None] = lambda _done, _total: None,
-    *,
-    ram: int,
 ) -> Path:
     """Download a model into the models folder and configure it; an interrupted download is resumed.
 
-    Without a repository, the model is the one recommended for a machine with `ram` bytes. Of a model in parts, `file`
-    names any, and all are downloaded. `on_progress(done, total)` counts bytes, of each part. Raises CharlieError when
-    the download fails, ModelFileError when the file does not fit the role.
+    Of a model in parts, `file` names any, and all are downloaded. `on_progress(done, total)` counts bytes, of each
+    part. Raises CharlieError when the download fails, ModelFileError when the file does not fit the role.
     """
-    if repo is None:
-        best = recommended(role, ram)
-        repo, file = best.repo, best.file
-    if file is None:
-        raise CharlieError(f"The file of {repo} is not named.", "Add `--file NAME.gguf`.")
     path, *_ = [fetch(paths.models, repo, part.as_posix(), on_progress) for part in parts_of(Path(file))]
     use(paths, role, path)
     return path

@@ -38,7 +38,7 @@ def statistics(shown: Terminal) -> list[str]:
 def test_a_day_with_charlie(home: Path, columns: int, rows: int) -> None:
     with terminal(home, columns, rows, SHORT) as shown:
         shown.until(lambda: "Empty" in shown.status, 10)
-        shown.until("Say something")
+        shown.until("Write a message")
         chat(shown, "hello there")
         shown.until(lambda: len(statistics(shown)) == 1)
         shown.until(lambda: "Warm  " in shown.status and "instruct · tiny" in shown.status)
@@ -86,7 +86,7 @@ def test_a_day_with_charlie(home: Path, columns: int, rows: int) -> None:
 def test_a_reply_streams_to_the_screen_and_escape_stops_it(home: Path, talkative: dict[str, str]) -> None:
     with terminal(home, variables=talkative | PATIENT) as shown:
         shown.until(lambda: "Empty" in shown.status)
-        shown.until("Say something")
+        shown.until("Write a message")
         (worker,) = workers_on(home)
         client = Client(load_settings(), find_paths())
         worker.suspend()  # resumed step by step, so that the reply cannot end first
@@ -110,7 +110,7 @@ def test_a_reply_streams_to_the_screen_and_escape_stops_it(home: Path, talkative
 def test_a_killed_worker_is_replaced_and_answers(home: Path) -> None:
     with terminal(home) as shown:
         shown.until(lambda: "Empty" in shown.status)
-        shown.until("Say something")
+        shown.until("Write a message")
         (worker,) = workers_on(home)
         worker.kill()
         chat(shown, "hello there")

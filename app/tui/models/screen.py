@@ -23,9 +23,9 @@ from app.tui.models.history import KEPT, History, Kept
 from app.tui.models.memory_gauge import MemoryGauge
 from app.tui.models.model_table import ModelTable
 from app.tui.models.plan_panel import PlanPanel
-from app.tui.models.recommendations import Recommendations
 from app.tui.models.state_graph import StateGraph
 from app.tui.shared.coalesced import Coalesced
+from app.tui.shared.offer_list import OfferList
 from app.tui.shared.status_bar import StatusBar
 from app.tui.shared.steady_footer import SteadyFooter
 from core.errors import CharlieError, NoModelError
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from app.tui.machine_view import MachineView
     from core.memory.types import Memory
     from tasks.jobs.records import Job
+
+OFFER = "f fetches the chosen one · ← → choose"
 
 
 class ModelsScreen(Screen[None]):
@@ -53,9 +55,6 @@ class ModelsScreen(Screen[None]):
         Binding("f", "fetch", "Fetch", id="models.fetch", tooltip="Download the model chosen for the role"),
         Binding("left", "choose(-1)", "Smaller", id="models.smaller", show=False, tooltip="Choose a smaller model"),
         Binding("right", "choose(1)", "Larger", id="models.larger", show=False, tooltip="Choose a larger model"),
-        Binding(
-            "escape", "stop_fetch", "Stop", id="models.stop", show=False, tooltip="Stop the download, to continue later"
-        ),
         Binding("r", "refresh", "Refresh", id="models.refresh", show=False, tooltip="Read the model files again"),
     ]
 
@@ -72,7 +71,7 @@ class ModelsScreen(Screen[None]):
             yield ModelTable(id="roles")
             yield Static(id="details")
             yield PlanPanel(id="plan")
-            yield Recommendations(id="recommended")
+            yield OfferList(id="offers")
             yield Static(id="failure")
             yield MemoryGauge(id="gauge")
             with Container(id="machine"):
@@ -103,7 +102,7 @@ class ModelsScreen(Screen[None]):
         facts = await asyncio.to_thread(read_facts, self.client.paths)
         self.query_one(ModelTable).set_facts(facts)
         self._show_details()
-        self._recommend()
+        self._offer()
 
     @work(exclusive=True, group="history")
     async def _read_history(self) -> None:
@@ -134,7 +133,9 @@ class ModelsScreen(Screen[None]):
             self._ahead.request()
 
     def _memory_changed(self, old: MachineView, new: MachineView) -> None:
-        """The planned context and layers depend on the free memory."""
+        """The planned context and layers depend on the free memory, the files on a download."""
+        if old.fetch and not new.fetch:
+            self.action_refresh()
         if old.memory != new.memory:
             self._show_details()
 
@@ -142,15 +143,16 @@ class ModelsScreen(Screen[None]):
     def _select(self) -> None:
         self.query_one(PlanPanel).hide()
         self._show_details()
-        self._recommend()
+        self._offer()
 
-    def _recommend(self) -> None:
+    def _offer(self) -> None:
         """Offer other models where the selected role has the bundled model, or none."""
         table = self.query_one(ModelTable)
         facts = table.facts(table.selected)
         bundled = isinstance(facts, UsableModel) and facts.spec.bundled
         none = isinstance(facts, UnusableModel) and isinstance(facts.error, NoModelError)
-        self.query_one(Recommendations).offer(table.selected if bundled or none else None, bundled=bundled)
+        note = f"This model is small and weak. {OFFER}" if bundled else OFFER
+        self.query_one(OfferList).offer(table.selected if bundled or none else None, note)
 
     @on(PlanPanel.Changed)
     def _show_details(self) -> None:
@@ -161,21 +163,14 @@ class ModelsScreen(Screen[None]):
 
     def action_fetch(self) -> None:
         """Download the chosen model; for a role with a real model, the first press shows the others."""
-        recommendations = self.query_one(Recommendations)
-        if recommendations.role is None:
-            recommendations.offer(self.query_one(ModelTable).selected, bundled=False)
+        offers = self.query_one(OfferList)
+        if offers.role is None:
+            offers.offer(self.query_one(ModelTable).selected, OFFER)
         else:
-            recommendations.download()
+            offers.fetch()
 
     def action_choose(self, step: int) -> None:
-        self.query_one(Recommendations).choose(step)
-
-    def action_stop_fetch(self) -> None:
-        self.query_one(Recommendations).stop()
-
-    @on(Recommendations.Fetched)
-    def _fetched(self) -> None:
-        self.action_refresh()
+        self.query_one(OfferList).choose(step)
 
     @on(OptionList.OptionSelected)
     def action_warm(self) -> None:

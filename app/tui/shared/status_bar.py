@@ -60,8 +60,9 @@ def _total(view: MachineView) -> int:
 def _parts(view: MachineView, width: int, spark: str) -> list[Content]:
     cells = 5 if width < NARROW else 8
     phase, short = _phase(view, cells), _short(view)
-    room = width - phase.cell_length - len(GAP) - (short.cell_length + len(GAP) if short.plain else 0)
-    parts = [phase, _subject(view, width, room), short, _rate(view), *_memory(view, cells, spark), _queue(view)]
+    fetch = _fetch(view)
+    room = width - phase.cell_length - sum(len(GAP) + part.cell_length for part in (short, fetch) if part.plain)
+    parts = [phase, fetch, _subject(view, width, room), short, _rate(view), *_memory(view, cells, spark), _queue(view)]
     return [part for part in parts if part.plain]
 
 
@@ -76,6 +77,14 @@ def _phase(view: MachineView, cells: int) -> Content:
     return Content.assemble(
         phase, " ", (full, "$text-warning"), (rest, "$foreground-disabled"), f" {view.fraction:.0%}".rjust(5)
     )
+
+
+def _fetch(view: MachineView) -> Content:
+    if view.fetch is None:
+        return Content("")
+    share = "…" if view.fetch.share is None else f"{view.fetch.share:.0%}"
+    fetching = f"↓ {one_line(view.fetch.name, LONGEST_NAME)} {share}"
+    return Content.assemble((fetching, "$text-accent"), (" F6 stops", "$foreground-muted"))
 
 
 def _attempt(view: MachineView) -> str:

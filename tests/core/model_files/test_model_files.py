@@ -11,7 +11,6 @@ from core.errors import CharlieError, ModelFileError, NoModelError, SettingsErro
 from core.model_files import checksums
 from core.model_files.configure import set_file, use
 from core.model_files.hub import CHUNK_BYTES, pull
-from core.model_files.recommended import RECOMMENDED, recommended
 from core.model_files.spec import available, resolve
 from core.paths import find_paths
 from core.roles import Role
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from core.paths import Paths
-
-RAM = 8 * 1024**3
 
 
 @pytest.fixture
@@ -136,13 +133,11 @@ def hub(tiny: dict[Role, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub
 def test_an_interrupted_download_is_resumed(paths: Paths, hub: Hub) -> None:
     seen: list[tuple[int, int]] = []
     with pytest.raises(CharlieError, match="was interrupted"):
-        pull(paths, Role.INSTRUCT, "owner/name", "model.gguf", ram=RAM)
+        pull(paths, Role.INSTRUCT, "owner/name", "model.gguf")
     assert available(paths) == []
     hub.broken = False
     hub.ranges.clear()
-    got = pull(
-        paths, Role.INSTRUCT, "owner/name", "model.gguf", lambda done, total: seen.append((done, total)), ram=RAM
-    )
+    got = pull(paths, Role.INSTRUCT, "owner/name", "model.gguf", lambda done, total: seen.append((done, total)))
     assert got.read_bytes() == hub.data
     had = HALF - HALF % CHUNK_BYTES
     assert hub.ranges == [f"bytes={had}-"]
@@ -150,12 +145,12 @@ def test_an_interrupted_download_is_resumed(paths: Paths, hub: Hub) -> None:
     assert seen[-1] == (len(hub.data), len(hub.data))
     assert load_settings().instruct.file == got
     # A complete file is not downloaded again.
-    pull(paths, Role.INSTRUCT, "owner/name", "model.gguf", ram=RAM)
+    pull(paths, Role.INSTRUCT, "owner/name", "model.gguf")
     assert len(hub.ranges) == 1
 
 
 def pulled(paths: Paths) -> Path:
-    return pull(paths, Role.INSTRUCT, "owner/name", "model.gguf", ram=RAM)
+    return pull(paths, Role.INSTRUCT, "owner/name", "model.gguf")
 
 
 def damage(path: Path) -> None:
@@ -169,6 +164,7 @@ def test_the_checksum_of_a_download_is_saved_and_compared(paths: Paths, hub: Hub
     kept = checksums.read(path)
     assert kept is not None
     assert (kept.repo, kept.file, kept.sha256, kept.bytes) == ("owner/name", "model.gguf", hub.etag, len(hub.data))
+    assert kept.revision == "0" * 40
     assert checksums.has_changed(path) is None
     # A touched file is read once.
     os.utime(path, ns=(1, 1))
@@ -238,46 +234,22 @@ def test_an_unreadable_checksum_record_is_replaced(paths: Paths, hub: Hub, conte
         ("owner/other", "model.gguf", "does not exist or is not public"),
         ("owner/name", "other.gguf", "has no file other.gguf"),
         ("not a name", "model.gguf", "is not the name of a repository"),
-        ("owner/name", None, "is not named"),
     ],
 )
-def test_an_unknown_repository_or_file_is_refused(
-    paths: Paths, hub: Hub, repo: str, file: str | None, reason: str
-) -> None:
+def test_an_unknown_repository_or_file_is_refused(paths: Paths, hub: Hub, repo: str, file: str, reason: str) -> None:
     with pytest.raises(CharlieError, match=reason):
-        pull(paths, Role.INSTRUCT, repo, file, ram=RAM)
+        pull(paths, Role.INSTRUCT, repo, file)
 
 
 def test_a_downloaded_model_of_another_kind_is_not_configured(paths: Paths, hub: Hub) -> None:
     hub.broken = False
     with pytest.raises(ModelFileError, match="needs an embedding model"):
-        pull(paths, Role.EMBEDDING, "owner/name", "model.gguf", ram=RAM)
+        pull(paths, Role.EMBEDDING, "owner/name", "model.gguf")
     assert not paths.config_file.exists()
 
 
 def test_an_unreachable_hub(paths: Paths, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(CharlieError, match=r"hub 127\.0\.0\.1:9 cannot be reached"):
-        pull(paths, Role.INSTRUCT, ram=RAM)
+        pull(paths, Role.INSTRUCT, "owner/name", "model.gguf")
     assert capsys.readouterr().err == "", "the library prints nothing itself"
-
-
-@pytest.mark.parametrize(
-    ("ram", "vram", "file"),
-    [
-        (2, 0, "Qwen3-0.6B-Q8_0.gguf"),
-        (8, 0, "Qwen3-1.7B-Q8_0.gguf"),
-        (16, 0, "Qwen3-4B-Q4_K_M.gguf"),
-        (16, 8, "Qwen3-8B-Q4_K_M.gguf"),
-        (64, 0, "Qwen3-14B-Q4_K_M.gguf"),
-    ],
-)
-def test_the_recommendation_follows_the_memory(ram: int, vram: int, file: str) -> None:
-    assert recommended(Role.INSTRUCT, ram * 1024**3, vram * 1024**3).file == file
-
-
-def test_recommendations_grow_with_their_memory() -> None:
-    for role in Role:
-        needs = [(each.file_bytes, each.ram_bytes) for each in RECOMMENDED[role]]
-        assert needs == sorted(needs)
-        assert all(file < ram for file, ram in needs)

@@ -487,17 +487,6 @@ async def test_titles_are_cut_between_characters(app: CharlieApp, client: Client
             assert cell_len(title) == shown + 2
 
 
-async def test_an_empty_chat_says_that_no_model_is_configured(app: CharlieApp, client: Client) -> None:
-    async with app.run_test():
-        assert "No model is configured" in str(view(app).transcript.invitation.content)
-    client.settings = client.settings.model_copy(
-        update={"instruct": client.settings.instruct.model_copy(update={"file": Path("real.gguf")})}
-    )
-    other = CharlieApp(client)
-    async with other.run_test():
-        assert str(view(other).transcript.invitation.content).endswith("leaves this machine.")
-
-
 async def test_what_the_model_did_not_get_as_written_is_said_in_one_line(
     app: CharlieApp, client: Client, until: Until
 ) -> None:
@@ -609,8 +598,14 @@ async def test_the_real_worker_answers(home: Path, until: Until) -> None:
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_picture_of_an_empty_chat(app: CharlieApp, size: tuple[int, int], snap_compare: SnapCompare) -> None:
-    assert snap_compare(app, terminal_size=size, run_before=still)
+def test_picture_of_an_empty_chat(
+    app: CharlieApp, size: tuple[int, int], until: Until, snap_compare: SnapCompare
+) -> None:
+    async def settle(pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: "F4 offers" in str(view(app).transcript.first_run.invitation.visual))
+        await still(pilot)
+
+    assert snap_compare(app, terminal_size=size, run_before=settle)
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
