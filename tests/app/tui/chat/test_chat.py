@@ -487,9 +487,9 @@ async def test_titles_are_cut_between_characters(app: CharlieApp, client: Client
             assert cell_len(title) == shown + 2
 
 
-async def test_an_empty_chat_says_that_no_model_is_configured(app: CharlieApp, client: Client) -> None:
+async def test_an_empty_chat_says_that_a_weak_model_answers(app: CharlieApp, client: Client) -> None:
     async with app.run_test():
-        assert "No model is configured" in str(view(app).transcript.invitation.content)
+        assert "and it is weak" in str(view(app).transcript.invitation.content)
     client.settings = client.settings.model_copy(
         update={"instruct": client.settings.instruct.model_copy(update={"file": Path("real.gguf")})}
     )
