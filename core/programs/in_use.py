@@ -5,6 +5,7 @@ The program in use is a copy, so another run of an optimizer does not change the
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -66,6 +67,14 @@ def find(paths: Paths, name: str) -> SavedProgram:
 def use(paths: Paths, saved: SavedProgram) -> None:
     """Let the app use a program, starting with the next job."""
     write_program(used_file(paths, saved.run.program), saved)
+
+
+def forget_starters(paths: Paths) -> None:
+    """Remove the programs that were compiled for the starter model of earlier versions."""
+    for file in [*paths.programs.glob("*.json"), *compiled_folder(paths).glob("*.json")]:
+        with suppress(CharlieError, OSError):
+            if read_program(file).run.model.endswith("-starter-instruct"):
+                file.unlink()
 
 
 def reset(paths: Paths, program: str) -> bool:
