@@ -81,19 +81,19 @@ def write_instruct(path: Path) -> Path:
     words = [token for token in tokens if token[0] == "Ġ" and len(token) > 3 and token[1:].isalpha()]
     words = [word for word in words if word[1:].islower()]
     dice.shuffle(words)
-    places = [FIRST, *np.array_split(words[: (WORDS - 2) * ALTERNATIVES], WORDS - 2), [".", "?"]]
+    between = [words[place :: WORDS - 2][:ALTERNATIVES] for place in range(WORDS - 2)]
 
     embedding = dice.standard_normal((TOKENS, WIDTH)) * 0.5
     output = dice.standard_normal((TOKENS, WIDTH)) * CHOICE
     embedding[:, : WORDS + 1] = output[:, : WORDS + 1] = 0
     embedding[:, 0] = 8
-    for place, choices in enumerate(places):
+    for place, choices in enumerate([FIRST, *between, [".", "?"]]):
         for word in choices:
-            token = tokens.index(str(word))
+            token = tokens.index(word)
             embedding[token, 0], embedding[token, place + 1] = 0, 8
             output[token, place] = SURE
-    output[2, WORDS] = 2 * SURE  # the end, and where an answer as JSON cannot end yet, its quotation mark
-    output[tokens.index('"'), WORDS] = SURE
+    output[2, WORDS] = 2 * SURE
+    output[tokens.index('"'), WORDS] = SURE  # where an answer is JSON, and cannot end yet
 
     writer: Any = gguf.GGUFWriter(path, "llama")
     writer.add_name("tiny-instruct")

@@ -125,4 +125,4 @@ def _marked(token: str) -> str:
 
 
 if __name__ == "__main__":
-    write_minilm(*map(Path, sys.argv[1:]))
+    write_minilm(Path(sys.argv[1]), Path(sys.argv[2]))

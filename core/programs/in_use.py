@@ -6,6 +6,7 @@ comes with Charlie for just this model is in use.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,6 +79,14 @@ def find(paths: Paths, name: str) -> Path:
 def use(paths: Paths, saved: SavedProgram) -> None:
     """Let the app use a program, starting with the next job."""
     write_program(used_file(paths, saved.run.program), saved)
+
+
+def forget_starters(paths: Paths) -> None:
+    """Remove the programs that were compiled for the starter model of earlier versions."""
+    for file in [*paths.programs.glob("*.json"), *compiled_folder(paths).glob("*.json")]:
+        with suppress(CharlieError, OSError):
+            if read_program(file).run.model.endswith("-starter-instruct"):
+                file.unlink()
 
 
 def reset(paths: Paths, program: str, model: Header | None = None) -> bool:

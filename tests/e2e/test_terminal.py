@@ -14,6 +14,7 @@ from tasks.jobs.records import Text
 from tests.app.commands.charlie import charlie
 from tests.e2e.processes import PATIENT, assert_all_gone, until, workers_on
 from tests.e2e.terminal import ENTER, ESCAPE, F1, F2, F3, F4, Terminal, ctrl, terminal
+from tests.tiny_models import configure_reranker
 from tests.waiting import first, output
 
 SHORT = {"CHARLIE_INSTRUCT__SAMPLING__SEED": "1", "CHARLIE_INSTRUCT__SAMPLING__MAX_TOKENS": "60"}
@@ -36,6 +37,7 @@ def statistics(shown: Terminal) -> list[str]:
 
 @pytest.mark.parametrize(("columns", "rows"), SIZES)
 def test_a_day_with_charlie(home: Path, columns: int, rows: int) -> None:
+    configure_reranker(find_paths())
     with terminal(home, columns, rows, SHORT) as shown:
         shown.until(lambda: "Empty" in shown.status, 10)
         shown.until("Write a message")

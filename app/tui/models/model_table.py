@@ -41,8 +41,10 @@ def row(role: Role, facts: ModelFacts | None, view: MachineView, failure: JobCha
             notes.append(Content.styled(_about(facts, view, room), "$foreground-muted"))
             if _other_is_loaded(facts, view):
                 notes.append(_other(view))
+        case UnusableModel() if _is_none(facts):
+            notes.append(Content.styled("optional, sorts found entries", "$foreground-muted"))
         case UnusableModel():
-            notes.append(_error(facts.error.message, facts.error.hint, none=_is_none(facts)))
+            notes.append(_error(facts.error.message, facts.error.hint))
         case _:
             assert_never(facts)
     if failure is not None and not (isinstance(facts, UnusableModel) and facts.error.message == failure.error):
@@ -57,9 +59,8 @@ def row(role: Role, facts: ModelFacts | None, view: MachineView, failure: JobCha
     return Content("\n").join([first, *hanging])
 
 
-def _error(message: str, hint: str, *, none: bool = False) -> Content:
-    style = "$foreground-muted" if none else "$text-error"
-    return Content.assemble((one_line(message, LONGEST), style), (f" {hint}", "$foreground-muted"))
+def _error(message: str, hint: str) -> Content:
+    return Content.assemble((one_line(message, LONGEST), "$text-error"), (f" {hint}", "$foreground-muted"))
 
 
 def _is_none(facts: UnusableModel) -> bool:
