@@ -36,7 +36,7 @@ def rows(part: str) -> Iterator[dict[str, Any]]:
             }
 
 
-TASK = Task("recall", rows, score, good=0.9, demos=3)
+TASK = Task("recall", rows, score, good=0.9, demos=2)
 
 if __name__ == "__main__":
     raise SystemExit(main(TASK))

@@ -23,10 +23,14 @@ COMMON = (
 STOP_WORDS = frozenset(COMMON.split())
 
 
+def words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.casefold().replace("'s", ""))
+
+
 def key_words(text: str) -> set[str]:
     """The words that carry meaning, cut to their stems; all words where none does."""
-    words = re.findall(r"\w+", text.casefold().replace("'s", ""))
-    return {word[:STEM] for word in words if word not in STOP_WORDS} or {word[:STEM] for word in words}
+    every = words(text)
+    return {word[:STEM] for word in every if word not in STOP_WORDS} or {word[:STEM] for word in every}
 
 
 def share(part: set[str], whole: set[str]) -> float:

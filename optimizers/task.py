@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 DATA = Path(__file__).parent / "data"
-PARTS = {"train": 0.5, "validation": 0.2, "test": 0.3}
+PARTS = {"train": 0.4, "validation": 0.2, "test": 0.4}
 """Of the examples when their number is limited; each writer of the diary is in one part alone."""
 
 

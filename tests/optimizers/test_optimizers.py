@@ -118,7 +118,7 @@ def test_every_optimizer_runs_as_a_script_from_any_folder(
     assert len(found) == saved.run.candidates > 0
     best = max(found, key=lambda row: float(row["score"]))
     assert best["predictors"] == {name: part.model_dump() for name, part in saved.predictors.items()}
-    assert saved.run.sets.model_dump() == {"train": 8, "validation": 3, "test": 5}
+    assert saved.run.sets.model_dump() == {"train": 6, "validation": 3, "test": 6}
     assert not (data(environment) / "runs" / f"title-{method}" / "answers").exists(), "only for --resume"
 
 
