@@ -49,15 +49,15 @@ def cited(result: dict[str, Any]) -> set[int]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rain", [24, 200])
+@pytest.mark.parametrize("rain", [10, 200])
 def test_a_fact_at_the_end_of_a_long_entry_is_read(home: Path, rain: int) -> None:
-    """The chain's tokens are bytes, and half of its 2,048 are for entries. Only what was read supports a citation."""
+    """The chain's tokens are bytes, of which its context has 2,048. Only what was read supports a citation."""
     entry = RAIN * rain + "The code of the garden gate is 4711."
     with answering(home, "Try 4711 [1].", entry) as client:
         result = asked(client, "What is the code of the garden gate?", max_tokens=64)
     assert cited(result) == {1}
     assert result["prompt_tokens"] < 2048
-    assert ("too long to be read as a whole" in result["note"]) == (len(entry) > 1024)
+    assert ("were not read as a whole" in result["note"]) == (rain > 10)
     (citation,) = result["citations"]
     assert citation["passage"][slice(*citation["mark"])] == "The code of the garden gate is 4711."
 
