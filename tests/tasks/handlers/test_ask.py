@@ -59,7 +59,7 @@ def test_a_fact_at_the_end_of_a_long_entry_is_read(home: Path, rain: int) -> Non
     assert result["prompt_tokens"] < 2048
     assert ("were not read as a whole" in result["note"]) == (rain > 10)
     (citation,) = result["citations"]
-    assert citation["passage"][slice(*citation["mark"])] == "The code of the garden gate is 4711."
+    assert citation["chunk"][slice(*citation["mark"])] == "The code of the garden gate is 4711."
 
 
 def test_lists_and_ranges_cite_and_only_what_shares_a_word_is_marked(home: Path) -> None:
