@@ -31,7 +31,7 @@ def sentences(text: str) -> Iterator[Span]:
 
 
 def passages(text: str) -> list[Span]:
-    """Neighbouring sentences, as many as fit; each passage begins with the last sentence of the one before if it fits."""
+    """Neighbouring sentences, as many as fit; where it fits, the last one of the passage before comes first."""
     found, held = list[Span](), list[Span]()
     for start, end in sentences(text):
         if held and end - held[0][0] > PASSAGE_CHARACTERS:

@@ -76,12 +76,12 @@ def ask_journal(context: TaskContext, job: Job) -> dict[str, Any]:
     found, stems = find_entries(context, job, job.args["query"], job.args["limit"]), context.words.stems
     entries = context.journal.entries_of(sorted({hit.entry for hit in found.hits}))
     hits = [hit for hit in found.hits if any(entry.id == hit.entry for entry in entries)]
+    if not hits:
+        raise CharlieError("There is nothing in the journal to answer from.", "Write an entry first.")
     stats: dict[str, Any] = {"text": NOT_FOUND}
     notes, read = [found.note], list[str]()
     if found.nothing_near:
         context.jobs.write(job.id, Text(NOT_FOUND))
-    elif not hits:
-        raise CharlieError("There is nothing in the journal to answer from.", "Write an entry first.")
     else:
         stats, read = _answer(context, job, hits, entries, notes)
     idle = set(stems(" ".join(STOP_WORDS)))

@@ -1,21 +1,37 @@
-"""Ranks passages by their meaning and their words together, and tells when none is near enough to a question."""
+"""Ranks passages by their meaning and their words together, and tells when none is near enough to a question.
+
+The constants were fitted on the training and validation writers of the labelled diary: tests/benchmarks/search_quality.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from core.library.chunking import sentences
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from core.library.vector_matrix import Nearest
+    from core.library.vector_matrix import Nearest, Vectors
     from core.library.word_index import WordIndex
+    from tasks.jobs.records import Hit
 
 WORDS = 3.0
 """Weight of the BM25 score, as a share of what all words of the query weigh, beside the standardized similarity."""
+NEIGHBOURS = 0.2
+"""Weight of the more similar one of the two passages beside a passage."""
+SENTENCE = 0.5
+"""Weight of the most similar sentence of a passage; the passage as a whole has the rest."""
+REFINED = 12
+"""The sentences of this many hits are embedded."""
+TOP = 5
+"""Hits that are looked at to tell whether any is near."""
+NEAR, COVERED, UNKNOWN = 0.243, 0.22, 0.48
+"""The least similarity, by all-MiniLM-L6-v2; what it counts that all words were found, and that none occurs at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +44,11 @@ class Passage:
     score: float
 
 
-def weights_of(index: WordIndex, words: Sequence[str]) -> dict[str, float]:
+def weights_of(index: WordIndex, words: Iterable[str]) -> dict[str, float]:
     """What each word of a query weighs, by its stem: the rarer in the entries, the more."""
-    total = len(index)
     stems = dict.fromkeys(stem for word in words for stem in index.stems(word))
     counts = {stem: index.passages_with(stem) for stem in stems}
-    return {stem: math.log(1 + (total - count + 0.5) / (count + 0.5)) for stem, count in counts.items()}
+    return {stem: math.log(1 + (len(index) - count + 0.5) / (count + 0.5)) for stem, count in counts.items()}
 
 
 def rank(found: Mapping[str, Mapping[int, float]], nearest: Nearest, weights: Mapping[str, float]) -> list[Passage]:
@@ -41,26 +56,54 @@ def rank(found: Mapping[str, Mapping[int, float]], nearest: Nearest, weights: Ma
     whole = sum(weights.values()) or 1.0
     best: list[Passage] = []
     for entry in dict.fromkeys([*found, *nearest.entries]):
-        words, near = found.get(entry, {}), nearest.entries.get(entry, ())
-        passages = []
-        for number in range(max(len(near), max(words, default=-1) + 1)):
-            similarity = float(near[number]) if number < len(near) else 0.0
-            meaning = (similarity - nearest.mean) / (nearest.deviation or 1.0) if number < len(near) else 0.0
-            passages.append(Passage(entry, number, similarity, meaning + WORDS * words.get(number, 0.0) / whole))
-        best += [max(passages, key=lambda passage: passage.score)] if passages else []
+        words, near = found.get(entry, {}), nearest.entries.get(entry, np.empty(0, np.float32))
+        meaning = (near - nearest.mean) / (nearest.deviation or 1.0)
+        beside = np.zeros_like(meaning)
+        if len(meaning) > 1:
+            beside[1:-1] = np.maximum(meaning[:-2], meaning[2:])
+            beside[0], beside[-1] = meaning[1], meaning[-2]
+        scores = np.zeros(max(len(near), max(words, default=-1) + 1), np.float32)
+        scores[: len(near)] = meaning + NEIGHBOURS * beside
+        for number, score in words.items():
+            scores[number] += WORDS * score / whole
+        if len(scores):
+            number = int(scores.argmax())
+            best.append(
+                Passage(entry, number, float(near[number]) if number < len(near) else 0.0, float(scores[number]))
+            )
     return sorted(best, key=lambda passage: passage.score, reverse=True)
 
 
-def is_nothing_near(ranked: Sequence[Passage], weights: Mapping[str, float]) -> bool:
-    """Whether no passage seems to have what a query asks for."""
-    return not ranked and not weights
+def covered_share(index: WordIndex, text: str, weights: Mapping[str, float]) -> float:
+    """The share of a query's words, by weight, that a text has."""
+    return sum(weights.get(stem, 0.0) for stem in set(index.stems(text))) / (sum(weights.values()) or 1.0)
 
 
-def best_sentence(index: WordIndex, passage: str, weights: Mapping[str, float]) -> tuple[int, int]:
-    """The sentence of a passage that has most of a query's words, the first if none has any: from, to."""
-    spans = list(sentences(passage)) or [(0, len(passage))]
+def refine(
+    scored: Sequence[tuple[float, Hit]],
+    embed: Callable[[list[str]], Vectors],
+    query: Vectors,
+    deviation: float,
+    covers: Callable[[str], float],
+) -> list[tuple[float, Hit]]:
+    """Embed the sentences of the first hits: the best one of each is marked, and moves the hit up or down."""
+    first = [(score, hit, list(sentences(hit.chunk))) for score, hit in scored[:REFINED]]
+    near = iter(embed([hit.chunk[slice(*span)] for _, hit, spans in first for span in spans]) @ query)
+    refined = []
+    for score, hit, spans in first:
+        likely = {span: float(next(near)) for span in spans}
+        most = max(likely.values())
+        mark = max(spans, key=lambda span: likely[span] + COVERED * covers(hit.chunk[slice(*span)]))
+        score += SENTENCE * (most - hit.similarity) / (deviation or 1.0)
+        refined.append((score, replace(hit, similarity=round(max(most, hit.similarity), 4), mark=mark)))
+    return sorted([*refined, *scored[REFINED:]], key=lambda each: each[0], reverse=True)
 
-    def weight(span: tuple[int, int]) -> float:
-        return sum(weights.get(stem, 0.0) for stem in set(index.stems(passage[slice(*span)])))
 
-    return max(spans, key=weight) if len(spans) > 1 else spans[0]
+def is_nothing_near(hits: Sequence[Hit], index: WordIndex, weights: Mapping[str, float]) -> bool:
+    """Whether no hit seems to have what a query asks for. Without words or similarities, only if there is no hit."""
+    if not weights or not any(hit.similarity for hit in hits):
+        return not hits
+    near = max(hit.similarity for hit in hits[:TOP])
+    words = max(covered_share(index, hit.chunk, weights) for hit in hits[:TOP])
+    unknown = sum(weight for stem, weight in weights.items() if not index.passages_with(stem))
+    return near + COVERED * words - UNKNOWN * unknown / (sum(weights.values()) or 1.0) < NEAR

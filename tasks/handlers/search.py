@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from core.database import keys
 from core.errors import CancelledError, CharlieError, NoModelError
 from core.events.types import JobProgress
-from core.library.chunking import passages
+from core.library.chunking import passages, sentences
 from core.library.records import EntryState
 from core.library.vector_matrix import Nearest
 from core.library.word_index import content_words
@@ -18,7 +19,7 @@ from core.roles import Role
 from tasks.handlers.context import TaskContext
 from tasks.handlers.dates import find_span
 from tasks.handlers.ingest import index_entries, vector_store
-from tasks.handlers.relevance import Passage, best_sentence, is_nothing_near, rank, weights_of
+from tasks.handlers.relevance import Passage, covered_share, is_nothing_near, rank, refine, weights_of
 from tasks.jobs.records import Hit, Hits, Job
 
 if TYPE_CHECKING:
@@ -47,17 +48,29 @@ def find_entries(context: TaskContext, job: Job, query: str, limit: int) -> Foun
     index.follow(context.journal, lambda done, total: context.bus.publish(JobProgress(job.id, "embed", done, total)))
     query, among = _within_span(context, query, notes)
     words = content_words(query)
-    weights = weights_of(index, words)
-    with_words = index.find(words, count, among)
-    ranked = rank(with_words, Nearest({}, 0.0, 1.0), weights)
-    if hits := _hits(context, ranked, weights):
-        context.jobs.write(job.id, Hits(tuple(hits[:limit]), reranked=False))
+    weights, with_words = weights_of(index, words), index.find(words, count, among)
+
+    def covers(text: str) -> float:
+        return covered_share(index, text, weights)
+
+    def show(scored: Sequence[tuple[float, Hit]]) -> list[Hit]:
+        hits = [hit for _, hit in scored]
+        if hits:
+            context.jobs.write(job.id, Hits(tuple(hits[:limit]), reranked=False))
+        return hits
+
+    hits = show(_scored(context, rank(with_words, Nearest({}, 0.0, 1.0), weights), covers))
     try:
         with context.manager.lease(Role.EMBEDDING, context.stop.is_set) as model:
             context.begin(job)
             store = vector_store(context, model)
             _index_missing(context, job, model, store.follow(context.journal), notes)
-            nearest = store.nearest(model.embed([query], query=True)[0], count, among, with_words)
+            vector = model.embed([query], query=True)[0]
+            nearest = store.nearest(vector, count, among, with_words)
+            scored = _scored(context, rank(with_words, nearest, weights), covers)
+            show(scored)
+            embed = partial(model.embed, cancelled=context.stop.is_set)
+            hits = show(refine(scored, embed, vector, nearest.deviation, covers))
             if model.count_tokens(query, query=True) > (room := model.spec.context_length):
                 notes.append(f"The query is longer than {room:,} tokens: only its beginning was used.")
     except CancelledError:
@@ -65,22 +78,8 @@ def find_entries(context: TaskContext, job: Job, query: str, limit: int) -> Foun
     except CharlieError as error:
         context.begin(job)
         notes.append(f"Searched by words alone: {error}")
-    else:
-        ranked = rank(with_words, nearest, weights)
-        hits = _hits(context, ranked, weights)
-        context.jobs.write(job.id, Hits(tuple(hits[:limit]), reranked=False))
-    if hits:
-        try:
-            hits = _rerank(context, query, hits)
-        except CancelledError:
-            raise
-        except NoModelError:
-            pass
-        except CharlieError as error:
-            notes.append(f"Not reranked: {error}")
-        else:
-            context.jobs.write(job.id, Hits(tuple(hits[:limit]), reranked=True))
-    return Found(hits[:limit], " ".join(notes), is_nothing_near(ranked, weights))
+    nothing_near = is_nothing_near(hits, index, weights)
+    return Found(_reranked(context, job, query, hits, limit, notes), " ".join(notes), nothing_near)
 
 
 def _within_span(context: TaskContext, query: str, notes: list[str]) -> tuple[str, Collection[str] | None]:
@@ -107,23 +106,36 @@ def _index_missing(
             notes.append(f"{len(failures):,} of the entries could not be indexed: {failures[0]}")
 
 
-def _hits(context: TaskContext, ranked: Sequence[Passage], weights: Mapping[str, float]) -> list[Hit]:
-    """The passages with their texts; one whose entry changes at this moment is near its old place."""
+def _scored(context: TaskContext, ranked: Sequence[Passage], covers: Callable[[str], float]) -> list[tuple[float, Hit]]:
+    """The passages with their texts, the sentence with most of the query's words marked."""
     entries = {entry.id: entry for entry in context.journal.entries_of([each.entry for each in ranked])}
-    hits = []
+    scored = []
     for each in ranked:
         entry = entries.get(each.entry)
         if entry is None or entry.state is EntryState.SKIPPED or not (spans := passages(entry.text)):
             continue
-        start, end = spans[min(each.number, len(spans) - 1)]
-        mark = best_sentence(context.words, entry.text[start:end], weights)
-        hit = Hit(entry.id, entry.title, entry.text[start:end], round(each.similarity, 4), None, start, mark)
-        hits.append(hit)
-    return hits
+        start, end = spans[min(each.number, len(spans) - 1)]  # an entry may change at this moment
+        text = entry.text[start:end]
+        mark = max(sentences(text), key=lambda span: covers(text[slice(*span)]))
+        scored.append((each.score, Hit(entry.id, entry.title, text, round(each.similarity, 4), None, start, mark)))
+    return scored
 
 
-def _rerank(context: TaskContext, query: str, found: Sequence[Hit]) -> list[Hit]:
-    with context.manager.lease(Role.RERANKER, context.stop.is_set) as model:
-        scores = model.score(query, [hit.chunk for hit in found], cancelled=context.stop.is_set)
-    scored = [replace(hit, relevance=round(score, 4)) for hit, score in zip(found, scores, strict=True)]
-    return sorted(scored, key=lambda hit: (hit.relevance or 0, hit.similarity), reverse=True)
+def _reranked(context: TaskContext, job: Job, query: str, hits: list[Hit], limit: int, notes: list[str]) -> list[Hit]:
+    """The best hits as the reranker sorts them; as they are without one."""
+    if not hits:
+        return hits
+    try:
+        with context.manager.lease(Role.RERANKER, context.stop.is_set) as model:
+            scores = model.score(query, [hit.chunk for hit in hits], cancelled=context.stop.is_set)
+    except CancelledError:
+        raise
+    except NoModelError:
+        pass
+    except CharlieError as error:
+        notes.append(f"Not reranked: {error}")
+        return hits[:limit]
+    scored = [replace(hit, relevance=round(score, 4)) for hit, score in zip(hits, scores, strict=True)]
+    best = sorted(scored, key=lambda hit: (hit.relevance or 0, hit.similarity), reverse=True)[:limit]
+    context.jobs.write(job.id, Hits(tuple(best), reranked=True))
+    return best

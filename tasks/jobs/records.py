@@ -67,18 +67,7 @@ def citations(hits: Sequence[Hit], cited: Collection[int] = ()) -> list[dict[str
     Numbered by the entries' ids and not by rank: questions about the same entries share the beginning of their prompts.
     """
     numbers = {entry: number for number, entry in enumerate(sorted({hit.entry for hit in hits}), start=1)}
-    found = ((numbers[hit.entry], hit) for hit in hits)
-    return [
-        {
-            "number": n,
-            "entry": hit.entry,
-            "title": hit.title,
-            "passage": hit.chunk,
-            "mark": hit.mark,
-            "cited": n in cited,
-        }
-        for n, hit in found
-    ]
+    return [asdict(hit) | {"number": numbers[hit.entry], "cited": numbers[hit.entry] in cited} for hit in hits]
 
 
 @dataclass(frozen=True, slots=True)

@@ -215,7 +215,7 @@ def _show(result: dict[str, Any], printer: Printer, *, as_json: bool) -> None:
         data("Only the nearest passages:")
     for citation in result.get("citations", ()):
         data(f"[{citation['number']}] {citation['title']}  ({citation['entry']})")
-        if passage := citation.get("passage"):
+        if passage := citation.get("chunk"):
             data(f"    {one_line(passage[slice(*citation['mark'])], 100)}")
     note_limits(result)
 

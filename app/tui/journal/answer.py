@@ -183,7 +183,7 @@ def _label(citation: dict[str, Any], width: int) -> Content:
     """The number, the title and the passage, with the sentence that matched; the number is dim if it is not cited."""
     number = (f"[{citation['number']}]", "bold $accent" if citation.get("cited") else "dim")
     title = one_line(str(citation["title"]), TITLE_WIDTH)
-    if not (passage := str(citation.get("passage", ""))):
+    if not (passage := str(citation.get("chunk", ""))):
         return Content.assemble(number, " ", title)
     start, end = citation["mark"]
     # Most titles are the entry's first words, which need not be there twice.

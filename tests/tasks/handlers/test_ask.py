@@ -24,9 +24,9 @@ RAIN = "It rained all day, and the lawn is under water. "
 
 
 @contextmanager
-def answering(home: Path, answer: str, *entries: str) -> Iterator[Client]:
-    """A worker whose model always gives this answer, and a journal."""
-    file = write_chain(home / "chain.gguf", cut(answer, 5), ends=True)
+def answering(home: Path, answer: str, *entries: str, ends: bool = True) -> Iterator[Client]:
+    """A worker whose model always gives this answer, or repeats its end for ever, and a journal."""
+    file = write_chain(home / "chain.gguf", cut(answer, 5), ends=ends)
     paths = find_paths()
     paths.make()
     paths.config_file.write_text(f'[instruct]\nfile = "{file}"\n')
@@ -49,17 +49,17 @@ def cited(result: dict[str, Any]) -> set[int]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rain", [24, 200])
+@pytest.mark.parametrize("rain", [10, 200])
 def test_a_fact_at_the_end_of_a_long_entry_is_read(home: Path, rain: int) -> None:
-    """The chain's tokens are bytes, and half of its 2,048 are for entries. Only what was read supports a citation."""
+    """The chain's tokens are bytes, of which its context has 2,048. Only what was read supports a citation."""
     entry = RAIN * rain + "The code of the garden gate is 4711."
     with answering(home, "Try 4711 [1].", entry) as client:
         result = asked(client, "What is the code of the garden gate?", max_tokens=64)
     assert cited(result) == {1}
     assert result["prompt_tokens"] < 2048
-    assert ("too long to be read as a whole" in result["note"]) == (len(entry) > 1024)
+    assert ("were not read as a whole" in result["note"]) == (rain > 10)
     (citation,) = result["citations"]
-    assert citation["passage"][slice(*citation["mark"])] == "The code of the garden gate is 4711."
+    assert citation["chunk"][slice(*citation["mark"])] == "The code of the garden gate is 4711."
 
 
 def test_lists_and_ranges_cite_and_only_what_shares_a_word_is_marked(home: Path) -> None:
@@ -95,3 +95,12 @@ def test_nothing_near_is_said_without_the_model(home: Path) -> None:
         assert result["nothing_near"]
         assert (result["text"], cited(result)) == ("Not in your entries.", set())
         assert client.snapshot().model != "chain"
+
+
+def test_an_answer_does_not_loop_unless_a_repeat_penalty_is_set(home: Path) -> None:
+    with answering(home, "By the river", "I walked by the river.", ends=False) as client:
+        dry, plain = (
+            asked(client, "Where did I walk?", max_tokens=50, **penalty) for penalty in ({}, {"repeat_penalty": 1.0})
+        )
+    assert "er" * 30 in plain["text"]
+    assert "er" * 15 not in dry["text"]

@@ -25,7 +25,7 @@ from core.events.types import JobChanged, JobKind, JobProgress, JobState
 from core.library.records import Entry, EntryState
 from core.paths import find_paths
 from core.settings_file import load_settings
-from tasks.jobs.records import Ended, Hit, Hits, Text
+from tasks.jobs.records import Ended, Hit, Hits, Text, citations
 from tests.app.conftest import Until
 from tests.app.tui.stillness import still
 from tests.parked import park
@@ -455,12 +455,8 @@ def test_picture_of_an_answer(
     )
     entries = [keep(client, text, AT - number * 9000) for number, text in enumerate(texts)]
     hits = passages(*entries)
-    citations = [
-        {"number": number, "entry": each.entry, "title": each.title, "passage": each.chunk, "mark": each.mark,
-         "cited": near and number < 3}
-        for number, each in enumerate(hits.hits, start=1)
-    ]  # fmt: skip
-    result: dict[str, Any] = {"text": "Not in your entries.", "citations": citations, "nothing_near": not near}
+    cited = citations(hits.hits, {1, 2} if near else ())
+    result: dict[str, Any] = {"text": "Not in your entries.", "citations": cited, "nothing_near": not near}
     if near:
         result |= {
             "text": "You were calm **by the river** [1], and in the week of the exam [2]. Your mother was, too [3–9].",
