@@ -131,7 +131,7 @@ def _reranked(context: TaskContext, job: Job, query: str, hits: list[Hit], limit
     except CancelledError:
         raise
     except NoModelError:
-        pass
+        return hits[:limit]
     except CharlieError as error:
         notes.append(f"Not reranked: {error}")
         return hits[:limit]
