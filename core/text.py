@@ -14,10 +14,12 @@ _SHOWN = re.compile("\r\n|[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\
 _LINE_ENDS = frozenset({"\r\n", "\r", "\v", "\f", "\x85", "\u2028", "\u2029"})
 
 _MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
+_DAY = r"(?:mon|tues|wednes|thurs|fri|satur|sun)day"
 _OPENING = re.compile(
-    r"^(?:(?:dear (?:diary|journal)|(?:hi|hello),? (?:diary|journal)|(?:(?:mon|tues|wednes|thurs|fri|satur|sun)day)(?=[,.:]"
-    rf"| \d| {_MONTH}|$)|\d{{1,4}}[-./]\d{{1,2}}[-./]\d{{1,4}}|\d{{1,2}}(?:st|nd|rd|th)? {_MONTH}(?: \d{{4}})?"
-    rf"|{_MONTH} \d{{1,2}}(?:st|nd|rd|th)?(?:,? \d{{4}})?|\d{{1,2}}[:.]\d\d(?: ?[ap]m)?)(?:[\s,.:;!–—-]+|$))+",
+    rf"^(?:(?:(?:dear|hi|hello),? (?:diary|journal)|{_DAY}(?=[,.:]| \d| {_MONTH}|$)"
+    r"|\d{1,4}[-./]\d{1,2}[-./]\d{1,4}"
+    rf"|\d{{1,2}}(?:st|nd|rd|th)? {_MONTH}(?: \d{{4}})?|{_MONTH} \d{{1,2}}(?:st|nd|rd|th)?(?:,? \d{{4}})?"
+    r"|\d{1,2}[:.]\d\d(?: ?[ap]m)?)(?:[\s,.:;!–—-]+|$))+",
     re.IGNORECASE,
 )
 """Dates, times and salutations with which an entry may begin."""
@@ -74,8 +76,8 @@ def first_clause(text: str, width: int) -> str:
     """The first sentence, without a date or salutation before it, cut at a clause or word to `width` cells."""
     lines = (line.strip(" \t#*_") for line in printable(text[: width * 16]).split("\n"))
     line = next((line for each in lines if (line := _OPENING.sub("", each).strip())), "")
-    sentence = _SENTENCE.split(line, maxsplit=1)[0]
-    title = sentence.rstrip(".…") if len(sentence) > 1 else sentence
+    ends = [match.start() for match in _SENTENCE.finditer(line, width // 5)] or [len(line)]
+    title = line[: ends[0]].rstrip(".…") or line
     if not title or cells(title) <= width:
         return title or one_line(text, width)
     if clause := [match.start() for match in _CLAUSE.finditer(title, width // 3, width)]:

@@ -26,6 +26,7 @@ class JobKind(StrEnum):
     ASK = "ask_journal"
     REFLECT = "reflect"
     DESCRIBE = "describe_entries"
+    FEEL = "read_feelings"
     WARM = "warm"
     UNLOAD = "unload"
     PLAN = "plan"

@@ -182,9 +182,7 @@ class Journal:
             if entry.mood_by:
                 mood = entry.mood
                 pipe.hset(keys.CORRECTED, entry.id, mood)
-            return replace(
-                entry, state=state, error=error, ingested=entry.revision, mood=mood, distress=distress
-            )
+            return replace(entry, state=state, error=error, ingested=entry.revision, mood=mood, distress=distress)
 
         ids = list(revisions)
         for start in range(0, len(ids), PAGE_ENTRIES):

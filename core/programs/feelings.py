@@ -13,6 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core.library.chunking import sentences
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -28,8 +30,7 @@ DISTRESS, WORDS_SCORE = 0.5, 0.2
 """The least score of a sentence that speaks of distress, and the part of it that its words give."""
 CORRECTION_WEIGHT = 4.0
 """Of an entry whose mood a person has set; an example counts 1."""
-SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+|\n\s*")
-LONGEST_SENTENCE = 400
+PERSON = re.compile(r"\b(i|im|ive|me|my|myself)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +65,11 @@ def has_words(text: str) -> bool:
     return examples().words.search(text) is not None
 
 
-def sentences(text: str) -> list[str]:
-    parts = [part for part in SENTENCE_END.split(text.replace("’", "'")) if part.strip()]
-    return [part[at : at + LONGEST_SENTENCE] for part in parts for at in range(0, len(part), LONGEST_SENTENCE)]
+def personal(text: str) -> list[str]:
+    """The sentences in which somebody may speak of their own distress."""
+    text = text.replace("’", "'")
+    said = [text[start:end] for start, end in sentences(text)]
+    return [each for each in said if PERSON.search(each) or has_words(each)]
 
 
 def vectors_file(model_id: str, folder: Path) -> Path:
@@ -94,6 +97,12 @@ class Feelings:
     def moods(self, vectors: Vectors) -> list[str]:
         """The mood of each text."""
         return [MOODS[number] for number in self._mood(self._centred(vectors)).argmax(axis=1)]
+
+    def clearest(self, vectors: Vectors, mood: str = "") -> tuple[str, int]:
+        """The mood of an entry, if it has none yet, and the number of the sentence that speaks most clearly of it."""
+        scores = self._mood(self._centred(vectors))
+        number = MOODS.index(mood) if mood in MOODS else int(scores.mean(axis=0).argmax())
+        return MOODS[number], int(scores[:, number].argmax())
 
     def distress(self, said: Sequence[str], vectors: Vectors) -> bool:
         """Whether one of the sentences speaks of distress."""

@@ -23,6 +23,7 @@ from core.llama.embedding import EmbeddingModel
 from core.model_files.fingerprint import embedding_id
 from core.roles import Role
 from tasks.handlers.context import StopCondition, TaskContext
+from tasks.handlers.feel import feel
 from tasks.jobs.records import Job
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ def _index(
     rows = [vectors[start:end] for start, end in pairwise([0, *ends])]
     store = vector_store(context, model)
     store.put(dict(zip(revisions, rows, strict=True)))
-    context.journal.mark_entries(revisions, EntryState.INDEXED)
+    context.journal.mark_entries(revisions, EntryState.INDEXED, felt=feel(context, model, entries, rows))
     # An entry deleted in the meantime leaves nothing behind.
     exist = context.journal.exist(list(revisions))
     store.forget([id_ for id_, exists in zip(revisions, exist, strict=True) if not exists])

@@ -27,10 +27,12 @@ if TYPE_CHECKING:
 
     from core.events.bus import Bus
     from core.llama.instruct import InstructModel
+    from core.model_files.spec import ModelSpec
     from core.settings import Sampling
     from tasks.handlers.context import TaskContext
     from tasks.jobs.records import Job
 
+LEAST_PARAMETERS = 1_000_000_000
 LEAST_TOKENS = 512
 """Enough for an answer, which is a JSON object with bounded fields."""
 
@@ -86,6 +88,11 @@ class AnswerProgress:
         with suppress(RedisError):
             stage: Literal["prefill", "decode"] = "decode" if self._decoded else "prefill"
             self._bus.publish(JobProgress(self._job, stage, self._decoded or held))
+
+
+def follows_programs(spec: ModelSpec) -> bool:
+    """Whether a model is large enough for a title that is better than the first words, or for a reflection."""
+    return spec.header.parameters >= LEAST_PARAMETERS
 
 
 def is_compiled(context: TaskContext, name: str, model: InstructModel) -> bool:

@@ -27,10 +27,11 @@ from app.commands.library.records import (
 from app.commands.output import AsJson, data, data_json, note, note_limits, table
 from app.commands.session import read_text, session
 from app.commands.text_editor import edited
-from app.library_changes import delete_entry, new_entry, write_entry
+from app.library_changes import delete_entry, new_entry, set_mood, write_entry
 from core.errors import CharlieError
 from core.figures import local_time
 from core.library.records import Entry
+from core.programs.feelings import MOODS
 from core.text import one_line
 from tasks.jobs.records import Hit, Hits, Piece
 
@@ -110,6 +111,16 @@ def edit(
             if entry.revision > old.revision + 1:
                 note(f"The entry was changed elsewhere too; `charlie journal history {old.id}` has the other text.")
             return _index(running, entry, no_wait=no_wait)
+
+
+@journal.command()
+def mood(id_: Id, mood: Annotated[str, typer.Argument(metavar="MOOD", help=f"One of {', '.join(MOODS)}.")]) -> None:
+    """Set an entry's mood. It stays, and teaches Charlie the moods of other entries."""
+    if mood not in MOODS:
+        raise CharlieError(f"{mood!r} is no mood.", f"Choose one of {', '.join(MOODS)}.")
+    with session(worker=False) as running:
+        entry = set_mood(running.client, find_entry(running.client, id_).id, mood)
+    note(f"{named([entry.title])} is {mood}.")
 
 
 @journal.command()

@@ -131,6 +131,10 @@ class ConversationView(Vertical):
                 messages = await to_thread(self.client.conversations.messages, id_)
                 replaced = {message for reply in self.live for message in reply.replaces}
                 stored = [(m.id, m.text) for m in messages if m.text and m.id not in replaced]
+            for message in messages:
+                reply = self.transcript.reply(message.id) if (message.stats or {}).get("distress") else None
+                if reply is not None:
+                    reply.show_support()
         if not there:
             await self.open(None, keep_text=True)
             self.notice.say(f"This conversation {IN_TRASH}")

@@ -55,6 +55,7 @@ class EntryList(Vertical):
         Binding("u", "screen.undo_delete", "Undo", id="entries.undo", tooltip="Bring back the last deleted entry"),
         Binding("h", "ask('history')", "History", id="entries.history", tooltip="Show earlier texts of the entry"),
         Binding("t", "app.trash", "Trash", id="entries.trash", tooltip="Show what was deleted"),
+        Binding("m", "ask('mood')", "Mood", id="entries.mood", tooltip="Set the mood of the entry"),
         Binding("r", "ask('retry')", "Retry", id="entries.retry", tooltip="Index the entry again"),
         Binding("x", "ask('skip')", "Skip", id="entries.drop", tooltip="Skip an entry that failed"),
     ]
@@ -69,7 +70,7 @@ class EntryList(Vertical):
 
     @dataclass
     class Asked(Message):
-        """The user asks for `what` (delete, history, retry, skip) with the highlighted entry."""
+        """The user asks for `what` (delete, history, mood, retry, skip) with the highlighted entry."""
 
         what: str
         entry: Entry
