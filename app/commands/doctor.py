@@ -1,7 +1,4 @@
-"""`charlie doctor`: checks the installation, the files and the models, and suggests fixes.
-
-Starts no database, unless a reranker is configured, which is tried.
-"""
+"""`charlie doctor`: checks installation, files and models, and suggests fixes. Starts a worker only for a reranker."""
 
 from __future__ import annotations
 
