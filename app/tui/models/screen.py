@@ -30,6 +30,7 @@ from app.tui.shared.status_bar import StatusBar
 from app.tui.shared.steady_footer import SteadyFooter
 from core.errors import CharlieError, NoModelError
 from core.events.types import JobChanged, JobKind, JobState, QueueChanged, StateChanged, WorkerLost, WorkerUp
+from core.model_files.bundled import ORIGINS
 from core.text import one_line
 
 if TYPE_CHECKING:
@@ -234,4 +235,5 @@ def details(facts: ModelFacts | None, memory: Memory | None) -> Content:
             if header.pooling:
                 shape.append(f"pooling {header.pooling}")
             amounts = {name: getattr(needs, name) for name in PARTS}
-            return Content.styled(f"{' · '.join(shape)}\n{parts(amounts)}", "$foreground-muted")
+            lines = [" · ".join(shape), parts(amounts), *([ORIGINS[spec.role]] if spec.bundled else [])]
+            return Content.styled("\n".join(lines), "$foreground-muted")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -182,3 +183,14 @@ def test_doctor_reports_a_changed_download(tmp_path: Path, tiny: dict[Role, Path
     os.utime(path, ns=(kept.modified, kept.modified))
     assert charlie(tmp_path, "doctor").code == 0
     assert charlie(tmp_path, "doctor", "--thorough").code == 1
+
+
+def test_doctor_says_whether_the_reranker_changes_anything(tmp_path: Path, tiny: dict[Role, Path]) -> None:
+    for text in ("A long walk by the river.", "Bread, and rain all day.", "Rain again, and no walk."):
+        assert charlie(tmp_path, "journal", "add", text).code == 0
+    said = "of 3 searches for your own entries"
+    assert "reranker: none is configured" in charlie(tmp_path, "doctor").out
+    configure(tmp_path, f'[reranker]\nfile = "{tiny[Role.RERANKER]}"\n')
+    ended = charlie(tmp_path, "doctor")
+    assert ended.code == 0
+    assert re.search(rf"The reranker changes the order of [1-3] {said}", ended.out)

@@ -50,12 +50,8 @@ AT = 1_763_802_720.0
 NOW = AT + 306
 MEMORY = Memory(16 * GIB, 9 * GIB, GIB // 2, (Device("NVIDIA RTX 3070", 8 * GIB, 3 * GIB, "CUDA0"),))
 UP = WorkerUp(4321, at=AT)
-LOADING = StateChanged(
-    1, Phase.EMPTY, Phase.LOADING, "load", "instruct", "tiny-instruct", "fits", 6.0, bundled=True, at=AT + 1
-)
-WARM = StateChanged(
-    2, Phase.LOADING, Phase.WARM, "loaded", "instruct", "tiny-instruct", "", 1840.0, bundled=True, at=AT + 3
-)
+LOADING = StateChanged(1, Phase.EMPTY, Phase.LOADING, "load", "instruct", "tiny-instruct", "fits", 6.0, at=AT + 1)
+WARM = StateChanged(2, Phase.LOADING, Phase.WARM, "loaded", "instruct", "tiny-instruct", "", 1840.0, at=AT + 3)
 UNLOADING = StateChanged(
     3,
     Phase.WARM,
@@ -65,7 +61,6 @@ UNLOADING = StateChanged(
     "tiny-instruct",
     "idle for 5 min",
     300_000.0,
-    bundled=True,
     at=AT + 303,
 )
 BACK = Receipt("instruct", "tiny-instruct", Memory(), Memory(), 3 * GIB, 3 * GIB, 0.2, at=AT + 304)
