@@ -248,8 +248,9 @@ class CharlieApp(QuietApp):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """F6 is a text field's key while there is nothing to fetch."""
-        shown = isinstance(self.screen, ChatScreen) and self.screen.first_run.shows_card
-        return super().check_action(action, parameters) and (action != "fetch" or shown or self.view.fetch is not None)
+        if action != "fetch" or self.view.fetch is not None:
+            return super().check_action(action, parameters)
+        return isinstance(self.screen, ChatScreen) and self.screen.first_run.shows_card
 
     def action_fetch(self) -> None:
         """Stop the download, or begin one of what the chat offers."""
