@@ -82,7 +82,8 @@ class OfferList(Static):
             self._draw()
 
     def fetch(self) -> None:
-        if self.role is not None and self.chosen is not None:
+        """Fetch the chosen model, if the list is to be seen."""
+        if self.region and self.chosen is not None:
             host(self).fetch(self.role, self.chosen.model)
 
     @work(exclusive=True)
@@ -124,7 +125,12 @@ class OfferList(Static):
         if self.role is Role.INSTRUCT:
             lines[-1] += Content.styled("  words/s    answer", "$foreground-muted")
         lines += [self._row(each, chosen, suiting) for each in self.offers[first : first + rows]]
-        lines.append(Content.styled(about(chosen), "$foreground-muted"))
+        model, speed = chosen.model, chosen.speed
+        about = f"  {one_line(model.good_for, LONGEST)} · {one_line(model.licence, LONGEST)}"
+        if speed is not None:
+            about += f"\n  predicted: prefill {rate(speed.prefill)}, decode {rate(speed.decode)}"
+            about += f", after about {model.thoughts:,} of thoughts" if model.thoughts else ""
+        lines.append(Content.styled(about, "$foreground-muted"))
         if self._state:
             lines.append(Content.styled(one_line(self._state, LONGEST), "$text-warning"))
         self.update(Content("\n").join(lines))
@@ -143,13 +149,3 @@ class OfferList(Static):
         else:
             note = ("" if offer.suits or offer.speed is None else "  slow here", "$text-warning")
         return Content.assemble((text, "bold" if offer is chosen else ""), note)
-
-
-def about(offer: Offer) -> str:
-    """What a model is good for, its licence, and both of its predicted speeds."""
-    model = offer.model
-    lines = [f"  {one_line(model.good_for, LONGEST)} · {one_line(model.licence, LONGEST)}"]
-    if offer.speed is not None:
-        thoughts = f", after about {model.thoughts:,} of thoughts" if model.thoughts else ""
-        lines.append(f"  predicted: prefill {rate(offer.speed.prefill)}, decode {rate(offer.speed.decode)}{thoughts}")
-    return "\n".join(lines)
