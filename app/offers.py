@@ -6,14 +6,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from core.memory.speed import answer_seconds, roughly, suits
-from core.model_files.catalogue import CatalogueModel, catalogue
+from core.model_files.catalogue import CatalogueModel
 from core.roles import Role
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from core.memory.rates import Rates
     from core.memory.speed import Speed
     from core.memory.types import Memory
-    from core.paths import Paths
     from core.settings import MemorySettings
 
 BESIDE_WEIGHTS = 1.1, 400 * 1024**2
@@ -38,14 +39,14 @@ class Offer:
 
 
 def find_offers(
-    paths: Paths, role: Role, memory: Memory, reserve: MemorySettings, rates: Rates | None
+    models: Iterable[CatalogueModel], role: Role, memory: Memory, reserve: MemorySettings, rates: Rates | None
 ) -> tuple[Offer, ...]:
-    """The models of a role, smallest first."""
+    """Some models of a role on a machine with this much free memory."""
     vram = max((device.free for device in memory.devices), default=0) - reserve.vram_reserve
     room = max(vram, memory.available - reserve.ram_reserve)
     share, more = BESIDE_WEIGHTS
     found = []
-    for model in catalogue(paths)[role]:
+    for model in models:
         needed = int(model.bytes * share) + more
         speed = None
         if rates is not None:

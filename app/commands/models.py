@@ -21,7 +21,7 @@ from core.memory import rates
 from core.memory.footprint import estimate
 from core.memory.readings import read_ram
 from core.model_files import checksums, configure, hub
-from core.model_files.catalogue import refresh
+from core.model_files.catalogue import catalogue, refresh
 from core.model_files.chat_template import TemplateError, chat_template
 from core.model_files.gguf import FileKind, Header, read_header
 from core.model_files.spec import available, default_spec, describe, locate
@@ -178,7 +178,7 @@ def list_catalogue(
         refresh(paths, refresh_from)
     measured = rates.rates(paths)
     for role in Role:
-        offers = find_offers(paths, role, read_ram(), settings.memory, measured)
+        offers = find_offers(catalogue(paths)[role], role, read_ram(), settings.memory, measured)
         for each in offers:
             if as_json:
                 shown = {**asdict(each), "model": each.model.model_dump(), "seconds": each.seconds}
@@ -209,7 +209,8 @@ def pull(
     paths.make()
     exit_on_signals()
     if repo is None or file is None:
-        model = best(find_offers(paths, Role(role), read_ram(), settings.memory, rates.rates(paths))).model
+        models, measured = catalogue(paths)[Role(role)], rates.rates(paths)
+        model = best(find_offers(models, Role(role), read_ram(), settings.memory, measured)).model
         repo, file = model.repo, model.file
     with StatusLine() as status:
 

@@ -24,7 +24,7 @@ from textual.worker import WorkerCancelled, get_current_worker
 
 from app.tui.bridge import Began, Happened, follow
 from app.tui.chat.screen import ChatScreen
-from app.tui.fetching import fetch
+from app.tui.fetching import models_command
 from app.tui.help.screen import HelpScreen
 from app.tui.journal.screen import JournalScreen
 from app.tui.keys import clashes, named_bindings, shortcuts
@@ -246,11 +246,6 @@ class CharlieApp(QuietApp):
     def action_trash(self) -> None:
         self.push_screen(TrashScreen())
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """F6 is a text field's key while there is nothing to fetch."""
-        shown = isinstance(self.screen, ChatScreen) and self.screen.first_run.shows_card
-        return super().check_action(action, parameters) and (action != "fetch" or shown or self.view.fetch is not None)
-
     def action_fetch(self) -> None:
         """Stop the download, or begin one of what the chat offers."""
         if self.view.fetch is not None:
@@ -260,23 +255,21 @@ class CharlieApp(QuietApp):
 
     @work(group="fetch")
     async def fetch(self, role: Role, model: CatalogueModel) -> None:
-        """Download a model; the next job of its role uses it."""
+        """Download a model, unless a download runs; the next job of its role uses it."""
         if self.view.fetch is not None:
-            self.notify(f"{self.view.fetch.name} is being fetched. F6 stops that.", markup=False)
             return
 
-        def progress(done: int, total: int) -> None:
-            share = round(done / total, 3) if total else None
-            if self.view.fetch is not None and share != self.view.fetch.share:
+        def progress(line: dict[str, Any]) -> None:
+            share = round(line["done"] / line["total"], 3) if line.get("total") else None
+            if self.view.fetch is not None and share not in (None, self.view.fetch.share):
                 self.view = replace(self.view, fetch=Fetch(model.name, share))
 
         self.view = replace(self.view, fetch=Fetch(model.name))
         try:
-            await fetch(role, model, progress)
+            await models_command(["pull", role, "--repo", model.repo, "--file", model.file, "--json"], progress)
+            self.notify(f"{model.name} is there: the next message uses it.", markup=False)
         except CharlieError as error:
             self.notify(str(error), severity="error", markup=False, timeout=20)
-        else:
-            self.notify(f"{model.name} is there: the next message uses it.", markup=False)
         finally:
             self.view = replace(self.view, fetch=None)
 

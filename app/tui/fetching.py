@@ -15,25 +15,12 @@ if TYPE_CHECKING:
     from asyncio import StreamReader
     from collections.abc import Callable
 
-    from core.model_files.catalogue import CatalogueModel
-    from core.roles import Role
-
-
-async def fetch(role: Role, model: CatalogueModel, on_progress: Callable[[int, int], None]) -> None:
-    """Download a model and configure it for a role; `on_progress(done, total)` counts bytes.
-
-    A cancelled download keeps its part, and the next one continues it. Raises CharlieError with the command's error.
-    """
-
-    def progress(line: dict[str, Any]) -> None:
-        if "total" in line:
-            on_progress(line["done"], line["total"])
-
-    await models_command(["pull", role.value, "--repo", model.repo, "--file", model.file, "--json"], progress)
-
 
 async def models_command(arguments: list[str], on_line: Callable[[dict[str, Any]], None] = lambda _: None) -> None:
-    """Run a command of `charlie models`; `on_line` gets each line of its JSON output. Raises CharlieError."""
+    """Run a command of `charlie models`; `on_line` gets each line of its JSON output.
+
+    A download that is cancelled keeps its part, and the next one continues it. Raises CharlieError.
+    """
     command = [sys.executable, "-P", "-m", "app", "models", *arguments]
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(

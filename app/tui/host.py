@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import Protocol, cast
 
 from textual.widget import Widget
 
 from app.client import Client
 from app.tui.machine_view import MachineView
-
-if TYPE_CHECKING:
-    from core.model_files.catalogue import CatalogueModel
-    from core.roles import Role
 
 
 class Host(Protocol):
@@ -25,8 +21,8 @@ class Host(Protocol):
         """Sentences that are printed once the interface has ended."""
 
     @property
-    def fetch(self) -> Callable[[Role, CatalogueModel], object]:
-        """Starts a download in the background, unless one runs."""
+    def fetch(self) -> Callable[..., object]:
+        """Starts the download of a role's model in the background, unless one runs."""
 
     @property
     def view(self) -> MachineView:

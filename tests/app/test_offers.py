@@ -10,16 +10,17 @@ import pytest
 from app.offers import best, find_offers
 from core.memory.rates import Kernels
 from core.memory.types import Device, Memory
+from core.model_files.catalogue import PACKAGED, read_catalogue
 from core.roles import Role
 from core.settings import MemorySettings
 from tests.rates import made_up_rates
 
 if TYPE_CHECKING:
     from core.memory.rates import Rates
-    from core.paths import Paths
 
 GIB = 1024**3
 RATES = made_up_rates()
+MODELS = read_catalogue(PACKAGED)
 
 
 def times(factor: float) -> Rates:
@@ -43,26 +44,26 @@ def times(factor: float) -> Rates:
     ids=["slow and small", "usual", "slow and large", "quick and small", "quick", "a GPU"],
 )
 def test_the_largest_that_fits_and_answers_in_time_is_offered(
-    free: int, factor: float, vram: int, name: str, suits: bool, paths: Paths
+    free: int, factor: float, vram: int, name: str, suits: bool
 ) -> None:
     memory = Memory(32 * GIB, free * GIB, 0, (Device("GPU", vram * GIB, vram * GIB, "CUDA0"),) if vram else ())
     rates = replace(times(factor), gpu=times(30).cpu) if vram else times(factor)
-    found = find_offers(paths, Role.INSTRUCT, memory, MemorySettings(), rates)
+    found = find_offers(MODELS[Role.INSTRUCT], Role.INSTRUCT, memory, MemorySettings(), rates)
     assert (best(found).model.name, best(found).suits) == (name, suits)
     assert best(found).fits
     assert all(each.seconds is not None for each in found)
 
 
-def test_an_encoder_suits_where_it_fits(paths: Paths) -> None:
+def test_an_encoder_suits_where_it_fits() -> None:
     small, large = Memory(2 * GIB, GIB * 5 // 4, 0), Memory(8 * GIB, 6 * GIB, 0)
     names = [
-        best(find_offers(paths, Role.EMBEDDING, memory, MemorySettings(), RATES)).model.name
+        best(find_offers(MODELS[Role.EMBEDDING], Role.EMBEDDING, memory, MemorySettings(), RATES)).model.name
         for memory in (small, large)
     ]
     assert names == ["Nomic Embed 1.5", "Qwen3 Embedding"]
 
 
-def test_without_rates_nothing_suits_and_something_is_offered(paths: Paths) -> None:
-    found = find_offers(paths, Role.INSTRUCT, Memory(1, 1, 0), MemorySettings(), None)
+def test_without_rates_nothing_suits_and_something_is_offered() -> None:
+    found = find_offers(MODELS[Role.INSTRUCT], Role.INSTRUCT, Memory(1, 1, 0), MemorySettings(), None)
     assert not any(each.suits or each.fits or each.seconds for each in found)
     assert best(found) is found[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from asyncio import to_thread
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from textual import work
@@ -21,7 +22,6 @@ from core.settings_file import load_settings
 
 if TYPE_CHECKING:
     from app.tui.machine_view import MachineView
-    from core.paths import Paths
 
 INVITATION = "Say something, and Charlie answers.\nNothing of it leaves this machine."
 UNCONFIGURED = "A small model (135M) answers now, and it is weak. F4 offers larger ones."
@@ -51,10 +51,6 @@ class FirstRun(Vertical):
         self.watch(self.app, "view", self._view_changed, init=False)
         self.look()
 
-    @property
-    def shows_card(self) -> bool:
-        return bool(self.offers.region)
-
     def _view_changed(self, old: MachineView, new: MachineView) -> None:
         if old.fetch and not new.fetch:
             self.look()
@@ -62,7 +58,7 @@ class FirstRun(Vertical):
     @work(exclusive=True, group="look")
     async def look(self) -> None:
         """Read the settings again, and show the card or an invitation."""
-        configured, closed = await to_thread(first_run, host(self).client.paths)
+        configured, closed = await to_thread(is_configured), (host(self).client.paths.data / CLOSED).exists()
         hint = ("", "") if configured else (f"\n\n{UNCONFIGURED}", "dim")
         self.invitation.update(Content.assemble(INVITATION, hint))
         self.set_class(not configured and not closed, "-card")
@@ -73,22 +69,20 @@ class FirstRun(Vertical):
         typed = await self.app.push_screen_wait(TextDialog("The path of a GGUF file on this machine", ""))
         if typed and typed.strip():
             try:
-                await models_command(["use", Role.INSTRUCT.value, "--", typed.strip()])
+                await models_command(["use", Role.INSTRUCT, "--", typed.strip()])
             except CharlieError as error:
                 self.app.notify(str(error), severity="error", markup=False, timeout=20)
             self.look()
 
     def close(self) -> None:
         """Close the card for good, if it is there."""
-        if self.shows_card:
+        if self.offers.region:
             (host(self).client.paths.data / CLOSED).touch()
             self.look()
 
 
-def first_run(paths: Paths) -> tuple[bool, bool]:
-    """Whether a model is configured, and whether somebody has closed the card."""
-    try:
-        configured = load_settings().instruct.file is not None
-    except CharlieError:  # the doctor and the next job explain it
-        configured = True
-    return configured, (paths.data / CLOSED).exists()
+def is_configured() -> bool:
+    """Whether a model is configured; with settings that cannot be read, the next job explains them."""
+    with suppress(CharlieError):
+        return load_settings().instruct.file is not None
+    return True

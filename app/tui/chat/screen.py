@@ -136,9 +136,6 @@ class ChatScreen(Screen[None]):
     def first_run(self) -> FirstRun:
         return self.view.transcript.first_run
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        return super().check_action(action, parameters) and (action != "choose" or self.first_run.shows_card)
-
     def action_choose(self) -> None:
         self.first_run.offers.choose(1)
 

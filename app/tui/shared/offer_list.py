@@ -15,11 +15,15 @@ from core.errors import CharlieError
 from core.figures import rate, size
 from core.memory import rates
 from core.memory.readings import read_ram
+from core.memory.types import Memory
+from core.model_files.catalogue import catalogue
 from core.roles import Role
 from core.text import one_line
 
 if TYPE_CHECKING:
     from app.tui.machine_view import MachineView
+    from core.memory.rates import Rates
+    from core.model_files.catalogue import CatalogueModel
 
 WORDS = 0.75
 """Of a token, in English."""
@@ -37,6 +41,10 @@ class OfferList(Static):
         super().__init__(id=id)
         self.role: Role | None = None
         self.offers: tuple[Offer, ...] = ()
+        self._models: tuple[CatalogueModel, ...] = ()
+        self._rates: Rates | None = None
+        self._ram = Memory()
+        """Until the worker has read the memory, accelerators included."""
         self._heading = ""
         self._all = in_low_windows
         self._index: int | None = None
@@ -51,9 +59,8 @@ class OfferList(Static):
         self._draw()
 
     def _view_changed(self, old: MachineView, new: MachineView) -> None:
-        """The worker's first reading names the accelerators, which this process does not see."""
-        if new.memory and not (old.memory and old.memory.devices == new.memory.devices):
-            self._find()
+        if old.memory != new.memory and self._found() != self.offers:
+            self._draw()
 
     @property
     def chosen(self) -> Offer | None:
@@ -65,8 +72,8 @@ class OfferList(Static):
         """Show the models for a role; None hides them."""
         self._heading = heading
         if role != self.role:
-            self.role, self._index, self.offers = role, None, ()
-            self._find()
+            self.role, self._index, self._models = role, None, ()
+            self._read(role)
         self._draw()
 
     def choose(self, step: int) -> None:
@@ -75,31 +82,37 @@ class OfferList(Static):
             self._draw()
 
     def fetch(self) -> None:
-        if self.role is not None and self.chosen is not None:
+        """Fetch the chosen model, if the list is to be seen."""
+        if self.region and self.chosen is not None:
             host(self).fetch(self.role, self.chosen.model)
 
     @work(exclusive=True)
-    async def _find(self) -> None:
-        """Find the offers; their speeds once the machine's rates are measured."""
-        client, role = host(self).client, self.role
+    async def _read(self, role: Role | None) -> None:
+        """Read the catalogue and the machine's rates, which another process measures once."""
         if role is None:
             return
-        measured = await to_thread(rates.known_rates, client.paths)
-        try:
-            while True:
-                memory = host(self).view.memory or await to_thread(read_ram)
-                self.offers = find_offers(client.paths, role, memory, client.settings.memory, measured)
-                self._state = "" if measured else "measuring the speed of this machine …"
-                self._draw()
-                if measured:
-                    return
-                measured = await to_thread(rates.rates, client.paths)
-        except (CharlieError, OSError) as error:
-            self._state = str(error)
+        paths = host(self).client.paths
+        self._models = (await to_thread(catalogue, paths))[role]
+        self._ram = await to_thread(read_ram)
+        self._rates = await to_thread(rates.known_rates, paths)
+        if self._rates is None:
+            self._state = "measuring the speed of this machine …"
             self._draw()
+            try:
+                self._rates = await to_thread(rates.rates, paths)
+                self._state = ""
+            except (CharlieError, OSError) as error:
+                self._state = str(error)
+        self._draw()
+
+    def _found(self) -> tuple[Offer, ...]:
+        if self.role is None:
+            return ()
+        memory, reserve = host(self).view.memory or self._ram, host(self).client.settings.memory
+        return find_offers(self._models, self.role, memory, reserve, self._rates)
 
     def _draw(self) -> None:
-        self.display = self.role is not None
+        self.display, self.offers = self.role is not None, self._found()
         chosen = self.chosen
         if chosen is None:
             self.update(Content.styled(self._state or "looking at this machine …", "$foreground-muted"))
@@ -112,7 +125,12 @@ class OfferList(Static):
         if self.role is Role.INSTRUCT:
             lines[-1] += Content.styled("  words/s    answer", "$foreground-muted")
         lines += [self._row(each, chosen, suiting) for each in self.offers[first : first + rows]]
-        lines.append(Content.styled(about(chosen), "$foreground-muted"))
+        model, speed = chosen.model, chosen.speed
+        about = f"  {one_line(model.good_for, LONGEST)} · {one_line(model.licence, LONGEST)}"
+        if speed is not None:
+            about += f"\n  predicted: prefill {rate(speed.prefill)}, decode {rate(speed.decode)}"
+            about += f", after about {model.thoughts:,} of thoughts" if model.thoughts else ""
+        lines.append(Content.styled(about, "$foreground-muted"))
         if self._state:
             lines.append(Content.styled(one_line(self._state, LONGEST), "$text-warning"))
         self.update(Content("\n").join(lines))
@@ -131,13 +149,3 @@ class OfferList(Static):
         else:
             note = ("" if offer.suits or offer.speed is None else "  slow here", "$text-warning")
         return Content.assemble((text, "bold" if offer is chosen else ""), note)
-
-
-def about(offer: Offer) -> str:
-    """What a model is good for, its licence, and both of its predicted speeds."""
-    model = offer.model
-    lines = [f"  {one_line(model.good_for, LONGEST)} · {one_line(model.licence, LONGEST)}"]
-    if offer.speed is not None:
-        thoughts = f", after about {model.thoughts:,} of thoughts" if model.thoughts else ""
-        lines.append(f"  predicted: prefill {rate(offer.speed.prefill)}, decode {rate(offer.speed.decode)}{thoughts}")
-    return "\n".join(lines)

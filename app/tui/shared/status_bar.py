@@ -61,7 +61,9 @@ def _parts(view: MachineView, width: int, spark: str) -> list[Content]:
     cells = 5 if width < NARROW else 8
     phase, short = _phase(view, cells), _short(view)
     fetch = _fetch(view)
-    room = width - phase.cell_length - sum(len(GAP) + part.cell_length for part in (short, fetch) if part.plain)
+    room = (
+        width - phase.cell_length - len(GAP) - sum(len(GAP) + part.cell_length for part in (short, fetch) if part.plain)
+    )
     parts = [phase, fetch, _subject(view, width, room), short, _rate(view), *_memory(view, cells, spark), _queue(view)]
     return [part for part in parts if part.plain]
 

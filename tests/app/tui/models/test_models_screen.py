@@ -89,12 +89,6 @@ async def open_models(pilot: Pilot[None], until: Until) -> None:
     await until(pilot, lambda: app.current_mode == "models" and "ctx" in table_text(app))
 
 
-async def offered(app: CharlieApp) -> None:
-    """Wait until the offers follow what memory was read last."""
-    offers = app.screen.query_one(OfferList)
-    await app.workers.wait_for_complete([worker for worker in app.workers if worker.node is offers])
-
-
 @pytest.fixture
 def still_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.tui.models.memory_gauge.clock", lambda: NOW)
@@ -124,7 +118,7 @@ def test_snapshot(
         if phase == "loading":
             client.bus.publish(LoadProgress("instruct", "tiny-instruct", 0.63))
         await until(pilot, lambda: app.view.memory == memory and app.view.fraction == 0.63 * (phase == "loading"))
-        await offered(app)
+        await until(pilot, lambda: "predicted" in str(app.screen.query_one(OfferList).visual))
         await pilot.wait_for_scheduled_animations()
 
     assert snap_compare(app, terminal_size=size, run_before=play)
@@ -454,7 +448,7 @@ def test_picture_of_a_plan(
         for event in (UP, MemoryRead(memory, NOW - 60)):
             client.bus.publish(event)
         await until(pilot, lambda: app.view.memory == memory)
-        await offered(app)
+        await until(pilot, lambda: "predicted" in str(app.screen.query_one(OfferList).visual))
         await ask_for_plan(pilot, client, until, result)
         client.bus.publish(QueueChanged(0, None))
         await until(pilot, lambda: "Plan of" in plan_shown(app) and app.view.depth == 0 and app.view.queue_known)
