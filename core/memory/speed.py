@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from core.model_files.gguf_reader import EXPERTS, OUTPUT
+from core.model_files.gguf import EXPERTS, OUTPUT
 from core.model_files.gguf_types import BLOCKS
 
 if TYPE_CHECKING:
