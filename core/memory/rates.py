@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 
 TYPES: Final = (0, 1, 30, 2, 8, 12, 13, 14, 23, 39)
 """F32, F16, BF16, Q4_0, Q8_0, Q4_K, Q5_K, Q6_K, IQ4_XS, MXFP4; any other is taken for the one of the next size."""
-WIDTH, ROWS, EXPERTS, USED, TOKENS, ROUNDS = 2048, 512, 8, 2, 64, 3
+WIDTH, ROWS, EXPERTS, USED, TOKENS, ROUNDS = 2048, 512, 8, 2, 64, 5
 LARGE = 24 * 1024**2
-"""Bytes of each type; all are read in turn, so that no processor's cache holds them until the next round."""
+"""Bytes of each type; all are read in turn, so that no processor's cache holds them until the next round. The best of
+the rounds counts: other programs only slow one down."""
 FILLED = 0x3C
 """Each byte of the tensors: numbers near 1, whatever their type."""
 MODELS = 50

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 PROMPT, ANSWER, SECONDS = 300, 200, 30.0
 """Tokens of a usual prompt and answer, and the longest time for both in which a model suits."""
+THOUGHTS = 500
+"""Tokens of a model that thinks, before a usual answer."""
 F32, F16 = 0, 1
 STATE_DECODE, STATE_PREFILL = 3.0, 6.0
 """How often a token goes through the recurrent state."""
@@ -44,10 +46,10 @@ def predict(header: Header, context_length: int, gpu_layers: int, rates: Rates) 
 
 def roughly(file_bytes: int, parameters: float, active: float, layers: int, rates: Rates) -> Speed:
     """The speed of a model of which only this is known; `active` is the share of its parameters that a token uses."""
-    width = file_bytes / parameters
-    used = parameters * active
+    width, used = file_bytes / parameters, parameters * active
     decode = used / _nearest(rates.cpu.one, width) + layers * LAYER
-    return Speed(rates.reached[0] * _nearest(rates.cpu.many, width) / used, rates.reached[1] / decode)
+    prefill = used / _nearest(rates.cpu.experts if active < 1 else rates.cpu.many, width)
+    return Speed(rates.reached[0] / prefill, rates.reached[1] / decode)
 
 
 def answer_seconds(speed: Speed, thoughts: int) -> float:

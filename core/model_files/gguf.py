@@ -148,31 +148,35 @@ class Header:
         return self.embedding_bytes if tied and not self.is_encoder and (offloaded or self.repacked) else 0
 
 
-def read_header(path: Path) -> Header:
-    """Read a GGUF header, of all parts where `path` is one of several; the weights stay on disk.
+Part = tuple[File, Metadata, list[Tensor]]
+
+
+def read_header(path: Path, read: Callable[[Path], Part] | None = None) -> Header:
+    """Read a GGUF header, of all parts where `path` is one of several; the weights stay on disk, or wherever `read` is.
 
     Raises ModelFileError, with one sentence, for a file that is not a whole GGUF file, and for a missing part.
     """
     first, *others = parts_of(path)
-    file, metadata, tensors = _read(first, of=path)
-    files, count = [file], metadata.integer("split.count", 1)
-    if count > 1 and count != len(others) + 1:
-        raise ModelFileError(
-            f"The file {path} is part {metadata.integer('split.no') + 1} of {count} of a model, and its name is not "
-            "that of a part.",
-            f"Give each part its own name again: NAME-00001-of-{count:05}.gguf and so on.",
-        )
-    for each in others if count > 1 else ():
-        file, _, more = _read(each, of=path)
-        files.append(file)
-        tensors += more
+    read = read or (lambda part: _read(part, of=path))
     try:
+        file, metadata, tensors = read(first)
+        files, count = [file], metadata.integer("split.count", 1)
+        if count > 1 and count != len(others) + 1:
+            raise ModelFileError(
+                f"The file {path} is part {metadata.integer('split.no') + 1} of {count} of a model, and its name is "
+                "not that of a part.",
+                f"Give each part its own name again: NAME-00001-of-{count:05}.gguf and so on.",
+            )
+        for each in others if count > 1 else ():
+            file, _, more = read(each)
+            files.append(file)
+            tensors += more
         return _compose(files, metadata, tensors)
     except FormatError as error:
         raise _damaged(first, str(error)) from error
 
 
-def _read(path: Path, of: Path) -> tuple[File, Metadata, list[Tensor]]:
+def _read(path: Path, of: Path) -> Part:
     """One file of the model `of`."""
     later = "Wait for its download, or download it again."
     if download := download_of(path):

@@ -61,8 +61,8 @@ class CutOffError(FormatError):
     """Bytes are missing at the end, as in a file that is still being downloaded."""
 
 
-def read_gguf(data: mmap.mmap | bytes, size: int) -> tuple[Metadata, list[Tensor]]:
-    """The metadata and tensors of a whole file of `size` bytes, of which `data` are the first. Some have no tensors.
+def read_gguf(data: mmap.mmap | bytes, size: float) -> tuple[Metadata, list[Tensor]]:
+    """The metadata and tensors of a whole file of `size` bytes that begins with `data`; some have no tensors.
 
     Raises FormatError.
     """
@@ -198,7 +198,7 @@ def _scalar(kind: int) -> struct.Struct:
     return scalar
 
 
-def _tensors(reader: _Reader, count: int, alignment: int, size: int) -> list[Tensor]:
+def _tensors(reader: _Reader, count: int, alignment: int, size: float) -> list[Tensor]:
     if alignment <= 0 or alignment > 1 << 20:
         raise FormatError(f"its alignment of {alignment:,} bytes makes no sense")
     tensors, last = [], 0
@@ -219,5 +219,5 @@ def _tensors(reader: _Reader, count: int, alignment: int, size: int) -> list[Ten
         last = max(last, offset + length)
     end = -(-reader.at // alignment) * alignment + last if count else 0
     if end > size:
-        raise CutOffError(f"it is cut off: {size:,} of {end:,} bytes are there")
+        raise CutOffError(f"it is cut off: {len(reader.data):,} of {end:,} bytes are there")
     return tensors

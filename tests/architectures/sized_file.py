@@ -175,7 +175,9 @@ class RandomFile:
         """As in llama.cpp's medium mixes, Q4_K comes with Q6_K, and rows that no block divides with Q8_0."""
         kind = self.size.weights
         layer = int(name.split(".")[1]) if name.startswith("blk.") else 0
-        if kind is Q4_K and ("embd" in name or "attn_v" in name or name == "output.weight" or ("down" in name and layer % 2)):
+        if kind is Q4_K and (
+            "embd" in name or "attn_v" in name or name == "output.weight" or ("down" in name and layer % 2)
+        ):
             kind = gguf.GGMLQuantizationType.Q6_K
         if shape[-1] % gguf.GGML_QUANT_SIZES[kind][0]:
             kind = gguf.GGMLQuantizationType.Q8_0 if shape[-1] % 32 == 0 else gguf.GGMLQuantizationType.F16

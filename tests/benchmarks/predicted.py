@@ -14,7 +14,6 @@ import sys
 import tempfile
 import time
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ import gguf
 from core.llama.engine import load_as
 from core.llama.instruct import Completion, FittedPrompt, InstructModel
 from core.memory.rates import FORM, Rates
-from core.memory.speed import PROMPT, Speed, predict
+from core.memory.speed import PROMPT, predict
 from core.model_files.gguf import read_header
 from core.model_files.spec import default_spec
 from core.settings import Sampling
@@ -65,7 +64,8 @@ CASES = (
 )  # fmt: skip
 HELD_OUT = (
     ("Qwen3 4B", Q4_K), ("Phi-4 mini", Q4_K), ("Gemma 4 E2B", Q4_K), ("Qwen3 MoE 3B", Q8_0), ("DeepSeek MoE 2B", Q4_K),
-    ("Qwen3.5 0.8B", Q8_0), ("Qwen3.5 0.8B", F16), ("Qwen3.5 MoE 3B", Q4_K), ("LFM2 1.2B", Q4_K), ("Falcon H1 1.5B", Q8_0),
+    ("Qwen3.5 0.8B", Q8_0), ("Qwen3.5 0.8B", F16), ("Qwen3.5 MoE 3B", Q4_K), ("LFM2 1.2B", Q4_K),
+    ("Falcon H1 1.5B", Q8_0),
 )  # fmt: skip
 NEAR = 0.25
 HEAD = (
@@ -75,52 +75,63 @@ HEAD = (
 SECTION = re.compile(r"(<!-- predicted -->\n).*(<!-- /predicted -->)", re.DOTALL)
 
 
-def measure(file: Path, threads: int = 0) -> dict[str, float]:
-    """Tokens per second of a loaded model, and those of a second of the processor, which others disturb less.
+class Timed:
+    """One prompt: the times on the clock and of the processor when it began, after the prefill, and at the end."""
+
+    def __init__(self, model: InstructModel, seed: int, most: int) -> None:
+        words = model.spec.header.vocab_size - 300
+        tokens = [300 + (seed * 7919 + number * 104_729) % words for number in range(PROMPT)]
+        self.marks: list[tuple[float, float]] = []
+        self._asked = 0
+        self._mark()
+        *_, end = model.stream(
+            FittedPrompt(tokens, 0), Sampling(max_tokens=most, seed=1),
+            cancelled=self._enough, on_prefill=lambda done, total: self._mark() if done == total else None,
+        )  # fmt: skip
+        self._mark()
+        assert isinstance(end, Completion)
+        self.tokens = end.completion_tokens
+
+    def _mark(self) -> None:
+        self.marks.append((time.perf_counter(), time.process_time()))
+
+    def _enough(self) -> bool:
+        """Asked before each token, and often during the prefill."""
+        self._asked += len(self.marks) > 1
+        return self._asked > TOKENS and time.perf_counter() - self.marks[1][0] > SECONDS
+
+    def speeds(self, clock: int) -> dict[str, float]:
+        began, prefilled, ended = (mark[clock] for mark in self.marks)
+        return {"prefill": PROMPT / (prefilled - began), "decode": self.tokens / (ended - prefilled)}
+
+
+def measure(file: Path, threads: int | None) -> list[dict[str, float]]:
+    """Tokens per second of a loaded model, and per second of the processor, which other programs disturb less.
 
     The latter are right with one thread: several wait for each other by spinning.
     """
     spec = default_spec(read_header(file))
-    spec = replace(spec, threads=threads or spec.threads, prefill_threads=threads or spec.prefill_threads)
+    if threads:
+        spec = replace(spec, threads=threads, prefill_threads=threads)
     model = load_as(InstructModel, spec)
-    for seed in range(3):  # the first one reads the file, the last one decodes, too
-        tokens = [300 + (seed * 7919 + number * 104_729) % (spec.header.vocab_size - 300) for number in range(PROMPT)]
-        marks = [(time.perf_counter(), time.process_time())]
-
-        def enough() -> bool:
-            return len(marks) > 1 and time.perf_counter() - marks[1][0] > SECONDS
-
-        def prefilled(done: int, total: int) -> None:
-            if done == total:
-                marks.append((time.perf_counter(), time.process_time()))
-
-        sampling = Sampling(max_tokens=2000 if seed == 2 else 1, seed=1)
-        *_, end = model.stream(FittedPrompt(tokens, 0), sampling, cancelled=enough, on_prefill=prefilled)
-        marks.append((time.perf_counter(), time.process_time()))
-        assert isinstance(end, Completion)
+    *_, timed = [Timed(model, seed, most) for seed, most in enumerate((1, 1, 3000))]  # the first ones read the file
+    assert timed.tokens >= TOKENS
     model.close()
-    (wall, cpu), (wall_after, cpu_after) = [
-        (after[0] - before[0], after[1] - before[1]) for before, after in pairwise(marks)
-    ]
-    tokens = end.completion_tokens
-    return {"prefill": PROMPT / wall, "decode": tokens / wall_after, "cpu_prefill": PROMPT / cpu, "cpu_decode": tokens / cpu_after}
+    return [timed.speeds(0), timed.speeds(1)]
 
 
 def row(name: str, weights: Any, rates: Rates, *, held: bool) -> tuple[str, bool]:
     architecture, size = SHAPES[name]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.gguf"
-        began = time.perf_counter()
         GENERATING[architecture].write(file, replace(size, weights=weights, quick=True))
-        wrote = time.perf_counter() - began
         predicted = predict(read_header(file), PROMPT + TOKENS, 0, rates)
         command = [sys.executable, "-m", "tests.benchmarks.predicted", "--one", str(file)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
         megabytes = file.stat().st_size / 1e6
     if done.returncode:
         return f"| {name} | {weights.name} | {megabytes:,.0f} | **failed: {done.stderr.splitlines()[-1:]}** |", False
-    found = json.loads(done.stdout.splitlines()[-1])
-    print(f"{wrote:.1f} s to write", {k: round(v, 1) for k, v in found.items()}, file=sys.stderr)
+    found, _ = json.loads(done.stdout.splitlines()[-1])
     cells, near = [name + " †" * held, weights.name, f"{megabytes:,.0f}"], True
     for expected, real in ((predicted.prefill, found["prefill"]), (predicted.decode, found["decode"])):
         cells += [f"{expected:.1f}", f"{real:.1f}", f"{expected / real:.2f}"]
@@ -130,7 +141,7 @@ def row(name: str, weights: Any, rates: Rates, *, held: bool) -> tuple[str, bool
 
 def main() -> int:
     if "--one" in sys.argv:
-        print(json.dumps(measure(Path(sys.argv[-1]), threads=1 if "--alone" in sys.argv else 0)))
+        print(json.dumps(measure(Path(sys.argv[-1]), 1 if "--alone" in sys.argv else None)))
         return 0
     names = [each for each in sys.argv[1:] if not each.startswith("-")]
     cases = [(*each, held) for held, part in enumerate((CASES, HELD_OUT)) for each in part]
