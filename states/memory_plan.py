@@ -48,21 +48,12 @@ class Plan:
         """As plain data, for another process or a page."""
         spec, need = self.spec, self.need
         return {
-            "role": spec.role.value,
-            "model": spec.name,
-            "file": str(spec.path),
-            "fits": self.fits,
-            "needed": self.needed,
-            "available": self.available,
-            "unload": list(self.unload),
-            "gpu_layers": spec.gpu_layers,
-            "layers": spec.header.layers + 1,
-            "context": spec.context_length,
-            "reason": self.reason,
-            "hint": self.hint,
+            "role": spec.role.value, "model": spec.name, "file": str(spec.path), "fits": self.fits,
+            "needed": self.needed, "available": self.available, "unload": list(self.unload),
+            "gpu_layers": spec.gpu_layers, "layers": spec.header.layers + 1, "context": spec.context_length,
+            "reason": self.reason, "hint": self.hint, "measured": None,
             "parts": {name: getattr(need, name) for name in ("weights", "kv_cache", "compute", "overhead")},
-            "measured": None,
-        }
+        }  # fmt: skip
 
 
 def make_plan(

@@ -20,7 +20,7 @@ from core.files import stamp
 from core.llama.thoughts import can_think
 from core.memory.footprint import estimate
 from core.memory.rates import Rates, rates
-from core.memory.readings import devices_apart, read_ram
+from core.memory.readings import read_ram
 from core.memory.speed import ANSWER, PROMPT, THOUGHTS, answer_seconds, predict, suits
 from core.memory.types import Memory
 from core.model_files import hub
@@ -48,7 +48,7 @@ def fit(
     with StatusLine() as status:
         status.show("measuring the speed of this machine …")
         here = rates(paths)
-        memory = replace(read_ram(), devices=devices_apart() if here.gpu else ())
+        memory = replace(read_ram(), devices=here.devices)
         found = [_judged(each, settings, memory, here) for each in _headers(model, paths, status)]
     if as_json:
         data_json(found)

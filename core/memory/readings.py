@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import ctypes
-import json
 import re
 import resource
-import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -122,13 +119,6 @@ def read_devices() -> tuple[Device, ...]:
     return tuple(devices)
 
 
-def devices_apart() -> tuple[Device, ...]:
-    """`read_devices`, by another process; none where that fails."""
-    command = [sys.executable, "-m", "core.memory.readings"]
-    done = subprocess.run(command, capture_output=True, timeout=60, check=False)
-    return () if done.returncode else tuple(Device(**each) for each in json.loads(done.stdout))
-
-
 class _Properties(ctypes.Structure):
     """The first fields of ggml_backend_dev_props (ggml-backend.h), and space for the others."""
 
@@ -197,7 +187,3 @@ def _nvml() -> list[_Nvml]:
         return []
     finally:
         pynvml.nvmlShutdown()
-
-
-if __name__ == "__main__":
-    print(json.dumps([asdict(each) for each in read_devices()]))
