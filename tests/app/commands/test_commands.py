@@ -126,7 +126,7 @@ def test_the_journal_is_searched_by_meaning_and_asked(home: Path) -> None:
     found = charlie(home, "journal", "search", "river", "--json").json
     assert found["query"] == "river"
     assert found["hits"][0]["entry"] == walk
-    assert set(found["hits"][0]) == {"entry", "title", "chunk", "similarity", "relevance"}
+    assert set(found["hits"][0]) == {"entry", "title", "chunk", "similarity", "relevance", "start", "mark"}
     relevance = [hit["relevance"] for hit in found["hits"]]
     assert relevance == sorted(relevance, reverse=True)
     assert walk in charlie(home, "journal", "search", "river", "--limit", "1").out
