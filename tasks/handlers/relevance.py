@@ -109,6 +109,8 @@ def refine(
     covers: Callable[[str], float],
 ) -> list[tuple[float, Hit]]:
     """Embed the sentences of the first hits: the best one of each is marked, and moves the hit up or down."""
+    if not scored:
+        return []
     first = [(score, hit, list(sentences(hit.chunk))) for score, hit in scored[:REFINED]]
     near = iter(embed([hit.chunk[slice(*span)] for _, hit, spans in first for span in spans]) @ query)
     refined = []

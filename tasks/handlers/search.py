@@ -47,6 +47,9 @@ def find_entries(context: TaskContext, job: Job, query: str, limit: int) -> Foun
     query, among = _within_span(context, query, notes)
     words = content_words(query)
     weights, with_words = weights_of(index, words), index.find(words, count, among)
+    parked = {each.subject for each in context.jobs.parked()}  # a model that reads one could end the worker again
+    for id_ in parked & with_words.keys():
+        del with_words[id_]
 
     def covers(text: str) -> float:
         return covered_share(index, text, weights)
@@ -62,7 +65,8 @@ def find_entries(context: TaskContext, job: Job, query: str, limit: int) -> Foun
         with context.manager.lease(Role.EMBEDDING, context.stop.is_set) as model:
             context.begin(job)
             store = vector_store(context, model)
-            _index_missing(context, job, model, store.follow(context.journal), notes)
+            missing = [id_ for id_ in store.follow(context.journal) if id_ not in parked]
+            _index_missing(context, job, model, missing, notes)
             vector = model.embed([query], query=True)[0]
             nearest = store.nearest(vector, count, among, with_words)
             scored = with_texts(rank(with_words, nearest, weights), context.journal.entries_of, covers)
@@ -95,11 +99,9 @@ def _within_span(context: TaskContext, query: str, notes: list[str]) -> tuple[st
 def _index_missing(
     context: TaskContext, job: Job, model: EmbeddingModel, missing: Sequence[str], notes: list[str]
 ) -> None:
-    """Index the entries without vectors of this model; not a parked one, which could end the worker again."""
+    """Index the entries without vectors of this model."""
     if missing:
-        parked = {each.subject for each in context.jobs.parked()}
-        left = [id_ for id_ in missing if id_ not in parked]
-        indexed = index_entries(context, job, model, left, context.stop.is_set)
+        indexed = index_entries(context, job, model, missing, context.stop.is_set)
         if failures := [done.error for done in indexed if done.error]:
             notes.append(f"{len(failures):,} of the entries could not be indexed: {failures[0]}")
 

@@ -135,7 +135,7 @@ def table(model: EmbeddingModel, show: Callable[[str], None]) -> None:
     for among, more in (("132 entries", []), ("… and 1,000 passages", prose(min(times), max(times)))):
         corpus = Corpus(model, [*entries, *more])
         modes: tuple[Mode, ...] = ("words alone", "meaning alone", "both")
-        found = {"starter embedder and reranker": _old_default(questions, among) if (HERE / "search_before.json").exists() else []}
+        found = {"starter embedder and reranker": _old_default(questions, among)}
         found |= {mode: [corpus.search(question, mode) for question in questions] for mode in modes}
         for mode, outcomes in found.items():
             show(row(f"{among}: {mode}", "all", outcomes))
@@ -145,7 +145,7 @@ def table(model: EmbeddingModel, show: Callable[[str], None]) -> None:
 def _old_default(questions: list[dict[str, Any]], among: str) -> list[Outcome]:
     """Measured at the commit 1ac9cef, which still had the starter models: the first three entries of each question."""
     found = json.loads((HERE / "search_before.json").read_text())[among]
-    return [Outcome(each, found[each["id"]], False) for each in questions]
+    return [Outcome(each, found[each["id"]], nothing_near=False) for each in questions]
 
 
 def _read(name: str) -> Any:

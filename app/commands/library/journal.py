@@ -148,7 +148,10 @@ def search(
     limit: Limit = 10,
     as_json: AsJson = False,
 ) -> None:
-    """Find entries by meaning."""
+    """Find entries by words and by meaning; days such as `last week` or `in March` are a filter.
+
+    Words are found in any language. The default embedder understands English; for others choose a multilingual one.
+    """
     found: list[Hit] = []
 
     def take(output: Piece) -> None:
@@ -165,9 +168,11 @@ def search(
         headings, *rows = table([("RELEVANCE", "SIMILARITY", "ID", "TITLE"), *map(_hit, found)]).splitlines()
         data(headings)
         for row, hit in zip(rows, found, strict=True):
-            data(f"{row}\n    {one_line(hit.chunk, 100)}")
+            data(f"{row}\n    {one_line(hit.chunk[slice(*hit.mark)], 100)}")
     else:
         note("No entry was found.")
+    if found and result["nothing_near"]:
+        note("Not in your entries, as it seems; these are the nearest.")
     note_limits(result)
 
 

@@ -25,7 +25,7 @@ SHORTEST_TITLE = 16
 """Cells of a title that are shown if there is also a mood."""
 OTHER_CELLS = 5
 """Cells of a line beside title and mood: the padding, the symbol and its space, the scrollbar."""
-NOT_FOUND = "No entry contains this text.\nEnter searches by meaning."
+NOT_FOUND = "No entry contains this text.\nEnter searches by words and meaning."
 LINES_AHEAD = 50
 """Distance from the end of the list at which older entries are read."""
 KEPT_CHARACTERS = 1_000
