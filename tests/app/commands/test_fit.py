@@ -28,10 +28,12 @@ def test_a_file_a_repository_and_all_models_are_judged(tmp_path: Path) -> None:
     assert "for 200 tokens to a prompt of 300" in text
     assert "RAM" in text
     (models / "broken.gguf").write_bytes(b"GGUF")
+    write_adapter(models / "lora.gguf")
     every = charlie(tmp_path, "models", "fit", "--json")
     assert [each["role"] for each in every.json].count("instruct") >= 1
     assert str(file) in [each["file"] for each in every.json]
     assert "broken.gguf" in every.err
+    assert "lora.gguf" in every.err
     with Hub(file.read_bytes(), file="model-Q4_K_M.gguf").served() as address:
         (remote,) = charlie(tmp_path, "models", "fit", "owner/name", "--json", HF_ENDPOINT=address).json
         assert {**remote, "file": ""}.keys() == one.keys()
