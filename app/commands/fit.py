@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -45,37 +44,34 @@ def fit(
     settings, paths = load_settings(), find_paths()
     paths.make()
     exit_on_signals()
+    found = []
     with StatusLine() as status:
         status.show("measuring the speed of this machine …")
         here = rates(paths)
         memory = replace(read_ram(), devices=here.devices)
-        found = [_judged(each, settings, memory, here) for each in _headers(model, paths, status)]
+        if model is not None:
+            found.append(_judged(_header(model, paths, status), settings, memory, here))
+        else:
+            used = [each.spec.path for each in read_facts(paths) if isinstance(each, UsableModel)]
+            for path in {stamp(path): path for path in (*used, *available(paths))}.values():
+                try:
+                    found.append(_judged(read_header(path), settings, memory, here))
+                except CharlieError as error:
+                    note(error.message)
     if as_json:
         data_json(found)
-        return
-    data("\n\n".join(table(_rows(each)) for each in found))
+    else:
+        data("\n\n".join(table(_rows(each)) for each in found))
 
 
-def _headers(model: str | None, paths: Paths, status: StatusLine) -> Iterator[Header]:
-    """Of one model, else of those in use and in the models folder."""
-    if model is None:
-        used = [each.spec for each in read_facts(paths) if isinstance(each, UsableModel)]
-        yield from (spec.header for spec in used)
-        for path in available(paths):
-            if stamp(path) not in {stamp(spec.path) for spec in used}:
-                try:
-                    yield read_header(path)
-                except CharlieError as error:
-                    note(str(error))
-        return
+def _header(model: str, paths: Paths, status: StatusLine) -> Header:
     path = Path(model).expanduser()
     path = path.absolute() if path.exists() else locate(paths, path)
     remote = None if path.exists() else REMOTE.fullmatch(model)
     if remote is None:
-        yield read_header(path)
-        return
+        return read_header(path)
     status.show(f"asking for {model} …")
-    yield hub.remote_header(remote[1], remote[2], lambda done: status.show(f"reading the header: {size(done)}"))
+    return hub.remote_header(remote[1], remote[2], lambda done: status.show(f"reading the header: {size(done)}"))
 
 
 def _judged(header: Header, settings: Settings, memory: Memory, here: Rates) -> dict[str, Any]:

@@ -20,7 +20,7 @@ PROMPT, ANSWER, SECONDS = 300, 200, 30.0
 THOUGHTS = 500
 """Tokens of a model that thinks, before a usual answer."""
 F32, F16 = 0, 1
-STATE, STATE_PREFILL = 3.0, 6.0
+STATE, STATE_PREFILL = 3.0, 2.0
 """How often decode and prefill of a token go through the recurrent state."""
 LAYER, WORD = 15e-6, 10e-9
 """Seconds for a layer's small steps in decode, and for a word of the vocabulary in sampling."""
