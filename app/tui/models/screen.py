@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from core.memory.types import Memory
     from tasks.jobs.records import Job
 
-OFFER = "f fetches the chosen one · ← → choose"
-
 
 class ModelsScreen(Screen[None]):
     """The roles, the memory, the state graph and its history."""
@@ -71,7 +69,7 @@ class ModelsScreen(Screen[None]):
             yield ModelTable(id="roles")
             yield Static(id="details")
             yield PlanPanel(id="plan")
-            yield OfferList(id="offers")
+            yield OfferList("f fetches a model for the role · ← → choose another", id="offers")
             yield Static(id="failure")
             yield MemoryGauge(id="gauge")
             with Container(id="machine"):
@@ -94,11 +92,8 @@ class ModelsScreen(Screen[None]):
     def on_screen_resume(self) -> None:
         self.action_refresh()
 
-    def action_refresh(self) -> None:
-        self._read_files()
-
     @work(exclusive=True, group="files")
-    async def _read_files(self) -> None:
+    async def action_refresh(self) -> None:
         facts = await asyncio.to_thread(read_facts, self.client.paths)
         self.query_one(ModelTable).set_facts(facts)
         self._show_details()
@@ -146,12 +141,7 @@ class ModelsScreen(Screen[None]):
         self._offer()
 
     def _offer(self) -> None:
-        """Offer other models where the selected role has the one that came with Charlie."""
-        table = self.query_one(ModelTable)
-        facts = table.facts(table.selected)
-        starter = isinstance(facts, UsableModel) and facts.spec.starter
-        offered = table.selected if starter else None
-        self.query_one(OfferList).offer(offered, f"This model is small and weak. {OFFER}" if offered else "")
+        self.query_one(OfferList).offer(self.query_one(ModelTable).selected)
 
     @on(PlanPanel.Changed)
     def _show_details(self) -> None:
@@ -161,12 +151,7 @@ class ModelsScreen(Screen[None]):
         shown.display = not self.query_one(PlanPanel).display
 
     def action_fetch(self) -> None:
-        """Download the chosen model; for a role with a real model, the first press shows the others."""
-        offers = self.query_one(OfferList)
-        if offers.role is None:
-            offers.offer(self.query_one(ModelTable).selected, OFFER)
-        else:
-            offers.fetch()
+        self.query_one(OfferList).fetch()
 
     def action_choose(self, step: int) -> None:
         self.query_one(OfferList).choose(step)
