@@ -183,8 +183,7 @@ def list_catalogue(
         offers = find_offers(catalogue(paths)[role], role, read_ram(), settings.memory, measured)
         for each in offers:
             if as_json:
-                shown = {**asdict(each), "model": each.model.model_dump(), "seconds": each.seconds}
-                data_json({"role": role, **shown, "best": each is best(offers)})
+                data_json({"role": role, **asdict(each), "seconds": each.seconds, "best": each is best(offers)})
         if not as_json:
             data(table((role, *_offer(each, each is best(offers))) for each in offers))
 

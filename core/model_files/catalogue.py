@@ -6,7 +6,8 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
 from core.errors import CharlieError
 from core.files import write_atomically
@@ -20,10 +21,9 @@ PACKAGED = Path(__file__).with_name("catalogue.toml")
 Count = Annotated[int, Field(gt=0)]
 
 
-class CatalogueModel(BaseModel):
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class CatalogueModel:
     """One model. Its figures are rounded: they serve predictions until the file's own header is read."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Annotated[str, Field(min_length=1, max_length=18)]
     repo: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
@@ -40,9 +40,9 @@ class CatalogueModel(BaseModel):
     """The tokens that it usually thinks before it answers."""
 
 
-Models = Annotated[tuple[CatalogueModel, ...], Field(min_length=1)]
+Models = Annotated[tuple[CatalogueModel, ...], Field(min_length=1, max_length=8)]
 CATALOGUE: Final = TypeAdapter(Annotated[dict[Role, Models], Field(min_length=len(Role))])
-"""The models of every role, smallest first."""
+"""The models of every role, smallest first; no more than a low window shows."""
 
 
 def read_catalogue(file: Path) -> dict[Role, Models]:

@@ -318,10 +318,7 @@ class ConversationView(Vertical):
 
     @work(group="change")
     async def leave_branch(self) -> None:
-        """Return to the conversation whose message was being edited, or else close the card of a first start.
-
-        A changed text is there at the next edit.
-        """
+        """Return to the conversation whose message was being edited, or else close the card of a first start."""
         if self._branch is None:
             self.transcript.first_run.close()
             return

@@ -38,7 +38,7 @@ class FirstRun(Vertical):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  # Textual's name
         super().__init__(id=id)
         self.invitation = Static(id="invitation")
-        self.offers = OfferList(in_low_windows=True)
+        self.offers = OfferList()
 
     def compose(self) -> ComposeResult:
         yield self.invitation
@@ -62,7 +62,8 @@ class FirstRun(Vertical):
         hint = ("", "") if configured else (f"\n\n{UNCONFIGURED}", "dim")
         self.invitation.update(Content.assemble(INVITATION, hint))
         self.set_class(not configured and not closed, "-card")
-        self.offers.offer(Role.INSTRUCT if self.has_class("-card") else None)
+        if self.has_class("-card"):
+            self.offers.offer(Role.INSTRUCT)
 
     @work
     async def use_own_file(self) -> None:

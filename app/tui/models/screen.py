@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from core.memory.types import Memory
     from tasks.jobs.records import Job
 
-OFFER = "f fetches the chosen one · ← → choose"
-
 
 class ModelsScreen(Screen[None]):
     """The roles, the memory, the state graph and its history."""
@@ -72,7 +70,7 @@ class ModelsScreen(Screen[None]):
             yield ModelTable(id="roles")
             yield Static(id="details")
             yield PlanPanel(id="plan")
-            yield OfferList(id="offers")
+            yield OfferList("f fetches a model for the role · ← → choose another", id="offers")
             yield Static(id="failure")
             yield MemoryGauge(id="gauge")
             with Container(id="machine"):
@@ -95,11 +93,8 @@ class ModelsScreen(Screen[None]):
     def on_screen_resume(self) -> None:
         self.action_refresh()
 
-    def action_refresh(self) -> None:
-        self._read_files()
-
     @work(exclusive=True, group="files")
-    async def _read_files(self) -> None:
+    async def action_refresh(self) -> None:
         facts = await asyncio.to_thread(read_facts, self.client.paths)
         self.query_one(ModelTable).set_facts(facts)
         self._show_details()
@@ -147,13 +142,7 @@ class ModelsScreen(Screen[None]):
         self._offer()
 
     def _offer(self) -> None:
-        """Offer other models where the selected role has the bundled model, or none."""
-        table = self.query_one(ModelTable)
-        facts = table.facts(table.selected)
-        bundled = isinstance(facts, UsableModel) and facts.spec.bundled
-        none = isinstance(facts, UnusableModel) and isinstance(facts.error, NoModelError)
-        note = f"This model is small and weak. {OFFER}" if bundled else OFFER
-        self.query_one(OfferList).offer(table.selected if bundled or none else None, note)
+        self.query_one(OfferList).offer(self.query_one(ModelTable).selected)
 
     @on(PlanPanel.Changed)
     def _show_details(self) -> None:
@@ -163,12 +152,7 @@ class ModelsScreen(Screen[None]):
         shown.display = not self.query_one(PlanPanel).display
 
     def action_fetch(self) -> None:
-        """Download the chosen model; for a role with a real model, the first press shows the others."""
-        offers = self.query_one(OfferList)
-        if offers.role is None:
-            offers.offer(self.query_one(ModelTable).selected, OFFER)
-        else:
-            offers.fetch()
+        self.query_one(OfferList).fetch()
 
     def action_choose(self, step: int) -> None:
         self.query_one(OfferList).choose(step)

@@ -29,31 +29,28 @@ WORDS = 0.75
 """Of a token, in English."""
 NAME_WIDTH = 18
 LONGEST = 200
-MOST_ROWS = 7
 HIGH = 30
-"""The Models screen shows only the chosen model in a lower window."""
+"""A list with its own line of keys shows only the chosen model in a lower window."""
 
 
 class OfferList(Static):
     DEFAULT_CSS = "OfferList { height: auto; margin-top: 1; }"
 
-    def __init__(self, *, in_low_windows: bool = False, id: str | None = None) -> None:  # noqa: A002  # Textual's name
+    def __init__(self, keys: str = "", *, id: str | None = None) -> None:  # noqa: A002  # Textual's name
         super().__init__(id=id)
-        self.role: Role | None = None
         self.offers: tuple[Offer, ...] = ()
+        self._keys = keys
+        self._role = Role.INSTRUCT
         self._models: tuple[CatalogueModel, ...] = ()
         self._rates: Rates | None = None
         self._ram = Memory()
         """Until the worker has read the memory, accelerators included."""
-        self._heading = ""
-        self._all = in_low_windows
         self._index: int | None = None
         """Index of the model chosen with the keys; None for the one that suits the machine."""
-        self._state = ""
+        self._state = "looking at this machine …"
 
     def on_mount(self) -> None:
         self.watch(self.app, "view", self._view_changed, init=False)
-        self._draw()
 
     def on_resize(self) -> None:
         self._draw()
@@ -68,13 +65,11 @@ class OfferList(Static):
             return None
         return best(self.offers) if self._index is None else self.offers[self._index]
 
-    def offer(self, role: Role | None, heading: str = "") -> None:
-        """Show the models for a role; None hides them."""
-        self._heading = heading
-        if role != self.role:
-            self.role, self._index, self._models = role, None, ()
-            self._read(role)
-        self._draw()
+    def offer(self, role: Role) -> None:
+        """Show the models for a role."""
+        if role != self._role or not self._models:
+            self._role, self._index = role, None
+            self._read()
 
     def choose(self, step: int) -> None:
         if self.chosen is not None:
@@ -84,67 +79,59 @@ class OfferList(Static):
     def fetch(self) -> None:
         """Fetch the chosen model, if the list is to be seen."""
         if self.region and self.chosen is not None:
-            host(self).fetch(self.role, self.chosen.model)
+            host(self).fetch(self._role, self.chosen.model)
 
     @work(exclusive=True)
-    async def _read(self, role: Role | None) -> None:
+    async def _read(self) -> None:
         """Read the catalogue and the machine's rates, which another process measures once."""
-        if role is None:
-            return
         paths = host(self).client.paths
-        self._models = (await to_thread(catalogue, paths))[role]
+        self._models = (await to_thread(catalogue, paths))[self._role]
         self._ram = await to_thread(read_ram)
-        self._rates = await to_thread(rates.known_rates, paths)
+        self._rates, self._state = await to_thread(rates.known_rates, paths), ""
         if self._rates is None:
             self._state = "measuring the speed of this machine …"
             self._draw()
             try:
-                self._rates = await to_thread(rates.rates, paths)
-                self._state = ""
+                self._rates, self._state = await to_thread(rates.rates, paths), ""
             except (CharlieError, OSError) as error:
                 self._state = str(error)
         self._draw()
 
     def _found(self) -> tuple[Offer, ...]:
-        if self.role is None:
-            return ()
         memory, reserve = host(self).view.memory or self._ram, host(self).client.settings.memory
-        return find_offers(self._models, self.role, memory, reserve, self._rates)
+        return find_offers(self._models, self._role, memory, reserve, self._rates)
 
     def _draw(self) -> None:
-        self.display, self.offers = self.role is not None, self._found()
-        chosen = self.chosen
-        if chosen is None:
-            self.update(Content.styled(self._state or "looking at this machine …", "$foreground-muted"))
-            return
-        rows = MOST_ROWS if self._all or self.app.size.height >= HIGH else 1
-        first = max(0, min(self.offers.index(chosen) - rows // 2, len(self.offers) - rows))
-        suiting = best(self.offers)
-        lines = [Content(self._heading)] if self._heading else []
-        lines.append(Content.styled(f"  {'model':<{NAME_WIDTH}} download    memory", "$foreground-muted"))
-        if self.role is Role.INSTRUCT:
-            lines[-1] += Content.styled("  words/s    answer", "$foreground-muted")
-        lines += [self._row(each, chosen, suiting) for each in self.offers[first : first + rows]]
+        self.offers = self._found()
+        lines = [Content(self._keys)] if self._keys else []
+        if (chosen := self.chosen) is not None:
+            lines += self._lines(chosen)
+        if self._state:
+            lines.append(Content.styled(one_line(self._state, LONGEST), "$text-warning"))
+        self.update(Content("\n").join(lines))
+
+    def _lines(self, chosen: Offer) -> list[Content]:
+        shown = (chosen,) if self._keys and self.app.size.height < HIGH else self.offers
+        header = f"  {'model':<{NAME_WIDTH}} download    memory"
+        header += "  words/s    answer" if self._role is Role.INSTRUCT else ""
+        listed = [self._row(each, chosen) for each in shown]
         model, speed = chosen.model, chosen.speed
         about = f"  {one_line(model.good_for, LONGEST)} · {one_line(model.licence, LONGEST)}"
         if speed is not None:
             about += f"\n  predicted: prefill {rate(speed.prefill)}, decode {rate(speed.decode)}"
             about += f", after about {model.thoughts:,} of thoughts" if model.thoughts else ""
-        lines.append(Content.styled(about, "$foreground-muted"))
-        if self._state:
-            lines.append(Content.styled(one_line(self._state, LONGEST), "$text-warning"))
-        self.update(Content("\n").join(lines))
+        return [Content.styled(header, "$foreground-muted"), *listed, Content.styled(about, "$foreground-muted")]
 
-    def _row(self, offer: Offer, chosen: Offer, suiting: Offer) -> Content:
+    def _row(self, offer: Offer, chosen: Offer) -> Content:
         mark, speed = "●" if offer is chosen else "○", offer.speed
         text = f"{mark} {one_line(offer.model.name, NAME_WIDTH):<{NAME_WIDTH}}"
         text += f"{size(offer.model.bytes):>9}{size(offer.memory):>10}"
-        if self.role is Role.INSTRUCT:
+        if self._role is Role.INSTRUCT:
             words, seconds = (f"{speed.decode * WORDS:.1f}", f"{offer.seconds:.0f} s") if speed else ("…", "…")
             text += f"{words:>9}{seconds:>10}"
         if not offer.fits:
             note = ("  too large now", "$text-error")
-        elif offer is suiting and offer.suits:
+        elif offer is best(self.offers) and offer.suits:
             note = ("  ✓ suits", "$text-success")
         else:
             note = ("" if offer.suits or offer.speed is None else "  slow here", "$text-warning")
