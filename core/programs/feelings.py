@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 MOODS = ("joyful", "calm", "sad", "anxious", "angry", "tired")
 FILE = Path(__file__).with_name("feelings.toml")
-MOOD_RIDGE, DISTRESS_RIDGE = 1.0, 0.3
+MOOD_RIDGE, DISTRESS_RIDGE = 2.0, 0.3
 DISTRESS, WORDS_SCORE = 0.5, 0.2
 """The least score of a sentence that speaks of distress, and the part of it that its words give."""
 CORRECTION_WEIGHT = 4.0
@@ -85,39 +85,38 @@ class Feelings:
     def __init__(self, vectors: Vectors, corrected: Sequence[tuple[Vectors, str]] = ()) -> None:
         import numpy as np
 
+        vectors = vectors.astype(np.float32)
         labels = examples().moods + [MOODS.index(mood) for _, mood in corrected]
-        self._centre = vectors.mean(axis=0)
-        own = self._centred(vectors)
-        given = [own[: len(examples().moods)], *(self._centred(vector[None]) for vector, _ in corrected)]
+        given = np.concatenate([vectors[: len(examples().moods)], *(vector[None] for vector, _ in corrected)])
         weights = np.repeat([1.0, CORRECTION_WEIGHT], [len(examples().moods), len(corrected)])
-        self._mood = _fit(np.concatenate(given), np.eye(len(MOODS))[labels], MOOD_RIDGE / weights)
+        self._mood = _fit(_unit(given), np.eye(len(MOODS))[labels], MOOD_RIDGE / weights)
+        self._centre = vectors.mean(axis=0)
         distressed = np.array(examples().distressed, float)[:, None]
-        self._distress = _fit(own, distressed, np.full(len(own), DISTRESS_RIDGE))
+        self._distress = _fit(_unit(vectors - self._centre), distressed, np.full(len(vectors), DISTRESS_RIDGE))
 
     def moods(self, vectors: Vectors) -> list[str]:
         """The mood of each text."""
-        return [MOODS[number] for number in self._mood(self._centred(vectors)).argmax(axis=1)]
+        return [MOODS[number] for number in self._mood(_unit(vectors)).argmax(axis=1)]
 
     def clearest(self, vectors: Vectors, mood: str = "") -> tuple[str, int]:
         """The mood of an entry, if it has none yet, and the number of the sentence that speaks most clearly of it."""
-        scores = self._mood(self._centred(vectors))
+        scores = self._mood(_unit(vectors))
         number = MOODS.index(mood) if mood in MOODS else int(scores.mean(axis=0).argmax())
         return MOODS[number], int(scores[:, number].argmax())
 
     def distress(self, said: Sequence[str], vectors: Vectors) -> bool:
         """Whether one of the sentences speaks of distress."""
-        scores = self._distress(self._centred(vectors))[:, 0] if said else ()
+        scores = self._distress(_unit(vectors - self._centre))[:, 0] if said else ()
         return any(
             score + WORDS_SCORE * has_words(text) > DISTRESS or certain(text)
             for text, score in zip(said, scores, strict=True)
         )
 
-    def _centred(self, vectors: Vectors) -> Any:
-        """In some models' spaces all texts are near each other."""
-        import numpy as np
 
-        moved = vectors.astype(np.float32) - self._centre
-        return moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-6)
+def _unit(vectors: Any) -> Any:
+    import numpy as np
+
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
 
 
 def _fit(vectors: Any, targets: Any, ridge: Any) -> Callable[[Any], Any]:

@@ -54,7 +54,7 @@ class IdleWork:
             if self._queue.waiting_or_closing():
                 return
             unread = self._context.journal.redis.hvals(keys.UNREAD) if self._may_read else []
-            if SOON in unread or (unread and self._is_free(Role.EMBEDDING)):
+            if SOON in unread or (unread and self._context.manager.announcer.snapshot.role == Role.EMBEDDING):
                 self._may_read = False
                 self._submit(JobKind.FEEL, {})
             elif self._may_index and self._is_free(Role.EMBEDDING) and (ids := self._to_index()):
@@ -65,8 +65,8 @@ class IdleWork:
                 self._may_describe = False
                 self._submit(JobKind.DESCRIBE, {})
         except CharlieError as error:
-            self._may_index = False
-            log.warning("Entries are not indexed now. %s", error)
+            self.pause()
+            log.warning("Nothing is done in idle time before a model is used again. %s", error)
         except redis.RedisError as error:
             log.warning("Nothing is done in idle time now. %s", error)
 

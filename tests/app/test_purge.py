@@ -50,7 +50,7 @@ def entry(client: Client) -> Entry:
     """An entry with everything that is made of one."""
     entry = client.journal.new_entry(f"First.\n{WRITTEN}")
     client.journal.write_entry(entry.id, f"{WRITTEN}\nonce more", writer="test")
-    client.journal.describe_entry(entry.id, 2, "calm", TITLE)
+    client.journal.describe_entry(entry.id, 2, TITLE)
     client.redis.hset(keys.vectors("model"), entry.id, json.dumps([WRITTEN]))
     client.redis.sadd(keys.INDEXES, keys.vectors("model"))
     client.drafts.put(Draft(f"entry:{entry.id}", f"{WRITTEN} and a draft"))

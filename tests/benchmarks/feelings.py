@@ -9,13 +9,12 @@ import re
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from core.library.chunking import passages
-from core.llama import engine
 from core.llama.embedding import EmbeddingModel
+from core.llama.engine import load_as
 from core.model_files.gguf import read_header
 from core.model_files.spec import default_spec
 from core.programs.feelings import FILE, Feelings, certain, examples, has_words, personal, vectors_file
@@ -83,8 +82,7 @@ def main() -> None:
     parser.add_argument("--vectors", action="store_true", help="embed the examples again, for the package")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        spec: Any = default_spec(read_header(write_minilm(Path(folder) / "minilm.gguf")))
-        model = engine.load_as(EmbeddingModel, spec)
+        model = load_as(EmbeddingModel, default_spec(read_header(write_minilm(Path(folder) / "all-MiniLM-L6-v2.gguf"))))
         if options.vectors:
             print(save_vectors(model))
         tables = report(model)
