@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, ref
 
@@ -15,8 +16,6 @@ from core.dspy_lm.schema_bounds import GrammarError, bounded
 from core.llama.calls import is_closed, pieces, tokenize
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from llama_cpp import Llama
 
 __all__ = ["AnswerMask", "GrammarError"]

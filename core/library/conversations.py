@@ -6,9 +6,9 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from core.database import keys
+from core.database import RedisClient, keys
 from core.errors import NotFoundError
 from core.library.history import keep
 from core.library.records import (
@@ -25,9 +25,6 @@ from core.library.records import (
 from core.library.text_input import as_stored
 from core.library.trash import move_to_trash, take_from_trash
 from core.text import clean, fold, new_id, one_line
-
-if TYPE_CHECKING:
-    from core.database.connection import RedisClient
 
 
 class Conversations:

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from core.database import keys
+from core.database import RedisClient, keys
 from core.errors import NotFoundError
 from core.library.records import Conversation, Entry, decode
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from core.database.connection import RedisClient
 
 KEPT_SECONDS = 30 * 24 * 3600
 

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import redis
 
 from core.errors import CharlieError
 from core.events.types import JobKind, JobState, Phase
+from core.model_files.spec import ModelSpec
 from core.roles import Role
+from tasks.handlers.context import TaskContext
 from tasks.handlers.ingest import without_vectors
-from tasks.queue.huey_queue import enqueue
-
-if TYPE_CHECKING:
-    from core.model_files.spec import ModelSpec
-    from tasks.handlers.context import TaskContext
-    from tasks.jobs.records import Ended, Job
-    from tasks.queue.huey_queue import Queue
+from tasks.jobs.records import Ended, Job
+from tasks.queue.huey_queue import Queue, enqueue
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, ClassVar, cast
+from pathlib import Path
+from typing import ClassVar, cast
 
 from redis import RedisError
 from rich.text import Text
@@ -25,10 +26,6 @@ from app.tui.shared.status_bar import StatusBar
 from app.tui.shared.steady_footer import SteadyFooter
 from core.errors import CharlieError
 from core.figures import clock, counted, file_stamp
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 KEPT = 5000
 """Lines; older ones are in the files."""
