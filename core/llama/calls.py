@@ -7,11 +7,11 @@ import ctypes
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib import import_module
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from core.errors import CancelledError, CharlieError
+from core.lazy import Lazy
 from core.text import clean
 
 if TYPE_CHECKING:
@@ -20,17 +20,7 @@ if TYPE_CHECKING:
     from llama_cpp import Llama
     from numpy.typing import NDArray
 else:
-
-    class _Lazy:
-        """A library that is imported when it is first used: the interface never loads these."""
-
-        def __init__(self, name: str) -> None:
-            self._name = name
-
-        def __getattr__(self, attribute: str) -> Any:
-            return getattr(import_module(self._name), attribute)
-
-    llama_cpp, np = _Lazy("llama_cpp"), _Lazy("numpy")
+    llama_cpp, np = Lazy("llama_cpp"), Lazy("numpy")
     Llama = NDArray = Any
 
 __all__ = ["Llama", "NDArray", "llama_cpp", "np"]
