@@ -1,4 +1,4 @@
-"""Libraries that are imported when they are first used: the interface never loads them, and the worker starts sooner."""
+"""Libraries that are imported when they are first used: the interface never loads them."""
 
 from __future__ import annotations
 
