@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import redis
+from transitions import EventData
 
+from core.events.bus import Bus
 from core.events.types import LoadProgress, Phase, Planned, Receipt, Snapshot, StateChanged, WorkerUp
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from transitions import EventData
-
-    from core.events.bus import Bus
-    from core.model_files.spec import ModelSpec
+from core.model_files.spec import ModelSpec
 
 log = logging.getLogger(__name__)
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from core.figures import exact_size
 from core.memory.footprint import CONTEXT_STEP, RAM, Footprint
-
-if TYPE_CHECKING:
-    from core.memory.types import Memory
-    from core.model_files.spec import ModelSpec
-    from core.roles import Role
-    from core.settings import MemorySettings
+from core.memory.types import Memory
+from core.model_files.spec import ModelSpec
+from core.roles import Role
+from core.settings import MemorySettings
 
 Measure = Callable[["ModelSpec"], Footprint]
 """The footprint of a spec that is loaded exactly as specified."""

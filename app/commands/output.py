@@ -6,7 +6,6 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from shutil import get_terminal_size
-from types import TracebackType
 from typing import Annotated, Any, Self
 
 import typer
@@ -78,9 +77,7 @@ class StatusLine:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.show("")
 
     def show(self, text: str) -> None:

@@ -8,9 +8,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from core.database import keys
+from core.database.store import Store
 from core.errors import NotFoundError
 from core.figures import zone_name
 from core.library.history import keep, worth_keeping
@@ -18,9 +19,6 @@ from core.library.records import Entry, EntryState, Restored, Revision, Revision
 from core.library.text_input import as_stored
 from core.library.trash import move_to_trash, take_from_trash
 from core.text import clean, fold, new_id
-
-if TYPE_CHECKING:
-    from core.database.connection import RedisClient
 
 JOURNAL = "journal-"
 """Prefix of a journal session's name; the journal's revision follows it."""
@@ -32,15 +30,8 @@ PAGE_ENTRIES = 200
 """Entries that are read together."""
 
 
-class Journal:
-    """Reads and writes journal entries. `redis` must decode responses.
-
-    A write returns once the database has appended it to its file and `sync` has brought that file to the disk.
-    """
-
-    def __init__(self, redis: RedisClient, sync: Callable[[], None] = lambda: None) -> None:
-        self.redis = redis
-        self._sync = sync
+class Journal(Store):
+    """Reads and writes journal entries."""
 
     def new_entry(self, text: str, id_: str = "", writer: str = "") -> Entry:
         """Store a new entry. With `id_`, a repeated call does not store it twice, but may change its text."""
@@ -56,8 +47,7 @@ class Journal:
             self._put_entry(entry, pipe)
             return entry
 
-        stored: Entry = self.redis.transaction(put, *own, value_from_callable=True)
-        self._sync()
+        stored = self._commit(put, *own)
         if stored.text == entry.text:
             return stored
         try:
@@ -155,9 +145,7 @@ class Journal:
             return entry
 
         # Retried when another process writes it: each text has its own revision.
-        written: Entry = self.redis.transaction(write, keys.entry(id_), value_from_callable=True)
-        self._sync()
-        return written
+        return self._commit(write, keys.entry(id_))
 
     def mark_entry(self, id_: str, revision: int, state: EntryState, error: str = "") -> None:
         """Store the state of one revision's indexing; without effect when the text has changed since."""
@@ -253,9 +241,7 @@ class Journal:
             _record_change(pipe, id_)
             return True
 
-        done: bool = self.redis.transaction(delete, keys.entry(id_), value_from_callable=True)
-        self._sync()
-        return done
+        return self._commit(delete, keys.entry(id_))
 
     def bring_back(self, id_: str) -> Entry:
         """Take an entry from the trash. It must be indexed again. Raises NotFoundError."""
@@ -274,9 +260,7 @@ class Journal:
             self._put_entry(entry, pipe)
             return entry
 
-        taken: Entry = self.redis.transaction(take, trashed, keys.entry(id_), value_from_callable=True)
-        self._sync()
-        return taken
+        return self._commit(take, trashed, keys.entry(id_))
 
     def restore_entries(
         self, entries: Sequence[Entry], *, overwrite: bool = False, dry_run: bool = False
@@ -316,9 +300,7 @@ class Journal:
                 self._put_entry(unindexed, pipe)
             return done
 
-        restored: list[Restored] = self.redis.transaction(restore, *stored, *trashed, value_from_callable=True)
-        self._sync()
-        return restored
+        return self._commit(restore, *stored, *trashed)
 
     def _put_entry(self, entry: Entry, pipe: Any) -> None:
         pipe.set(keys.entry(entry.id), json.dumps(asdict(entry)))

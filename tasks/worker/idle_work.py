@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import redis
 
 from core.database import keys
 from core.errors import CharlieError
 from core.events.types import JobKind, JobState, Phase
+from core.model_files.spec import ModelSpec
 from core.roles import Role
+from tasks.handlers.context import TaskContext
 from tasks.handlers.feel import SOON
 from tasks.handlers.ingest import without_vectors
 from tasks.handlers.programs import follows_programs
-from tasks.queue.huey_queue import enqueue
-
-if TYPE_CHECKING:
-    from core.model_files.spec import ModelSpec
-    from tasks.handlers.context import TaskContext
-    from tasks.jobs.records import Ended, Job
-    from tasks.queue.huey_queue import Queue
+from tasks.jobs.records import Ended, Job
+from tasks.queue.huey_queue import Queue, enqueue
 
 log = logging.getLogger(__name__)
 

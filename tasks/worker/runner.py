@@ -6,8 +6,9 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn, assert_never
+from typing import Any, NoReturn, assert_never
 
 import redis
 
@@ -16,15 +17,11 @@ from core.errors import CancelledError, CharlieError
 from core.events.types import TAKEN, UNENDED, JobKind, JobState, Phase, QueueChanged
 from core.roles import Role
 from tasks.handlers import ask, chat, describe, feel, ingest, models, reflect, search
+from tasks.handlers.context import TaskContext
 from tasks.jobs.records import Ended, Job
 from tasks.queue.huey_queue import Queue, make_queue, put_back
 from tasks.worker.idle_work import IdleWork
 from tasks.worker.model_eviction import Eviction
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tasks.handlers.context import TaskContext
 
 log = logging.getLogger(__name__)
 
