@@ -28,7 +28,7 @@ from app.tui.shared.coalesced import Coalesced
 from app.tui.shared.offer_list import OfferList
 from app.tui.shared.status_bar import StatusBar
 from app.tui.shared.steady_footer import SteadyFooter
-from core.errors import CharlieError, NoModelError
+from core.errors import CharlieError
 from core.events.types import JobChanged, JobKind, JobState, QueueChanged, StateChanged, WorkerLost, WorkerUp
 from core.model_files.bundled import ORIGINS
 from core.text import one_line
