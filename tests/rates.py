@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from core.memory.rates import FORM, TYPES, Kernels, Rates, machine
+from core.memory.rates import FORM, TYPES, Rates, machine
 
 if TYPE_CHECKING:
     from core.paths import Paths
@@ -15,7 +15,7 @@ ONE, MANY = 1.2e10, 2.4e11
 
 def made_up_rates() -> Rates:
     one, many = dict.fromkeys(TYPES, ONE), dict.fromkeys(TYPES, MANY)
-    return Rates(machine(), Kernels(one, many, many))
+    return Rates(machine(), {"one": one, "many": many, "experts": many}, None, (), {})
 
 
 def write_rates(paths: Paths) -> None:

@@ -27,8 +27,7 @@ def times(factor: float) -> Rates:
     def quicker(rates: dict[int, float]) -> dict[int, float]:
         return {kind: rate * factor for kind, rate in rates.items()}
 
-    cpu = RATES.cpu
-    return replace(RATES, cpu=Kernels(quicker(cpu.one), quicker(cpu.many), quicker(cpu.experts)))
+    return replace(RATES, cpu={name: quicker(rates) for name, rates in RATES.cpu.items()})
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from core.programs.saved import SavedProgram, load_program, read_program
-from core.programs.signatures import MOODS, PROGRAMS, TITLE_CHARACTERS
+from core.programs.feelings import MOODS
+from core.programs.signatures import PROGRAMS, TITLE_CHARACTERS
 from optimizers import command, optimize_recall, optimize_reflection, optimize_title
 from optimizers.methods import Method
 from optimizers.scoring import interval, key_words
