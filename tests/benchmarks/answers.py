@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import statistics
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -68,7 +69,7 @@ def _right(results: list[dict[str, Any]]) -> str:
     return f"{sum(set(words(each['expected'])) <= set(words(each['text'])) for each in results)} of {len(results)}"
 
 
-FIGURES = {
+FIGURES: dict[str, Callable[[list[dict[str, Any]]], str]] = {
     "not asked: nothing is near": lambda results: _count(results, "nothing_near", True),
     "answers cut at the token limit": lambda results: _count(results, "finish_reason", "length"),
     "answers with all expected words": _right,
