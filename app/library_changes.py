@@ -27,6 +27,13 @@ def new_entry(client: Client, text: str, id_: str = "", writer: str = "") -> Ent
     return entry
 
 
+def set_mood(client: Client, id_: str, mood: str) -> Entry:
+    """See Journal.set_mood."""
+    entry = client.journal.set_mood(id_, mood)
+    client.bus.publish(LibraryChanged(id_))
+    return entry
+
+
 def rename_conversation(client: Client, id_: str, title: str) -> None:
     """Raises NotFoundError."""
     client.conversations.rename_conversation(id_, title)

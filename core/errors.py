@@ -28,6 +28,10 @@ class ModelFileError(CharlieError):
     """A model file is missing, damaged, of an unknown architecture, or of the wrong kind for its role."""
 
 
+class NoModelError(CharlieError):
+    """A role has no model: none is configured, and none comes with Charlie."""
+
+
 class MemoryRefusedError(CharlieError):
     """A model does not fit into the free memory; nothing was loaded."""
 

@@ -35,6 +35,11 @@ class Paths:
         return self.data / "programs"
 
     @property
+    def catalogue(self) -> Path:
+        """A newer list of models than the packaged one."""
+        return self.data / "catalogue.toml"
+
+    @property
     def drafts(self) -> Path:
         """Texts that were typed and not sent or saved yet."""
         return self.data / "drafts"
@@ -53,6 +58,11 @@ class Paths:
     def sessions(self) -> Path:
         """The KV caches of conversations. The user may delete them."""
         return self.data / "sessions"
+
+    @property
+    def speed(self) -> Path:
+        """What this machine computes in a second. The user may delete it."""
+        return self.data / "speed.json"
 
     def make(self) -> None:
         """Create the folders, private to the user. Raises CharlieError when one cannot be created or written."""

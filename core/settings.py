@@ -61,8 +61,8 @@ class Sampling(Section):
 class RoleSettings(Section):
     """One role's model.
 
-    Without `file`, the starter model; without `context_length`, the model's own, but at most 4,096 tokens (of
-    an embedding model or reranker 512).
+    Without `file`, the bundled model, and no reranker; without `context_length`, the model's own, but at most 4,096
+    tokens (of an embedding model or reranker 512).
     """
 
     file: Path | None = None
@@ -78,6 +78,12 @@ class RoleSettings(Section):
     """The number format of the KV cache: q8_0 takes half the memory of f16, q4_0 a quarter."""
     mmap: bool = True
     """Map the weights from the file; off reads them into memory."""
+
+    @field_validator("file")
+    @classmethod
+    def _is_no_old_default(cls, file: Path | None) -> Path | None:
+        """The default models of an earlier version were in its own folder."""
+        return None if file and "/core/starter/starter-" in str(file) and not file.exists() else file
 
 
 class InstructSettings(RoleSettings):
@@ -140,6 +146,14 @@ class BackupSettings(Section):
     """Export the library into data/backups once a day, while Charlie is idle or when it ends."""
 
 
+class SupportSettings(Section):
+    line: str = (
+        "If you are in danger or thinking of ending your life: please talk to someone now. "
+        "findahelpline.com lists free lines by country."
+    )
+    """Shown under a reply or an entry when a person's words tell of such distress; empty shows nothing."""
+
+
 class InterfaceSettings(Section):
     theme: str = "textual-dark"
     keys: dict[str, str] = {}
@@ -161,6 +175,7 @@ class Settings(BaseSettings):
     watchdog: WatchdogSettings = WatchdogSettings()
     database: DatabaseSettings = DatabaseSettings()
     backup: BackupSettings = BackupSettings()
+    support: SupportSettings = SupportSettings()
     interface: InterfaceSettings = InterfaceSettings()
 
     @classmethod

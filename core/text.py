@@ -13,6 +13,19 @@ from typing import Any
 _SHOWN = re.compile("\r\n|[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]")
 _LINE_ENDS = frozenset({"\r\n", "\r", "\v", "\f", "\x85", "\u2028", "\u2029"})
 
+_MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
+_DAY = r"(?:mon|tues|wednes|thurs|fri|satur|sun)day"
+_OPENING = re.compile(
+    rf"^(?:(?:(?:dear|hi|hello),? (?:diary|journal)|{_DAY}(?=[,.:]| \d| {_MONTH}|$)"
+    r"|\d{1,4}[-./]\d{1,2}[-./]\d{1,4}"
+    rf"|\d{{1,2}}(?:st|nd|rd|th)? {_MONTH}(?: \d{{4}})?|{_MONTH} \d{{1,2}}(?:st|nd|rd|th)?(?:,? \d{{4}})?"
+    r"|\d{1,2}[:.]\d\d(?: ?[ap]m)?)(?:[\s,.:;!–—-]+|$))+",
+    re.IGNORECASE,
+)
+"""Dates, times and salutations with which an entry may begin."""
+_SENTENCE = re.compile(r"(?<=[.!?…])[\"'”’)]*\s+|(?<=[。！？])")
+_CLAUSE = re.compile(r"[;:,] | [–—-] | (?=(?:and|but|because|so|while|although|when|which|who) )")
+
 LONGEST_PATTERN = 100
 """Characters of a text that is sought by a pattern, which takes a moment to compile."""
 
@@ -57,6 +70,20 @@ def one_line(text: str, width: int) -> str:
     """The first non-empty line, printable; cut between characters to `width` cells, with an ellipsis."""
     line = next((line.strip() for line in printable(text[: width * 8]).split("\n") if line.strip()), "")
     return line if cells(line) <= width else _start(line, width - 1).rstrip() + "…"
+
+
+def first_clause(text: str, width: int) -> str:
+    """The first sentence, without a date or salutation before it, cut at a clause or word to `width` cells."""
+    lines = (line.strip(" \t#*_") for line in printable(text[: width * 16]).split("\n"))
+    line = next((line for each in lines if (line := _OPENING.sub("", each).strip())), "")
+    ends = [match.start() for match in _SENTENCE.finditer(line, width // 5)] or [len(line)]
+    title = line[: ends[0]].rstrip(".…") or line
+    if not title or cells(title) <= width:
+        return title or one_line(text, width)
+    if clause := [match.start() for match in _CLAUSE.finditer(title, width // 3, width)]:
+        return title[: clause[-1]].rstrip(" ,;:–—-")
+    cut = one_line(title, width)
+    return f"{cut[:-1].rsplit(maxsplit=1)[0]}…" if " " in cut[width // 2 :] else cut
 
 
 def whole_words(text: str, limit: int) -> str:

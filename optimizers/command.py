@@ -21,7 +21,7 @@ from optimizers.task import split
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from core.programs.saved import Run, Score
+    from core.programs.saved import Run
     from optimizers.task import Task
 
 INTERRUPTED = 130
@@ -81,7 +81,7 @@ def _optimize(task: Task, parsed: argparse.Namespace) -> int:
     spec = resolve(settings, paths, Role.INSTRUCT)
     # Examples are short, so the smallest context is enough; no plan looks for the largest.
     spec = replace(spec, context_length=spec.least_context)
-    examples = split(task, starter=spec.starter, seed=parsed.seed, most=parsed.examples)
+    examples = split(task, seed=parsed.seed, most=parsed.examples)
     name = f"{task.name}-{parsed.optimizer}"
     out = parsed.out or compiled_folder(paths) / f"{name}.json"
     sizes = (
@@ -110,6 +110,8 @@ def _optimize(task: Task, parsed: argparse.Namespace) -> int:
     finally:
         model.close()
     print(_summary(run))
+    if run.gain.mean < 0:
+        print("The program got worse; it is kept apart, and not offered.", file=sys.stderr)
     print(f"Wrote {out}; the candidates are in {options.folder}.", file=sys.stderr)
     if stopped:
         print("The search was stopped; this is the best so far. --resume continues the search.", file=sys.stderr)
@@ -120,10 +122,6 @@ def _optimize(task: Task, parsed: argparse.Namespace) -> int:
 def _summary(run: Run) -> str:
     significant = "significant" if run.gain.low > 0 else "not significant"
     return (
-        f"before {_percent(run.before)}  after {_percent(run.after)}  gain {_percent(run.gain)}, {significant}  "
+        f"before {run.before}  after {run.after}  gain {run.gain}, {significant}  "
         f"({run.sets.test} test examples, {run.answers:,} answers, {run.seconds / 60:.1f} min)"
     )
-
-
-def _percent(score: Score) -> str:
-    return f"{score.mean:.1f}% [{score.low:.1f}, {score.high:.1f}]"

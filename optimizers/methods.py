@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,75 +57,37 @@ class Search:
         return dspy.Prediction(score=score, feedback="Right." if score == 1 else f"Expected: {wanted}")
 
 
-def search(method: Method, given: Search, program: dspy.Module) -> None:
-    """Search for better instructions and examples; `given.evaluate` logs the candidates."""
-    match method:
-        case Method.BOOTSTRAP:
-            given.evaluate(_bootstrap(given, program))
-        case Method.RANDOM_SEARCH:
-            _random_search(given, program)
-        case Method.MIPRO:
-            _mipro(given, program)
-        case Method.GEPA:
-            _gepa(given, program)
-        case Method.SIMBA:
-            _simba(given, program)
-        case _:
-            assert_never(method)
+def _demos(task: Task) -> dict[str, int]:
+    """Half of a prompt's examples are the model's own good answers, and all where the data have no whole answers."""
+    if not task.labelled:
+        return {"max_bootstrapped_demos": task.demos, "max_labeled_demos": 0}
+    return {"max_bootstrapped_demos": max(1, task.demos // 2), "max_labeled_demos": task.demos}
 
 
-def estimate_answers(method: Method, budget: int, train: int, validation: int) -> int:
-    """Estimates the number of answers, for the progress bar."""
-    match method:
-        case Method.BOOTSTRAP:
-            return min(budget, train) + validation
-        case Method.RANDOM_SEARCH:
-            return (_random_programs(budget, validation) + 3) * validation + budget // 4
-        case Method.MIPRO:
-            return (_trials(budget, validation) + 1) * validation + budget // 4
-        case Method.GEPA | Method.SIMBA:
-            return budget + validation
-    assert_never(method)
-
-
-def _bootstrap(given: Search, program: dspy.Module) -> dspy.Module:
+def _bootstrap(given: Search, program: dspy.Module) -> None:
     import dspy
 
-    demos = given.task.demos
-    optimizer = dspy.BootstrapFewShot(
-        given.metric, metric_threshold=given.task.good, max_bootstrapped_demos=demos // 2, max_labeled_demos=demos
-    )
-    return optimizer.compile(program, trainset=given.split.train[: given.budget])
-
-
-def _random_programs(budget: int, validation: int) -> int:
-    """Without the three that it always tries: no examples, only labelled examples, and the first good ones."""
-    return max(1, budget // validation - 3)
+    optimizer = dspy.BootstrapFewShot(given.metric, metric_threshold=given.task.good, **_demos(given.task))
+    given.evaluate(optimizer.compile(program, trainset=given.split.train[: given.budget]))
 
 
 def _random_search(given: Search, program: dspy.Module) -> None:
     import dspy
 
-    demos = given.task.demos
     optimizer = dspy.BootstrapFewShotWithRandomSearch(
         given.metric,
         metric_threshold=given.task.good,
-        max_bootstrapped_demos=max(1, demos // 2),
-        max_labeled_demos=demos,
-        num_candidate_programs=_random_programs(given.budget, len(given.split.validation)),
+        **_demos(given.task),
+        # Beside three that it always tries: no examples, only labelled examples, and the first good ones.
+        num_candidate_programs=max(1, given.budget // len(given.split.validation) - 3),
         num_threads=1,
     )
-    optimizer.compile(program, trainset=given.split.train, valset=given.split.validation)
-
-
-def _trials(budget: int, validation: int) -> int:
-    return max(1, budget // validation - 1)
+    optimizer.compile(program, trainset=given.split.train[: given.budget], valset=given.split.validation)
 
 
 def _mipro(given: Search, program: dspy.Module) -> None:
     import dspy
 
-    demos = given.task.demos
     optimizer = dspy.MIPROv2(
         given.metric,
         prompt_model=given.proposer,
@@ -133,15 +95,14 @@ def _mipro(given: Search, program: dspy.Module) -> None:
         auto=None,
         num_candidates=MIPRO_CANDIDATES,
         num_threads=1,
-        max_bootstrapped_demos=max(1, demos // 2),
-        max_labeled_demos=demos,
         seed=given.seed,
+        **_demos(given.task),
     )
     optimizer.compile(
         program,
         trainset=given.split.train,
         valset=given.split.validation,
-        num_trials=_trials(given.budget, len(given.split.validation)),
+        num_trials=max(1, given.budget // len(given.split.validation) - 1),
         minibatch=False,
         # These would put the program's source and the data into the prompt, which is too long for small contexts.
         program_aware_proposer=False,
@@ -187,3 +148,13 @@ def _simba(given: Search, program: dspy.Module) -> None:
         candidate = optimizer.compile(best, trainset=chosen, seed=given.seed + step)
         if (score := given.evaluate(candidate)) > reached:
             best, reached = candidate, score
+
+
+SEARCHES: dict[Method, Callable[[Search, dspy.Module], None]] = {
+    Method.BOOTSTRAP: _bootstrap,
+    Method.RANDOM_SEARCH: _random_search,
+    Method.MIPRO: _mipro,
+    Method.GEPA: _gepa,
+    Method.SIMBA: _simba,
+}
+"""Each searches for better instructions and examples; `evaluate` logs the candidates."""

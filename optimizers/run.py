@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from core.errors import CharlieError
-from core.programs.saved import Run, Sets, fill, predictors_of, read_program, save_program, signature_hash
+from core.programs.saved import Run, Sets, fill, predictors_of, save_program, signature_hash
 from core.programs.signatures import PROGRAMS
 from core.settings import Sampling
-from optimizers.candidates import Candidate, Candidates
-from optimizers.methods import Method, Search, estimate_answers, search
+from optimizers.candidates import Candidates
+from optimizers.methods import SEARCHES, Method, Search
 from optimizers.scoring import interval
 
 if TYPE_CHECKING:
@@ -63,10 +63,10 @@ class Monitor:
         if error is not None:
             self.failed.append(error)
 
-    def found(self, candidate: Candidate) -> None:
+    def found(self, program: dspy.Module, score: float) -> None:
         if self.stop.is_set():  # the stop has interrupted its answers
             return
-        self.candidates.add(candidate)
+        self.candidates.add(predictors_of(program), score)
         if best := self.candidates.best:
             self.bar.set_postfix_str(f"best {best.score:.1f}% of {len(self.candidates.found)}")
 
@@ -84,8 +84,7 @@ def optimize(task: Task, options: Options, split: Split, model: InstructModel) -
     sets = Sets(train=len(split.train), validation=len(split.validation), test=len(split.test))
     program = PROGRAMS[task.name]()
     candidates = _open_log(task, options, program, sets, model_id(model))
-    total = estimate_answers(options.method, options.budget, sets.train, sets.validation)
-    total += sets.validation + 2 * sets.test
+    total = options.budget + 2 * (sets.validation + sets.test)
     with _monitored(options.folder / "dspy.log", total, candidates) as monitor:
         sampling = Sampling(temperature=0, max_tokens=options.max_tokens, seed=options.seed)
         lm = make_lm(model, sampling=sampling, cancelled=monitor.stop.is_set)
@@ -99,7 +98,13 @@ def optimize(task: Task, options: Options, split: Split, model: InstructModel) -
             max_errors=sys.maxsize,
             callbacks=[_callback(monitor, split)],
         ):
-            before = _scores_before(task, program, split, monitor)
+            monitor.bar.set_description("before")
+            before = _scores(task, program, split.test)
+            if len(monitor.failed) == len(split.test):
+                raise CharlieError(
+                    f"The model cannot answer: {str(monitor.failed[-1]).splitlines()[0]}.",
+                    "Another --max-tokens, or a longer context, may help.",
+                )
             stopped = _search(task, options, split, proposer, program, monitor)
             if candidates.best is None:
                 raise KeyboardInterrupt
@@ -116,23 +121,13 @@ def optimize(task: Task, options: Options, split: Split, model: InstructModel) -
         sets=sets, candidates=len(candidates.found), answers=monitor.answers,
         seconds=round(time.monotonic() - began, 1),
     )  # fmt: skip
-    out = _output_file(options.out, run) if stopped else options.out
+    # Neither takes the place of an earlier result.
+    kept = "-rejected" if run.gain.mean < 0 else "-stopped" if stopped else ""
+    out = options.out.with_stem(options.out.stem + kept)
     save_program(out, program, run)
     if not stopped:
         shutil.rmtree(options.folder / "answers", ignore_errors=True)
     return run, out, stopped
-
-
-def _scores_before(task: Task, program: dspy.Module, split: Split, monitor: Monitor) -> list[float]:
-    """The test scores of the program before the search. Raises CharlieError when every answer fails."""
-    monitor.bar.set_description("before")
-    scores = _scores(task, program, split.test)
-    if len(monitor.failed) == len(split.test):
-        raise CharlieError(
-            f"The model cannot answer: {str(monitor.failed[-1]).splitlines()[0]}.",
-            "Another --max-tokens, or a longer context, may help.",
-        )
-    return scores
 
 
 def _search(
@@ -146,21 +141,11 @@ def _search(
     monitor.bar.set_description("searching")
     try:
         evaluate(program)
-        search(options.method, Search(task, split, options.budget, options.seed, proposer, evaluate), program)
+        SEARCHES[options.method](Search(task, split, options.budget, options.seed, proposer, evaluate), program)
     except KeyboardInterrupt:
         monitor.stop.clear()
         return True
     return False
-
-
-def _output_file(out: Path, run: Run) -> Path:
-    """`out`, or another file if `out` has a program that is as good, which a stopped run does not replace."""
-    try:
-        kept = read_program(out).run
-    except CharlieError:
-        return out
-    as_good = kept.model == run.model and kept.after.mean >= run.after.mean
-    return out.with_stem(f"{out.stem}-stopped") if as_good else out
 
 
 def _open_log(task: Task, options: Options, program: dspy.Module, sets: Sets, model: str) -> Candidates:
@@ -223,7 +208,7 @@ def _callback(monitor: Monitor, split: Split) -> Any:
         def on_evaluate_end(self, call_id: str, outputs: Any, exception: BaseException | None = None) -> None:
             program = self.evaluated.pop(call_id, None)
             if program is not None and exception is None:
-                monitor.found(Candidate(predictors_of(program), float(outputs.score)))
+                monitor.found(program, float(outputs.score))
 
     return Callback()
 

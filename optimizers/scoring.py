@@ -1,9 +1,8 @@
-"""The similarity of an answer to the expected words, and the confidence interval of a mean."""
+"""The words that count in an answer, and the confidence interval of a mean."""
 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,17 +13,33 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 RESAMPLES = 10_000
+STEM = 6
+"""Letters by which forms of one word are told from other words."""
+COMMON = (
+    "a about after all am an and are as at be been before but by can day did do does for from had has have he her him "
+    "his how i in into is it its just me my no not of off on one or our out over she so some than that the their them "
+    "then there they this to today up us was we were what when where which who why will with would you your"
+)
+STOP_WORDS = frozenset(COMMON.split())
 
 
 def words(text: str) -> list[str]:
-    return re.findall(r"\w+", text.casefold())
+    return re.findall(r"\w+", text.casefold().replace("'s", ""))
 
 
-def overlap(expected: str, got: str) -> float:
-    """The F1 score of the words, as in SQuAD (P. Rajpurkar et al., 2016)."""
-    one, other = Counter(words(expected)), Counter(words(got))
-    shared = (one & other).total()
-    return 2 * shared / (one.total() + other.total()) if shared else 0.0
+def key_words(text: str) -> set[str]:
+    """The words that carry meaning, cut to their stems; all words where none does."""
+    every = words(text)
+    return {word[:STEM] for word in every if word not in STOP_WORDS} or {word[:STEM] for word in every}
+
+
+def share(part: set[str], whole: set[str]) -> float:
+    """How much of `part` is in `whole`."""
+    return len(part & whole) / len(part) if part else 0.0
+
+
+def f1(precision: float, recall: float) -> float:
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
 def interval(scores: Sequence[float]) -> Score:

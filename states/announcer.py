@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import redis
+from transitions import EventData
 
+from core.events.bus import Bus
 from core.events.types import LoadProgress, Phase, Planned, Receipt, Snapshot, StateChanged, WorkerUp
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from transitions import EventData
-
-    from core.events.bus import Bus
-    from core.model_files.spec import ModelSpec
+from core.model_files.spec import ModelSpec
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +62,6 @@ class Announcer:
             model=spec.name,
             reason=event.kwargs["reason"],
             elapsed_ms=round((now - self._entered) * 1000, 3),
-            starter=spec.starter,
             before=event.kwargs["before"],
             after=event.kwargs["after"],
         )
@@ -78,7 +72,6 @@ class Announcer:
             phase=phase,
             role=spec.role.value if shown else None,
             model=spec.name if shown else None,
-            starter=shown and spec.starter,
             reason=change.reason,
             since=change.at,
             worker_pid=self.snapshot.worker_pid,

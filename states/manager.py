@@ -8,24 +8,29 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, overload
+from pathlib import Path
+from typing import Any, Literal, overload
 
 from transitions import EventData, Machine
 
 from core.errors import CancelledError, CharlieError, MemoryRefusedError, OutOfMemoryError
+from core.events.bus import Bus
 from core.events.types import Phase, Planned, Receipt
 from core.figures import exact_size
 from core.library.conversations import Conversations
 from core.library.journal import JOURNAL, Journal
 from core.llama import engine
 from core.llama.calls import never
+from core.llama.embedding import EmbeddingModel
 from core.llama.instruct import InstructModel
+from core.llama.reranker import RerankerModel
 from core.llama.session_cache import SessionCache
 from core.memory.footprint import RAM, Footprint
 from core.memory.measured import Measured, MeasuredLoads
 from core.memory.readings import read_memory
 from core.memory.types import Memory
 from core.model_files.spec import ModelSpec, resolve
+from core.paths import Paths
 from core.roles import Role
 from core.settings import Settings
 from core.settings_file import SettingsFile
@@ -34,14 +39,6 @@ from states.lifecycle import machine_transitions
 from states.memory_plan import Plan, WarmModel, fits
 from states.planner import Planner, given_back, predict, smaller
 from states.reclaim import await_return, taken, trim
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from core.events.bus import Bus
-    from core.llama.embedding import EmbeddingModel
-    from core.llama.reranker import RerankerModel
-    from core.paths import Paths
 
 log = logging.getLogger(__name__)
 

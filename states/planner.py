@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import redis
 
@@ -13,16 +13,12 @@ from core.errors import OutOfMemoryError
 from core.llama.simulate import simulate
 from core.memory.footprint import RAM, Footprint, estimate
 from core.memory.measured import Measured, MeasuredLoads
+from core.memory.types import Device, Memory
+from core.model_files.spec import ModelSpec
 from core.roles import Role
+from core.settings import MemorySettings
 from states.memory_plan import Plan, WarmModel, make_plan
 from states.reclaim import Taken, taken
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from core.memory.types import Device, Memory
-    from core.model_files.spec import ModelSpec
-    from core.settings import MemorySettings
 
 log = logging.getLogger(__name__)
 

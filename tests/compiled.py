@@ -1,4 +1,4 @@
-"""Writes compiled programs for the starter model, as an optimizer does."""
+"""Writes compiled programs for the bundled model, as an optimizer does."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def run_of(program: str, model: str) -> Run:
 def write_compiled(
     paths: Paths, program: str, name: str, *, model: str = "", instructions: str = "Say it in your own words."
 ) -> SavedProgram:
-    """Writes `compiled/NAME.json` with other instructions and one demo, for the starter unless `model` is given."""
+    """Writes `compiled/NAME.json` with other instructions and one demo, for the bundled model or for `model`."""
     import dspy
 
     spec = resolve(load_settings(), paths, Role.INSTRUCT)

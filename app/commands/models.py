@@ -8,16 +8,21 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from app.commands import fit
 from app.commands.attach import exit_on_signals
 from app.commands.output import AsJson, StatusLine, data, data_json, note, table
 from app.commands.session import session
 from app.model_facts import ModelFacts, UnusableModel, UsableModel, read_facts
+from app.offers import Offer, best, find_offers
 from app.plan_text import rows as plan_rows
-from core.figures import size
+from core.errors import NoModelError
+from core.figures import rate, size
 from core.files import stamp
+from core.memory import rates
 from core.memory.footprint import estimate
 from core.memory.readings import read_ram
 from core.model_files import checksums, configure, hub
+from core.model_files.catalogue import catalogue, refresh
 from core.model_files.chat_template import TemplateError, chat_template
 from core.model_files.gguf import FileKind, Header, read_header
 from core.model_files.spec import available, default_spec, describe, locate
@@ -26,6 +31,7 @@ from core.roles import Role
 from core.settings_file import load_settings
 
 models = typer.Typer(rich_markup_mode=None)
+models.command()(fit.fit)
 
 RoleName = Literal["instruct", "embedding", "reranker"]
 
@@ -57,7 +63,7 @@ def _as_json(facts: ModelFacts) -> dict[str, Any]:
         "role": facts.role,
         "file": str(spec.path),
         "model": spec.name,
-        "starter": spec.starter,
+        "bundled": spec.bundled,
         "architecture": spec.header.architecture,
         "quantization": spec.header.quantization,
         "context_length": spec.context_length,
@@ -67,10 +73,11 @@ def _as_json(facts: ModelFacts) -> dict[str, Any]:
 
 def _row(facts: ModelFacts) -> tuple[str, ...]:
     if isinstance(facts, UnusableModel):
-        return (facts.role, "cannot be used", "", "", str(facts.error))
+        words = "none" if isinstance(facts.error, NoModelError) else "cannot be used"
+        return (facts.role, words, "", "", str(facts.error))
     spec = facts.spec
     needs = f"needs {size(facts.needs.ram)}" + (f" + {size(facts.needs.vram)} VRAM" if facts.needs.vram else "")
-    name = f"{spec.name} (starter)" if spec.starter else spec.name
+    name = f"{spec.name} (bundled)" if spec.bundled else spec.name
     return (facts.role, name, f"{spec.context_length:,} tokens", needs, str(spec.path))
 
 
@@ -161,20 +168,51 @@ def use(role: RoleArgument, file: Annotated[Path, typer.Argument(help="A GGUF fi
     note(f"The role {role} now uses {header.name} ({paths.config_file}).")
 
 
+@models.command("catalogue")
+def list_catalogue(
+    refresh_from: Annotated[Path | None, typer.Option("--refresh", help="Take a newer list from this file.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the models that can be fetched, with their predicted speed on this machine."""
+    settings, paths = load_settings(), find_paths()
+    paths.make()
+    if refresh_from is not None:
+        refresh(paths, refresh_from)
+    measured = rates.rates(paths)
+    for role in Role:
+        offers = find_offers(catalogue(paths)[role], role, read_ram(), settings.memory, measured)
+        for each in offers:
+            if as_json:
+                data_json({"role": role, **asdict(each), "seconds": each.seconds, "best": each is best(offers)})
+        if not as_json:
+            data(table((role, *_offer(each, each is best(offers))) for each in offers))
+
+
+def _offer(offer: Offer, chosen: bool) -> tuple[str, ...]:
+    model, speed = offer.model, offer.speed
+    note = "suits this machine" if chosen and offer.suits else "" if offer.fits else "too large now"
+    speeds = f"prefill {rate(speed.prefill)}, decode {rate(speed.decode)}, {offer.seconds:.0f} s" if speed else ""
+    needs = (f"{size(model.bytes)} file", f"{size(offer.memory)} memory", speeds)
+    return (model.name, *needs, note, f"{model.repo} {model.file}", model.licence, model.good_for)
+
+
 @models.command()
 def pull(
     role: RoleArgument,
-    repo: Annotated[str | None, typer.Option(help="A Hugging Face repository, if not the recommended one.")] = None,
+    repo: Annotated[str | None, typer.Option(help="A Hugging Face repository, if not what suits this machine.")] = None,
     file: Annotated[str | None, typer.Option(help="A file of the repository.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Download a model and use it for a role. An earlier download is resumed."""
-    if file is not None and repo is None:
+    if (file is None) != (repo is None):
         raise typer.BadParameter("--file is a file of --repo: give both.")
-    load_settings()
-    paths = find_paths()
+    settings, paths = load_settings(), find_paths()
     paths.make()
     exit_on_signals()
+    if repo is None or file is None:
+        models, measured = catalogue(paths)[Role(role)], rates.rates(paths)
+        model = best(find_offers(models, Role(role), read_ram(), settings.memory, measured)).model
+        repo, file = model.repo, model.file
     with StatusLine() as status:
 
         def show(done: int, total: int) -> None:
@@ -184,7 +222,7 @@ def pull(
             share = f" {done / total:.0%}" if total else ""
             status.show(f"downloading {size(done)} of {size(total)}{share}")
 
-        got = hub.pull(paths, Role(role), repo, file, show, ram=read_ram().total)
+        got = hub.pull(paths, Role(role), repo, file, show)
     if as_json:
         data_json({"file": str(got)})
     else:

@@ -6,7 +6,6 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from shutil import get_terminal_size
-from types import TracebackType
 from typing import Annotated, Any, Self
 
 import typer
@@ -43,9 +42,9 @@ def aside(text: str) -> None:
 
 
 def note_limits(result: dict[str, Any]) -> None:
-    """Note the limits of a job's result: a starter model, a cut text or thought, omitted turns."""
-    if result.get("starter"):
-        note("The starter model was used, which is very small. `charlie models pull ROLE` downloads a better one.")
+    """Note the limits of a job's result: a weak model, a cut text or thought, omitted turns."""
+    if result.get("bundled"):
+        note("A small model (135M) answered, and it is weak. `charlie models pull instruct` downloads a better one.")
     if result.get("truncated"):
         note("The message was longer than the context: only its end was read.")
     if left_out := result.get("left_out"):
@@ -78,9 +77,7 @@ class StatusLine:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.show("")
 
     def show(self, text: str) -> None:

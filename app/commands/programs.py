@@ -9,62 +9,63 @@ import typer
 from app.commands.output import AsJson, data, data_json, note, table
 from core.errors import CharlieError
 from core.model_files.fingerprint import file_id
-from core.model_files.spec import ModelSpec, resolve
+from core.model_files.gguf import Header
+from core.model_files.spec import resolve
 from core.paths import Paths, find_paths
 from core.programs import in_use
-from core.programs.saved import SavedProgram, load_program
+from core.programs.saved import SavedProgram, load_program, read_program
 from core.programs.signatures import PROGRAMS
 from core.roles import Role
 from core.settings_file import load_settings
 
+Found = dict[str, SavedProgram | CharlieError]
+Used = dict[str, dict[str, str]]
 programs = typer.Typer(rich_markup_mode=None)
 
 Name = Annotated[str, typer.Argument(help="A compiled program; `charlie programs list` has the names.")]
-TRAINED = ("mood", "title", "recall")
-"""Programs that the starter model was trained on: its default prompts are as good as compiled ones."""
 
 
 @programs.command("list")
 def list_programs(as_json: AsJson = False) -> None:
     """List the programs with the version in use, then all compiled ones."""
     paths = _paths()
-    found = in_use.compiled(paths)
-    there = any(in_use.used_file(paths, program).exists() for program in PROGRAMS)
-    model = _model_id_or_note(paths) if there or any(each.saved for each in found) else ""
-    used = {program: _used(paths, program, found, model) for program in PROGRAMS}
+    header = _header_or_note(paths)
+    found = in_use.compiled(paths, header)
+    there = found or any(in_use.file_in_use(paths, program, header) for program in PROGRAMS)
+    model = _id(header) if there else ""
+    used = {program: _used(paths, program, found, header, model) for program in PROGRAMS}
     if as_json:
-        listed = [_as_json(each, model) for each in found]
-        data_json({"programs": used, "compiled": listed})
+        data_json({"programs": used, "compiled": [_as_json(name, each, used, model) for name, each in found.items()]})
         return
     data(table((program, each["in_use"] or "default", each["error"]) for program, each in used.items()))
     if not found:
         note("No optimizer has written a program yet; see `python optimizers/optimize_title.py --help`.")
         return
     data("")
-    data(table(_row(each, model) for each in found if each.saved is not None))
-    for each in found:
-        if each.saved is None:
-            data(f"{each.name}  {each.error}")
+    data(table(_row(name, each, model) for name, each in found.items() if isinstance(each, SavedProgram)))
+    for name, each in found.items():
+        if isinstance(each, CharlieError):
+            data(f"{name}  {each.message}")
 
 
 @programs.command()
 def show(name: Name, as_json: AsJson = False) -> None:
     """Show the search for a compiled program, and its instructions and examples."""
     paths = _paths()
-    saved = in_use.find(paths, name)
+    saved = read_program(in_use.find(paths, name))
     if as_json:
         data_json(saved.model_dump())
         return
     run = saved.run
-    fits = _fits(saved, _model_id_or_note(paths))
+    fits = _fits(saved, _id(_header_or_note(paths)))
     data(
         table(
             [
                 ("program", run.program),
                 ("optimizer", f"{run.optimizer}, a budget of {run.budget:,} answers, seed {run.seed}"),
-                ("before", _score(run.before)),
-                ("after", _score(run.after)),
-                ("gain", f"{_score(run.gain)}, {_significance(saved)}"),
+                ("before", str(run.before)),
+                ("after", str(run.after)),
+                ("gain", f"{run.gain}, {_significance(saved)}"),
                 ("examples", _sets(saved)),
                 ("search", f"{run.candidates:,} candidates, {run.answers:,} answers, {run.seconds:,.0f} s"),
                 ("model", f"{run.model} ({fits})"),
@@ -85,18 +86,22 @@ def show(name: Name, as_json: AsJson = False) -> None:
 def use(name: Name) -> None:
     """Use a compiled program, from the next job on."""
     paths = _paths()
-    program = in_use.find(paths, name).run.program
+    file = in_use.find(paths, name)
+    run = read_program(file).run
+    program = run.program
+    if run.gain.mean < 0:
+        raise CharlieError(
+            f"'{name}' answers worse than the default ({run.gain}), so it is not offered.",
+            "Run the optimizer again with another method or a higher budget.",
+        )
     if program not in PROGRAMS:
         raise CharlieError(
             f"'{name}' is for a program '{program}', which this version does not have.",
             f"It has {', '.join(PROGRAMS)}.",
         )
-    file = in_use.compiled_folder(paths) / f"{name}.json"
-    saved = load_program(file, PROGRAMS[program](), _model_id(paths))
+    saved = load_program(file, PROGRAMS[program](), _id(_header(paths)))
     in_use.use(paths, saved)
     note(f"'{program}' now uses '{name}', starting with the next job.")
-    if program in TRAINED and _spec(paths).starter:
-        note(f"The starter model is as good without it, or better; `charlie programs reset {program}` undoes this.")
 
 
 @programs.command()
@@ -107,7 +112,8 @@ def reset(
     if program is not None and program not in PROGRAMS:
         raise CharlieError(f"There is no program '{program}'.", f"There are {', '.join(PROGRAMS)}.")
     paths = _paths()
-    changed = [each for each in ([program] if program else PROGRAMS) if in_use.reset(paths, each)]
+    header = _header_or_note(paths)
+    changed = [each for each in ([program] if program else PROGRAMS) if in_use.reset(paths, each, header)]
     for each in changed:
         note(f"'{each}' now uses its default, starting with the next job.")
     if not changed:
@@ -121,34 +127,33 @@ def _paths() -> Paths:
     return paths
 
 
-def _model_id(paths: Paths) -> str:
-    """The id of the configured instruct model. Raises CharlieError when it cannot be used."""
-    spec = _spec(paths)
-    return file_id(spec.header, spec.header.chat_template)
+def _id(header: Header | None) -> str:
+    """What a program is bound to; reads the whole file of the model."""
+    return file_id(header, header.chat_template) if header else ""
 
 
-def _spec(paths: Paths) -> ModelSpec:
-    return resolve(load_settings(), paths, Role.INSTRUCT)
+def _header(paths: Paths) -> Header:
+    """Of the configured instruct model. Raises CharlieError when it cannot be used."""
+    return resolve(load_settings(), paths, Role.INSTRUCT).header
 
 
-def _model_id_or_note(paths: Paths) -> str:
-    """The id of the configured instruct model; empty, after a note, when it cannot be used."""
+def _header_or_note(paths: Paths) -> Header | None:
     try:
-        return _model_id(paths)
+        return _header(paths)
     except CharlieError as error:
         note(f"The instruct model cannot be used, so no program fits it: {error}")
-        return ""
+        return None
 
 
-def _used(paths: Paths, program: str, found: list[in_use.Compiled], model: str) -> dict[str, str]:
+def _used(paths: Paths, program: str, found: Found, header: Header | None, model: str) -> dict[str, str]:
     """The name of the compiled program in use (empty: the default), and the reason when it cannot be used."""
     try:
-        saved = in_use.in_use(paths, program)
+        saved = in_use.in_use(paths, program, header)
     except CharlieError as error:
         return {"in_use": str(in_use.used_file(paths, program)), "error": error.message}
     if saved is None:
         return {"in_use": "", "error": ""}
-    name = next((each.name for each in found if each.saved == saved), "")
+    name = next((name for name, each in found.items() if each == saved), "")
     other = "" if saved.run.model == model else "It was made for another model, so the default is used."
     return {"in_use": name or f"{saved.run.optimizer} of {saved.created}", "error": other}
 
@@ -157,41 +162,31 @@ def _fits(saved: SavedProgram, model: str) -> str:
     return "fits the model" if saved.run.model == model else "made for another model"
 
 
-def _as_json(each: in_use.Compiled, model: str) -> dict[str, Any]:
-    if each.saved is None:
-        return {"name": each.name, "error": each.error}
+def _as_json(name: str, each: SavedProgram | CharlieError, used: Used, model: str) -> dict[str, Any]:
+    if isinstance(each, CharlieError):
+        return {"name": name, "error": each.message}
     return {
-        "name": each.name,
-        "in_use": each.in_use,
-        "fits": each.saved.run.model == model,
-        "significant": each.saved.run.gain.low > 0,
-        "run": each.saved.run.model_dump(),
-        "signature": each.saved.signature,
-        "created": each.saved.created,
-        "versions": each.saved.versions,
+        "name": name,
+        "in_use": any(one["in_use"] == name for one in used.values()),
+        "fits": each.run.model == model,
+        "significant": each.run.gain.low > 0,
+        **each.model_dump(exclude={"format", "predictors"}),
     }
 
 
-def _row(each: in_use.Compiled, model: str) -> tuple[str, ...]:
-    if each.saved is None:
-        raise AssertionError("only a readable program has a row")
-    run = each.saved.run
+def _row(name: str, saved: SavedProgram, model: str) -> tuple[str, ...]:
+    run = saved.run
     return (
-        each.name,
+        name,
         run.program,
         run.optimizer,
-        f"{run.before.mean:.1f} → {_score(run.after)}",
-        f"gain {_score(run.gain)}",
-        _significance(each.saved),
-        _sets(each.saved),
-        _fits(each.saved, model),
-        each.saved.created[:10],
+        f"{run.before.mean:.1f} → {run.after}",
+        f"gain {run.gain}",
+        _significance(saved),
+        _sets(saved),
+        _fits(saved, model),
+        saved.created[:10],
     )
-
-
-def _score(score: Any) -> str:
-    """In percent, with the 95% interval."""
-    return f"{score.mean:.1f}% [{score.low:.1f}, {score.high:.1f}]"
 
 
 def _significance(saved: SavedProgram) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -77,27 +78,14 @@ def _database(client: Client) -> dict[str, Any]:
 
 def _memory(client: Client, worker: int | None) -> dict[str, Any]:
     """The current RAM, and the worker's last reading of the devices."""
-    ram = read_ram()
-    read = _last_reading(client) if worker else None
-    return {
-        "ram": {"total": ram.total, "available": ram.available, "process_rss": _rss(worker)},
-        "devices": [asdict(device) for device in read.devices] if read else [],
-    }
-
-
-def _rss(worker: int | None) -> int | None:
-    """The worker's RAM in bytes; None without a worker on this machine."""
-    if worker is None:
-        return None
-    try:
-        return int(psutil.Process(worker).memory_info().rss)
-    except psutil.Error:
-        return None
-
-
-def _last_reading(client: Client) -> Memory | None:
-    events = (decode(values["event"]) for _, values in client.redis.xrevrange(LIVE))
-    return next((event.memory for event in events if isinstance(event, MemoryRead)), None)
+    ram, rss, devices = read_ram(), None, list[dict[str, Any]]()
+    if worker is not None:
+        with suppress(psutil.Error):  # it runs on another machine
+            rss = psutil.Process(worker).memory_info().rss
+        events = (decode(values["event"]) for _, values in client.redis.xrevrange(LIVE))
+        read = next((event.memory for event in events if isinstance(event, MemoryRead)), Memory())
+        devices = [asdict(device) for device in read.devices]
+    return {"ram": {"total": ram.total, "available": ram.available, "process_rss": rss}, "devices": devices}
 
 
 def _as_table(report: dict[str, Any]) -> str:

@@ -83,10 +83,8 @@ def _run(file: Path) -> str:
     before = signal.signal(signal.SIGINT, lambda *_: None)
     try:
         status = subprocess.Popen([*shlex.split(editor), str(file)]).wait()
-    except OSError as error:
-        return f"The editor {editor!r} cannot be started: {error.strerror}."
-    except ValueError as error:
-        return f"The editor {editor!r} cannot be started: {error}."
+    except (OSError, ValueError) as error:
+        return f"The editor {editor!r} cannot be started: {getattr(error, 'strerror', error)}."
     finally:
         signal.signal(signal.SIGINT, before)
     if status < 0:

@@ -14,7 +14,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from types import TracebackType
 from typing import Self
 
 import redis
@@ -119,9 +118,7 @@ class Runtime:
                 )
             time.sleep(0.02)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         unwinding = kind is not None and not issubclass(kind, Exception)  # Ctrl+C or a signal
         self.stop(patient=not unwinding)
 

@@ -14,10 +14,11 @@ from app.purge import purge
 from core.database import keys
 from core.database.aof_sync import sync
 from core.database.rewrite import rewrite, unremoved
-from core.database.schema import SCHEMA, migrate
+from core.database.schema import SCHEMA, migrate, stored_version
 from core.database.server import APPEND_ONLY
 from core.errors import CancelledError, CharlieError
 from core.library.backups import BEFORE_SCHEMA, Backups, today
+from core.programs.in_use import forget_starters
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,8 @@ def adopt(client: Client) -> Upkeep:
     """Migrate older data after a copy, and begin their upkeep."""
     backups = Backups(client.paths.backups)
     try:
+        if stored_version(client.redis) < SCHEMA:
+            forget_starters(client.paths)
         migrate(client.redis, lambda: backups.make(client, f"{BEFORE_SCHEMA}{SCHEMA}-{today()}"))
     except CharlieError as error:  # as on a full disk; this version reads the older data as they are
         log.warning("The data are migrated at a later start: no copy could be made. %s", error)

@@ -9,6 +9,8 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,16 +20,17 @@ from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.reactive import var
 from textual.screen import Screen
-from textual.worker import get_current_worker
+from textual.worker import WorkerCancelled, get_current_worker
 
 from app.tui.bridge import Began, Happened, follow
 from app.tui.chat.screen import ChatScreen
+from app.tui.fetching import models_command
 from app.tui.help.screen import HelpScreen
 from app.tui.journal.screen import JournalScreen
 from app.tui.keys import clashes, named_bindings, shortcuts
 from app.tui.library.trash import TrashScreen
 from app.tui.log.screen import LogScreen
-from app.tui.machine_view import MachineView
+from app.tui.machine_view import Fetch, MachineView
 from app.tui.models.screen import ModelsScreen
 from app.tui.textual_fixes import QuietApp
 from core.database.connection import explain
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from app.client import Client
+    from core.model_files.catalogue import CatalogueModel
     from tasks.jobs.records import Job
 
 log = logging.getLogger(__name__)
@@ -72,6 +76,15 @@ class CharlieApp(QuietApp):
         Binding("f3", "mode('journal')", "Journal", id="app.journal", tooltip="Write, search and ask the journal"),
         Binding("f4", "mode('models')", "Models", id="app.models", tooltip="Show models, memory and the state graph"),
         Binding("f5", "mode('log')", "Log", id="app.log", tooltip="Show the log of all processes"),
+        Binding(
+            "f6",
+            "fetch",
+            "Fetch",
+            id="app.fetch",
+            show=False,
+            priority=True,
+            tooltip="Fetch what is offered, or stop that",
+        ),
         Binding("ctrl+q", "quit", "Quit", id="app.quit", show=False, priority=True, tooltip="Unload, save and leave"),
     ]
 
@@ -232,6 +245,41 @@ class CharlieApp(QuietApp):
 
     def action_trash(self) -> None:
         self.push_screen(TrashScreen())
+
+    def action_fetch(self) -> None:
+        """Stop the download, or begin one of what the chat offers."""
+        if self.view.fetch is not None:
+            self.workers.cancel_group(self, "fetch")
+        elif isinstance(self.screen, ChatScreen):
+            self.screen.first_run.offers.fetch()
+
+    @work(group="fetch")
+    async def fetch(self, role: Role, model: CatalogueModel) -> None:
+        """Download a model, unless a download runs; the next job of its role uses it."""
+        if self.view.fetch is not None:
+            return
+
+        def progress(line: dict[str, Any]) -> None:
+            share = round(line["done"] / line["total"], 3) if line.get("total") else None
+            if self.view.fetch is not None and share not in (None, self.view.fetch.share):
+                self.view = replace(self.view, fetch=Fetch(model.name, share))
+
+        self.view = replace(self.view, fetch=Fetch(model.name))
+        try:
+            await models_command(["pull", role, "--repo", model.repo, "--file", model.file, "--json"], progress)
+            self.notify(f"{model.name} is there: the next message uses it.", markup=False)
+        except CharlieError as error:
+            self.notify(str(error), severity="error", markup=False, timeout=20)
+        finally:
+            self.view = replace(self.view, fetch=None)
+
+    async def action_quit(self) -> None:
+        if fetching := self.view.fetch:
+            self.last_words.append(f"{fetching.name} is not fetched yet; fetching it again goes on from there.")
+            for worker in self.workers.cancel_group(self, "fetch"):
+                with suppress(WorkerCancelled):
+                    await worker.wait()
+        await super().action_quit()
 
     async def action_warm(self, role: str) -> None:
         await self._ask(partial(self.client.warm, Role(role)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol, cast
 
 from textual.widget import Widget
@@ -18,6 +19,10 @@ class Host(Protocol):
     @property
     def last_words(self) -> list[str]:
         """Sentences that are printed once the interface has ended."""
+
+    @property
+    def fetch(self) -> Callable[..., object]:
+        """Starts the download of a role's model in the background, unless one runs."""
 
     @property
     def view(self) -> MachineView:

@@ -14,6 +14,14 @@ SPAN_SECONDS = 180.0
 
 
 @dataclass(frozen=True, slots=True)
+class Fetch:
+    """A download that is under way; its share is None until the hub has answered."""
+
+    name: str
+    share: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class MachineView:
     """The state of the machine as of the last event seen."""
 
@@ -34,6 +42,8 @@ class MachineView:
     """The progress of loading, 0 to 1; valid only in the phase Loading."""
     lost: events.WorkerLost | None = None
     last: events.StateChanged | None = None
+    fetch: Fetch | None = None
+    """Set by the app: a download is this interface's own."""
 
     def began(self, snapshot: events.Snapshot) -> MachineView:
         """The view after the bus was connected again: the snapshot replaces earlier events."""
@@ -91,7 +101,6 @@ class MachineView:
             phase=event.to,
             role=event.role,
             model=event.model,
-            starter=event.starter,
             reason=event.reason,
             since=event.at,
             worker_pid=self.snapshot.worker_pid,

@@ -10,14 +10,10 @@ import logging
 import os
 import shutil
 import threading
-from typing import TYPE_CHECKING
+from pathlib import Path
 
+from core.database import RedisClient
 from core.errors import DatabaseError
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from core.database.connection import RedisClient
 
 log = logging.getLogger(__name__)
 

@@ -8,19 +8,18 @@ import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import redis
 from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.retry import Retry
 
+from core.database import RedisClient as RedisClient
 from core.database import keys
 from core.errors import DatabaseError
 from core.files import write_atomically
 from core.paths import Paths
 
-RedisClient: TypeAlias = Any
-"""A `redis.Redis`. Its own types make each answer a union of str and bytes, whether or not the client decodes."""
 NEWER = "A later version of Charlie wrote these data, so they are opened for reading only."
 RETRIES = 6
 """With the backoff below about two seconds, longer than a restart of the database."""

@@ -5,12 +5,8 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from typing import TYPE_CHECKING
 
-from core.database import keys
-
-if TYPE_CHECKING:
-    from core.database.connection import RedisClient
+from core.database import RedisClient, keys
 
 LATEST_USABLE = 2**52
 """A microsecond of the year 2112: later values are not times. Lua counts exactly up to twice this."""

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
 
-from core.database import keys
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from core.database.connection import RedisClient
+from core.database import RedisClient, keys
 
 log = logging.getLogger(__name__)
 

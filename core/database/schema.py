@@ -10,8 +10,10 @@ from core.database import keys
 if TYPE_CHECKING:
     from core.database.connection import RedisClient
 
-SCHEMA: Final = 2
-"""Version 1 had no trash, no revisions and no zones; its records are read as they are."""
+SCHEMA: Final = 3
+"""Version 1 had no trash, no revisions and no zones; its records are read as they are. Version 2 had starter models."""
+STARTER: Final = ":starter-embedding.gguf:"
+"""In the keys of vectors that nothing reads any more; idle work indexes their entries again."""
 
 
 def stored_version(redis: RedisClient) -> int:
@@ -28,15 +30,19 @@ def is_newer(redis: RedisClient) -> bool:
 def migrate(redis: RedisClient, copy: Callable[[], object]) -> None:
     """Bring the data to this version in one MULTI, after `copy`. Newer data stay as they are.
 
-    Deletions of version 1 left their texts in the database file, so the file is rewritten too.
+    Deletions of version 1 left their texts in the database file, and old vectors take room, so it is rewritten too.
     """
     version = stored_version(redis)
     if version >= SCHEMA:
         return
     if version:
         copy()
+    starters = [key for key in redis.smembers(keys.INDEXES) if STARTER in key]
     with redis.pipeline(transaction=True) as pipe:
         pipe.set(keys.SCHEMA, SCHEMA)
+        if starters:
+            pipe.delete(*starters)
+            pipe.srem(keys.INDEXES, *starters)
         if version:
             pipe.incr(keys.UNREMOVED)
         pipe.execute()

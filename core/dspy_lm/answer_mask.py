@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 from weakref import WeakKeyDictionary, ref
 
 import numpy as np
@@ -12,12 +13,7 @@ from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper
 from llguidance.numpy import allocate_token_bitmask, fill_next_token_bitmask
 
 from core.dspy_lm.schema_bounds import GrammarError, bounded
-from core.llama.calls import is_closed, pieces, tokenize
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from llama_cpp import Llama
+from core.llama.calls import Llama, is_closed, pieces, tokenize
 
 __all__ = ["AnswerMask", "GrammarError"]
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import AsyncIterator, Generator
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Protocol
 
 from core.errors import CharlieError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Generator
-
     from dspy import lm15
 
 

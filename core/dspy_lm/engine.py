@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import random
 import threading
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain
@@ -18,20 +19,20 @@ from weakref import WeakKeyDictionary
 from core.dspy_lm.answer_mask import AnswerMask, GrammarError
 from core.dspy_lm.async_engine import AsyncLlamaEngine
 from core.errors import CancelledError, CharlieError
+from core.lazy import Lazy
 from core.llama.calls import Detokenizer, aborting, cut_memory, is_closed, never, shared_tokens, tokenize, vocab_of
 from core.llama.chat_prompt import ChatPrompt, FittedPrompt, Message
+from core.llama.instruct import InstructModel
 from core.llama.thoughts import Thought, Thoughts, pieces_with_marks, thoughts_after
 from core.model_files.fingerprint import file_id, text_sha256
 from core.settings import Sampling
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
-
     import dspy
     from dspy import lm15
     from llama_cpp import Llama
-
-    from core.llama.instruct import InstructModel
+else:
+    dspy, lm15 = Lazy("dspy"), Lazy("dspy.lm15")
 
 PARAMETERS = frozenset({
     "temperature", "max_tokens", "top_p", "top_k", "stop",
@@ -71,8 +72,6 @@ def make_lm(
     caches never mix two models. `cancelled` is asked at every token; once true, calls raise CancelledError
     (inside the LMUnexpectedError that DSPy makes of an engine's own errors).
     """
-    import dspy
-
     sampling = sampling or Sampling()
     extras = text_sha256(json.dumps(sampling.model_dump(), sort_keys=True))[:8]
     engine = LlamaEngine(model.llama, sampling, cancelled)
@@ -119,8 +118,6 @@ class LlamaEngine:
 
         Raises lm15.ContextLengthError when the prompt leaves no room for an answer.
         """
-        from dspy import lm15
-
         thoughts: list[str] = []
         text: list[str] = []
         end = None
@@ -149,7 +146,6 @@ class LlamaEngine:
 
     def events(self, request: lm15.Request, stop: threading.Event) -> Generator[lm15.StreamEvent]:
         """Start, thoughts and text as they are made, end. The model is locked until the generator is done or closed."""
-        from dspy import lm15
         from dspy.clients.engines.base import validate_request
         from llama_cpp import llama_vocab_is_eog
 
@@ -195,8 +191,6 @@ class LlamaEngine:
         raise CharlieError("A saved program cannot bring a model with it.", "Load it without its LM.")
 
     def _plan(self, request: lm15.Request) -> _Plan:
-        from dspy import lm15
-
         prompt = self._fitted(request)
         tokens = prompt.tokens
         asked = request.config.max_tokens or self._sampling.max_tokens
@@ -224,8 +218,6 @@ class LlamaEngine:
         return _Plan(tokens, limit, mask, prompt.stops)
 
     def _fitted(self, request: lm15.Request) -> FittedPrompt:
-        from dspy import lm15
-
         if request.tools:
             raise lm15.UnsupportedFeatureError("Tools are not supported")
         if request.config.logprobs is not None:
@@ -304,8 +296,6 @@ class _Deltas:
 
     def of(self, piece: str, *, last: bool = False) -> Iterator[lm15.StreamEvent]:
         """The events of the next piece; after the `last` one there is at least one event of the answer."""
-        from dspy import lm15
-
         for found in self.thoughts.split(piece, last=last):
             if isinstance(found, Thought):
                 self._part = 1  # The answer's; thoughts are the part before it.

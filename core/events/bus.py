@@ -9,14 +9,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from core.database import keys
+from core.database import RedisClient, keys
 from core.events import types
 from core.events.wire import decode, decode_heartbeat, decode_snapshot, encode
-
-if TYPE_CHECKING:
-    from core.database.connection import RedisClient
 
 log = logging.getLogger(__name__)
 

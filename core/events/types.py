@@ -26,6 +26,7 @@ class JobKind(StrEnum):
     ASK = "ask_journal"
     REFLECT = "reflect"
     DESCRIBE = "describe_entries"
+    FEEL = "read_feelings"
     WARM = "warm"
     UNLOAD = "unload"
     PLAN = "plan"
@@ -64,7 +65,6 @@ class StateChanged:
     model: str | None
     reason: str
     elapsed_ms: float
-    starter: bool = False
     before: Memory | None = None
     after: Memory | None = None
     at: float = field(default_factory=time.time)
@@ -196,7 +196,6 @@ class Snapshot:
     phase: Phase = Phase.EMPTY
     role: str | None = None
     model: str | None = None
-    starter: bool = False
     reason: str = ""
     since: float = 0.0
     keep_alive_until: float | None = None

@@ -14,7 +14,8 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import IO, TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import IO, Any, Final
 
 from core.database import keys
 from core.database.schema import SCHEMA
@@ -26,9 +27,6 @@ from core.library.journal import PAGE_ENTRIES
 from core.library.markdown import markdown_of, markdown_of_entry, slug
 from core.library.records import Entry, Record
 from core.text import clean
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 UNFINISHED_FILE: Final = ".library.json.part"
 CONVERSATIONS_FOLDER: Final = "conversations"

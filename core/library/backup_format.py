@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
+from core.library.conversations import Conversations
+from core.library.journal import Journal
 from core.library.records import Conversation, StoredMessage
-
-if TYPE_CHECKING:
-    from core.library.conversations import Conversations
-    from core.library.journal import Journal
 
 FORMAT_VERSION: Final = 2
 """Version 1 had no zones, tags, stars and schema version; it is read like version 2."""

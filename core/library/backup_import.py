@@ -7,7 +7,8 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import IO, Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -15,9 +16,6 @@ from core.errors import CharlieError
 from core.library.backup_format import FIRST_LINE, FORMAT_VERSION, LIBRARY_FILE, ConversationRecord, Library, Progress
 from core.library.records import Entry, Restored
 from core.text import clean
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SAFE_ID: Final = re.compile(r"[0-9A-Za-z_-]{1,64}")
 YEAR_1, YEAR_10000 = -62_135_510_400, 253_402_300_800

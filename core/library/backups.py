@@ -6,7 +6,9 @@ import logging
 import re
 import shutil
 import time
-from typing import TYPE_CHECKING, Final
+from collections.abc import Collection
+from pathlib import Path
+from typing import Final
 
 from core.errors import CharlieError
 from core.figures import local_time
@@ -14,10 +16,6 @@ from core.library.backup_export import Exported, export_library, export_records
 from core.library.backup_format import LIBRARY_FILE, ConversationRecord, Library, Progress
 from core.library.backup_import import read_export
 from core.library.records import Entry
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
-    from pathlib import Path
 
 log = logging.getLogger(__name__)
 

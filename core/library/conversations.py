@@ -6,9 +6,10 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from core.database import keys
+from core.database.store import Store
 from core.errors import NotFoundError
 from core.library.history import keep
 from core.library.records import (
@@ -26,19 +27,9 @@ from core.library.text_input import as_stored
 from core.library.trash import move_to_trash, take_from_trash
 from core.text import clean, fold, new_id, one_line
 
-if TYPE_CHECKING:
-    from core.database.connection import RedisClient
 
-
-class Conversations:
-    """Reads and writes conversations. `redis` must decode responses.
-
-    A write returns once the database has appended it to its file and `sync` has brought that file to the disk.
-    """
-
-    def __init__(self, redis: RedisClient, sync: Callable[[], None] = lambda: None) -> None:
-        self.redis = redis
-        self._sync = sync
+class Conversations(Store):
+    """Reads and writes conversations."""
 
     def new_conversation(self, title: str = "") -> Conversation:
         now = time.time()
@@ -76,7 +67,6 @@ class Conversations:
             return replace(old, title=title)
 
         self._change_conversation(id_, rename)
-        self._sync()
 
     def delete_conversation(self, id_: str) -> bool:
         """Move the conversation to the trash; False if there is none."""
@@ -91,9 +81,7 @@ class Conversations:
             move_to_trash(pipe, id_, *there)
             return True
 
-        done: bool = self.redis.transaction(delete, *own, value_from_callable=True)
-        self._sync()
-        return done
+        return self._commit(delete, *own)
 
     def bring_back(self, id_: str) -> Conversation:
         """Take a conversation from the trash. Raises NotFoundError."""
@@ -113,9 +101,7 @@ class Conversations:
             pipe.zadd(keys.CONVERSATIONS, {id_: conversation.updated})
             return conversation
 
-        taken: Conversation = self.redis.transaction(take, *own, *trashed, value_from_callable=True)
-        self._sync()
-        return taken
+        return self._commit(take, *own, *trashed)
 
     def messages(self, id_: str) -> list[StoredMessage]:
         """All turns, oldest first."""
@@ -152,7 +138,6 @@ class Conversations:
             return replace(old, title=title, updated=later(message.at, old.updated))
 
         self._change_conversation(id_, change)
-        self._sync()
 
     def delete_messages(self, id_: str, ids: Sequence[str]) -> None:
         """Delete turns. Replies stay as revisions of the conversation."""
@@ -188,7 +173,6 @@ class Conversations:
             return replace(old, updated=later(time.time(), old.updated))
 
         self._change_conversation(id_, change)
-        self._sync()
 
     def branch(self, id_: str, before: str, title: str) -> Conversation:
         """A new conversation with the turns before the turn `before`."""
@@ -208,7 +192,7 @@ class Conversations:
             pipe.multi()
             self._put_conversation(change(decode(Conversation, found), pipe), pipe)
 
-        self.redis.transaction(attempt, keys.conversation(id_))
+        self._commit(attempt, keys.conversation(id_))
 
     def restore_conversation(
         self, conversation: Conversation, messages: Sequence[StoredMessage], *, dry_run: bool = False
@@ -244,9 +228,7 @@ class Conversations:
                 pipe.hset(own[1], mapping={key: json.dumps(asdict(turn)) for key, turn in turns.items()})
             return Restored.RENEWED if found else Restored.ADDED
 
-        done: Restored = self.redis.transaction(restore, *own, *trashed, value_from_callable=True)
-        self._sync()
-        return done
+        return self._commit(restore, *own, *trashed)
 
     def _put_conversation(self, conversation: Conversation, pipe: Any) -> None:
         pipe.set(keys.conversation(conversation.id), json.dumps(asdict(conversation)))

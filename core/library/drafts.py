@@ -7,18 +7,15 @@ import json
 import logging
 import os
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import psutil
 
 from core.files import PARTIAL_SUFFIX, write_atomically
 from core.library.records import decode
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 log = logging.getLogger(__name__)
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from core.database import keys
+from core.database import RedisClient, keys
 from core.errors import NotFoundError
 from core.library.records import Entry, Revision, RevisionKind, decode
 from core.text import new_id
-
-if TYPE_CHECKING:
-    from core.database.connection import RedisClient
 
 KEPT_REVISIONS = 20
 KEPT_SECONDS = 30 * 24 * 3600

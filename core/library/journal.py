@@ -7,9 +7,11 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import Any
 
 from core.database import keys
+from core.database.store import Store
 from core.errors import NotFoundError
 from core.figures import zone_name
 from core.library.history import keep, worth_keeping
@@ -18,28 +20,18 @@ from core.library.text_input import as_stored
 from core.library.trash import move_to_trash, take_from_trash
 from core.text import clean, fold, new_id
 
-if TYPE_CHECKING:
-    from core.database.connection import RedisClient
-
 JOURNAL = "journal-"
 """Prefix of a journal session's name; the journal's revision follows it."""
 KEPT_CHANGES = 1_000
 """About; a search that has missed more reads all ids."""
 KEPT_UNDESCRIBED = 100
-"""The newest: an imported journal does not wait hours for its moods."""
+"""The newest: an imported journal does not wait hours for its titles."""
 PAGE_ENTRIES = 200
 """Entries that are read together."""
 
 
-class Journal:
-    """Reads and writes journal entries. `redis` must decode responses.
-
-    A write returns once the database has appended it to its file and `sync` has brought that file to the disk.
-    """
-
-    def __init__(self, redis: RedisClient, sync: Callable[[], None] = lambda: None) -> None:
-        self.redis = redis
-        self._sync = sync
+class Journal(Store):
+    """Reads and writes journal entries."""
 
     def new_entry(self, text: str, id_: str = "", writer: str = "") -> Entry:
         """Store a new entry. With `id_`, a repeated call does not store it twice, but may change its text."""
@@ -55,8 +47,7 @@ class Journal:
             self._put_entry(entry, pipe)
             return entry
 
-        stored: Entry = self.redis.transaction(put, *own, value_from_callable=True)
-        self._sync()
+        stored = self._commit(put, *own)
         if stored.text == entry.text:
             return stored
         try:
@@ -154,23 +145,32 @@ class Journal:
             return entry
 
         # Retried when another process writes it: each text has its own revision.
-        written: Entry = self.redis.transaction(write, keys.entry(id_), value_from_callable=True)
-        self._sync()
-        return written
+        return self._commit(write, keys.entry(id_))
 
     def mark_entry(self, id_: str, revision: int, state: EntryState, error: str = "") -> None:
         """Store the state of one revision's indexing; without effect when the text has changed since."""
         self.mark_entries({id_: revision}, state, error)
 
-    def mark_entries(self, revisions: Mapping[str, int], state: EntryState, error: str = "") -> None:
-        """Does `mark_entry` for several entries, each with its revision."""
+    def mark_entries(
+        self,
+        revisions: Mapping[str, int],
+        state: EntryState,
+        error: str = "",
+        felt: Mapping[str, tuple[str, bool]] = MappingProxyType({}),
+    ) -> None:
+        """Does `mark_entry` for several entries, each with its revision, and stores `felt`: mood and distress by id."""
 
         def mark(entry: Entry, pipe: Any) -> Entry:
-            if state is EntryState.INDEXED and not entry.mood and entry.text.strip():
+            if state is not EntryState.INDEXED:
+                return replace(entry, state=state, error=error)
+            if not entry.suggested_title and entry.text.strip():
                 pipe.zadd(keys.UNDESCRIBED, {entry.id: entry.created})
                 pipe.zremrangebyrank(keys.UNDESCRIBED, 0, -KEPT_UNDESCRIBED - 1)
-            ingested = entry.revision if state is EntryState.INDEXED else entry.ingested
-            return replace(entry, state=state, error=error, ingested=ingested)
+            mood, distress = felt.get(entry.id, (entry.mood, entry.distress))
+            if entry.mood_by:
+                mood = entry.mood
+                pipe.hset(keys.CORRECTED, entry.id, mood)
+            return replace(entry, state=state, error=error, ingested=entry.revision, mood=mood, distress=distress)
 
         ids = list(revisions)
         for start in range(0, len(ids), PAGE_ENTRIES):
@@ -193,7 +193,7 @@ class Journal:
         return bool(self.redis.exists(keys.UNDESCRIBED))
 
     def take_undescribed(self) -> str | None:
-        """Take the newest entry without mood and title. It is taken only once, since it might end the worker."""
+        """Take the newest entry without a title. It is taken only once, since it might end the worker."""
         taken = self.redis.zpopmax(keys.UNDESCRIBED)
         return taken[0][0] if taken else None
 
@@ -201,9 +201,25 @@ class Journal:
         """Undo `take_undescribed`."""
         self.redis.zadd(keys.UNDESCRIBED, {entry.id: entry.created})
 
-    def describe_entry(self, id_: str, revision: int, mood: str, title: str) -> None:
-        """Store the mood and title of one revision; without effect when the text has changed since."""
-        self._change({id_: revision}, lambda entry, _: replace(entry, mood=clean(mood), suggested_title=clean(title)))
+    def describe_entry(self, id_: str, revision: int, title: str) -> None:
+        """Store the title of one revision; without effect when the text has changed since."""
+        self._change({id_: revision}, lambda entry, _: replace(entry, suggested_title=clean(title)))
+
+    def set_mood(self, id_: str, mood: str) -> Entry:
+        """Store the mood that a person gave an entry. Raises NotFoundError."""
+
+        def change(entry: Entry, pipe: Any) -> Entry:
+            pipe.hset(keys.CORRECTED, id_, mood)
+            return replace(entry, mood=mood, mood_by="person")
+
+        while (entry := self.entry(id_)).mood_by != "person" or entry.mood != mood:  # else its text was changed
+            self._change({id_: entry.revision}, change)
+        self._sync()
+        return entry
+
+    def corrected_moods(self) -> dict[str, str]:
+        moods: dict[str, str] = self.redis.hgetall(keys.CORRECTED)
+        return moods
 
     def delete_entry(self, id_: str) -> bool:
         """Move the entry to the trash, and delete its vectors, in one MULTI; False if there is none.
@@ -218,15 +234,14 @@ class Journal:
             pipe.multi()
             pipe.zrem(keys.ENTRIES, id_)
             pipe.zrem(keys.UNDESCRIBED, id_)
+            pipe.hdel(keys.CORRECTED, id_)
             move_to_trash(pipe, id_, keys.entry(id_))
             for index in indexes:
                 pipe.hdel(index, id_)
             _record_change(pipe, id_)
             return True
 
-        done: bool = self.redis.transaction(delete, keys.entry(id_), value_from_callable=True)
-        self._sync()
-        return done
+        return self._commit(delete, keys.entry(id_))
 
     def bring_back(self, id_: str) -> Entry:
         """Take an entry from the trash. It must be indexed again. Raises NotFoundError."""
@@ -245,9 +260,7 @@ class Journal:
             self._put_entry(entry, pipe)
             return entry
 
-        taken: Entry = self.redis.transaction(take, trashed, keys.entry(id_), value_from_callable=True)
-        self._sync()
-        return taken
+        return self._commit(take, trashed, keys.entry(id_))
 
     def restore_entries(
         self, entries: Sequence[Entry], *, overwrite: bool = False, dry_run: bool = False
@@ -287,9 +300,7 @@ class Journal:
                 self._put_entry(unindexed, pipe)
             return done
 
-        restored: list[Restored] = self.redis.transaction(restore, *stored, *trashed, value_from_callable=True)
-        self._sync()
-        return restored
+        return self._commit(restore, *stored, *trashed)
 
     def _put_entry(self, entry: Entry, pipe: Any) -> None:
         pipe.set(keys.entry(entry.id), json.dumps(asdict(entry)))
@@ -313,8 +324,8 @@ def _no_entry(id_: str) -> NotFoundError:
 
 
 def _changed(entry: Entry, text: str, at: float, revision: int, writer: str) -> Entry:
-    """The entry with another text, which is not indexed and has no mood or title yet."""
+    """The entry with another text, which is not indexed and has no title yet, and only a mood that a person set."""
     return replace(
-        entry, text=text, updated=at, revision=revision, writer=writer, state=EntryState.SAVED, error="", mood="",
-        suggested_title="",
+        entry, text=text, updated=at, revision=revision, writer=writer, state=EntryState.SAVED, error="",
+        mood=entry.mood if entry.mood_by else "", suggested_title="", distress=False,
     )  # fmt: skip

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import TypeAdapter
 from pydantic_core import from_json
 
-from core.text import contains, one_line
+from core.text import contains, first_clause
 
 TITLE_WIDTH = 60
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(?=[\w-]+:)(?:(?:[\w-]+:|[ \t#-]).*\n|\n)*?---[ \t]*(?:\n|\Z)")
@@ -74,7 +74,7 @@ class Entry:
     state: EntryState = EntryState.SAVED
     error: str = ""
     mood: str = ""
-    """One word that a model gave this revision; empty without one."""
+    """One of `core.programs.feelings.MOODS`; empty until it is indexed."""
     suggested_title: str = ""
     """A title that a model gave this revision; empty without one."""
     zone: str = ""
@@ -83,11 +83,15 @@ class Entry:
     """The editor or command that wrote this revision."""
     tags: tuple[str, ...] = ()
     starred: bool = False
+    mood_by: Literal["", "person"] = ""
+    """Who set the mood: one that a person set stays."""
+    distress: bool = False
+    """Whether this revision speaks of it: the line of `support.line` is shown."""
 
     @property
     def title(self) -> str:
         front = _FRONT_MATTER.match(self.text)
-        return one_line(self.text[front.end() :] if front else self.text, TITLE_WIDTH) or "Untitled"
+        return first_clause(self.text[front.end() :] if front else self.text, TITLE_WIDTH) or "Untitled"
 
 
 class RevisionKind(StrEnum):

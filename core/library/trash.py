@@ -7,16 +7,12 @@ import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from core.database import keys
+from core.database.store import Store
 from core.errors import NotFoundError
 from core.library.records import Conversation, Entry, decode
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from core.database.connection import RedisClient
 
 KEPT_SECONDS = 30 * 24 * 3600
 
@@ -50,35 +46,31 @@ def take_from_trash(pipe: Any, id_: str, *stored: str) -> None:
     pipe.zrem(keys.TRASH, id_)
 
 
-class Trash:
-    """Lists what was deleted, and removes it for good. `redis` must decode responses."""
-
-    def __init__(self, redis: RedisClient, sync: Callable[[], None] = lambda: None) -> None:
-        self._redis = redis
-        self._sync = sync
+class Trash(Store):
+    """Lists what was deleted, and removes it for good."""
 
     def items(self) -> list[TrashItem]:
         """The latest deleted first."""
-        found = self._redis.zrevrange(keys.TRASH, 0, -1, withscores=True)
+        found = self.redis.zrevrange(keys.TRASH, 0, -1, withscores=True)
         return [item for id_, at in found if (item := self._item(id_, float(at))) is not None]
 
     def item(self, id_: str) -> TrashItem:
         """Raises NotFoundError."""
-        at = self._redis.zscore(keys.TRASH, id_)
+        at = self.redis.zscore(keys.TRASH, id_)
         if at is None or (item := self._item(id_, float(at))) is None:
             raise NotFoundError(f"The trash holds no {id_!r}.", "`charlie trash list` shows what it holds.")
         return item
 
     def expired(self) -> list[str]:
         """The ids of what was deleted more than 30 days ago."""
-        ids: list[str] = self._redis.zrangebyscore(keys.TRASH, 0, time.time() - KEPT_SECONDS)
+        ids: list[str] = self.redis.zrangebyscore(keys.TRASH, 0, time.time() - KEPT_SECONDS)
         return ids
 
     def texts(self, id_: str) -> list[str]:
         """Every text and title of a deleted record and of its revisions, to find what quotes it."""
-        stored = self._redis.mget(keys.trashed(keys.entry(id_)), keys.trashed(keys.conversation(id_)))
-        stored += self._redis.hvals(keys.trashed(keys.messages(id_)))
-        stored += self._redis.lrange(keys.revisions(id_), 0, -1)
+        stored = self.redis.mget(keys.trashed(keys.entry(id_)), keys.trashed(keys.conversation(id_)))
+        stored += self.redis.hvals(keys.trashed(keys.messages(id_)))
+        stored += self.redis.lrange(keys.revisions(id_), 0, -1)
         records = [json.loads(text) for text in stored if text]
         names = ("text", "title", "suggested_title", "reasoning")
         return [record[name] for record in records for name in names if record.get(name)]
@@ -104,14 +96,12 @@ class Trash:
                 pipe.incr(keys.UNREMOVED)
             return len(held)
 
-        count: int = self._redis.transaction(remove, keys.TRASH, value_from_callable=True)
-        self._sync()
-        return count
+        return self._commit(remove, keys.TRASH)
 
     def purged(self) -> list[str]:
         """The ids of what left the trash, which backups may still hold; not of what was imported again."""
-        ids: list[str] = self._redis.zrange(keys.PURGED, 0, -1)
-        with self._redis.pipeline(transaction=False) as pipe:
+        ids: list[str] = self.redis.zrange(keys.PURGED, 0, -1)
+        with self.redis.pipeline(transaction=False) as pipe:
             for id_ in ids:
                 pipe.exists(keys.entry(id_), keys.conversation(id_))
             return [id_ for id_, live in zip(ids, pipe.execute(), strict=True) if not live]
@@ -119,11 +109,11 @@ class Trash:
     def forget_purged(self, ids: Collection[str]) -> None:
         """Forget ids that no backup holds any more."""
         if ids:
-            self._redis.zrem(keys.PURGED, *ids)
+            self.redis.zrem(keys.PURGED, *ids)
 
     def _item(self, id_: str, at: float) -> TrashItem | None:
-        if found := self._redis.get(keys.trashed(keys.entry(id_))):
+        if found := self.redis.get(keys.trashed(keys.entry(id_))):
             return TrashItem(id_, TrashKind.ENTRY, decode(Entry, found).title, at)
-        if found := self._redis.get(keys.trashed(keys.conversation(id_))):
+        if found := self.redis.get(keys.trashed(keys.conversation(id_))):
             return TrashItem(id_, TrashKind.CONVERSATION, decode(Conversation, found).title, at)
         return None

@@ -5,19 +5,25 @@ from __future__ import annotations
 import codecs
 import ctypes
 import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from core.errors import CancelledError, CharlieError
+from core.lazy import Lazy
 from core.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
+    import llama_cpp
     import numpy as np
     from llama_cpp import Llama
     from numpy.typing import NDArray
+else:
+    llama_cpp, np = Lazy("llama_cpp"), Lazy("numpy")
+    Llama = NDArray = Any
+
+__all__ = ["Llama", "NDArray", "llama_cpp", "np"]
 
 log = logging.getLogger("charlie.llama")
 """llama.cpp's own log."""
@@ -40,15 +46,11 @@ def ignore(*_: object) -> None:
 
 
 def vocab_of(llama: Llama) -> Any:
-    import llama_cpp
-
     return llama_cpp.llama_model_get_vocab(llama.model)
 
 
 def tokenize(llama: Llama, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
     """Tokens of a text; lone surrogates are replaced. Only with `parse_special` can text become control tokens."""
-    import llama_cpp
-
     data = clean(text).encode()
     vocab = vocab_of(llama)
     count = -(len(data) + 16)
@@ -61,8 +63,6 @@ def tokenize(llama: Llama, text: str, *, add_special: bool, parse_special: bool)
 
 def pieces(llama: Llama, shown: Mapping[int, bytes] | None = None) -> Callable[[int], bytes]:
     """A function from a token to its bytes; a control token has none but for those `shown`."""
-    import llama_cpp
-
     vocab, to_piece = vocab_of(llama), llama_cpp.llama_token_to_piece
     buffer = ctypes.create_string_buffer(1024)
     texts = shown or {}
@@ -94,7 +94,6 @@ class Detokenizer:
 @contextmanager
 def aborting(llama: Llama, cancelled: Callable[[], bool]) -> Iterator[None]:
     """In this block, a running llama_decode asks `cancelled` and stops within milliseconds."""
-    import llama_cpp
 
     def not_cancelled(_: logging.LogRecord) -> bool:
         """llama.cpp logs a stopped decode as an error."""
@@ -112,8 +111,6 @@ def aborting(llama: Llama, cancelled: Callable[[], bool]) -> Iterator[None]:
 
 def clear_memory(llama: Llama) -> None:
     """Remove every sequence from the KV cache; encoders have none."""
-    import llama_cpp
-
     if memory := llama_cpp.llama_get_memory(llama.ctx):
         # False: the old values are not overwritten, which would take long in a large context.
         llama_cpp.llama_memory_clear(memory, False)
@@ -121,8 +118,6 @@ def clear_memory(llama: Llama) -> None:
 
 def common(held: NDArray[np.int32], tokens: NDArray[np.int32]) -> int:
     """Length of the common prefix of two prompts, in tokens."""
-    import numpy as np
-
     length = min(len(held), len(tokens))
     differ = np.flatnonzero(held[:length] != tokens[:length])
     return int(differ[0]) if differ.size else length
@@ -130,29 +125,21 @@ def common(held: NDArray[np.int32], tokens: NDArray[np.int32]) -> int:
 
 def held_tokens(llama: Llama) -> int:
     """Tokens in the KV cache of a generating model, by their positions."""
-    import llama_cpp
-
     return int(llama_cpp.llama_memory_seq_pos_max(llama_cpp.llama_get_memory(llama.ctx), 0)) + 1
 
 
 def shared_tokens(llama: Llama, tokens: Sequence[int]) -> int:
     """How many tokens of a prompt the KV cache holds; at most all but the last."""
-    import numpy as np
-
     return common(llama.input_ids[: llama.n_tokens], np.asarray(tokens[:-1], np.int32))
 
 
 def is_recurrent(llama: Llama) -> bool:
     """Whether some layers keep a state that cannot be cut."""
-    import llama_cpp
-
     return bool(llama_cpp.llama_model_is_recurrent(llama.model) or llama_cpp.llama_model_is_hybrid(llama.model))
 
 
 def cuttable(llama: Llama) -> bool:
     """Whether the KV cache can be cut anywhere, even after a restore: it has all tokens of every layer."""
-    import llama_cpp
-
     return not is_recurrent(llama) and not 0 < llama_cpp.llama_model_n_swa(llama.model) < llama.n_ctx()
 
 
@@ -162,8 +149,6 @@ def can_cut(llama: Llama, kept: int) -> bool:
     Layers with a sliding window hold only the last window after a restore, so the window before `kept` may be
     missing. llama_memory_seq_rm reports success even then.
     """
-    import llama_cpp
-
     if held_tokens(llama) == kept or is_recurrent(llama):
         return kept in (0, held_tokens(llama))
     window = llama_cpp.llama_model_n_swa(llama.model)
@@ -174,8 +159,6 @@ def can_cut(llama: Llama, kept: int) -> bool:
 
 def try_cut(llama: Llama, kept: int) -> bool:
     """Cut the KV cache to its first `kept` tokens, verified by their positions; after False it may be incomplete."""
-    import llama_cpp
-
     memory = llama_cpp.llama_get_memory(llama.ctx)
     cut = can_cut(llama, kept) and llama_cpp.llama_memory_seq_rm(memory, 0, kept, -1)
     return cut and held_tokens(llama) == kept
@@ -197,8 +180,6 @@ def pooled_outputs(
 
     Raises CancelledError, and CharlieError when llama.cpp cannot decode them.
     """
-    import numpy as np
-
     found = [np.empty((0, width), np.float32)]
     for batch in _batches(sequences, llama.n_batch, llama.context_params.n_seq_max):
         if cancelled():
@@ -228,9 +209,6 @@ def decode_sequences(
 
     Raises CancelledError, and CharlieError when llama.cpp cannot decode them.
     """
-    import llama_cpp
-    import numpy as np
-
     lengths = [len(tokens) for tokens in sequences]
     total = sum(lengths)
     # NumPy fills the arrays; a loop over the tokens would take a twentieth of a small model's decoding.

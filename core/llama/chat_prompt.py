@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from core.files import stamp
-from core.llama.calls import pieces, tokenize, vocab_of
+from core.llama.calls import Llama, llama_cpp, pieces, tokenize, vocab_of
 from core.llama.thoughts import Part, Thoughts
 from core.model_files.chat_template import PROBE, SYSTEM, ChatTemplate, TemplateError, Turn, chat_template
 from core.settings import Thinking
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from llama_cpp import Llama
 
 log = logging.getLogger(__name__)
 
@@ -168,8 +164,6 @@ class ChatPrompt:
         return sum(len(tokenize(self._llama, each, add_special=False, parse_special=False)) for each in slices)
 
     def _tokens(self, messages: Sequence[Message]) -> list[int]:
-        import llama_cpp
-
         template = self._compiled(self._source)
         text = template.render([self._turn(each) for each in _joined(messages)], thinking=self._thinking)
         if self._thinking is Thinking.OFF and (opened := Thoughts(self._source, text)).part is Part.THOUGHT:
@@ -204,8 +198,6 @@ class ChatPrompt:
 
         It takes user-defined tokens, too. Of these only the template's are marks: others are words or blanks.
         """
-        import llama_cpp
-
         vocab, control = vocab_of(self._llama), llama_cpp.LLAMA_TOKEN_ATTR_CONTROL | llama_cpp.LLAMA_TOKEN_ATTR_UNKNOWN
         either = control | llama_cpp.LLAMA_TOKEN_ATTR_USER_DEFINED
         marks = self._marked_by
@@ -219,8 +211,6 @@ class ChatPrompt:
         return re.compile(firsts or "(?!)")
 
     def _token_text(self, token: int) -> str:
-        import llama_cpp
-
         if token < 0:
             return ""
         text: bytes = llama_cpp.llama_vocab_get_text(vocab_of(self._llama), token)

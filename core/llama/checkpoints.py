@@ -7,19 +7,12 @@ Recurrent layers overwrite their state with every token, and layers with a slidi
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
-from core.llama.calls import can_cut, clear_memory, cuttable, held_tokens, try_cut
+from core.llama.calls import Llama, NDArray, can_cut, clear_memory, cuttable, held_tokens, llama_cpp, np, try_cut
 from core.memory.footprint import kept_for
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    import numpy as np
-    from llama_cpp import Llama
-    from numpy.typing import NDArray
 
 TAIL = 8
 """Tokens between a prompt's last checkpoint and its end, which may open a thought that the history leaves out."""
@@ -57,8 +50,6 @@ class Checkpoints:
 
     def valid(self) -> list[Checkpoint]:
         """The checkpoints of tokens that the memory holds; others are forgotten."""
-        import numpy as np
-
         held = self._llama.input_ids[: self._llama.n_tokens]
         self.kept = [each for each in self.kept if np.array_equal(each.tokens, held[: len(each.tokens)])]
         return self.kept
@@ -80,9 +71,6 @@ class Checkpoints:
 
     def add(self) -> None:
         """Copy the memory as it is now."""
-        import llama_cpp
-        import numpy as np
-
         llama = self._llama
         tokens = llama.input_ids[: llama.n_tokens].astype(np.int32)
         size = llama_cpp.llama_state_seq_get_size_ext(llama.ctx, 0, PARTIAL_ONLY)
@@ -107,8 +95,6 @@ class Checkpoints:
         return shared
 
     def _load(self, checkpoint: Checkpoint) -> bool:
-        import llama_cpp
-
         data, size = checkpoint.data.ctypes.data_as(BYTES), checkpoint.data.size
         read = llama_cpp.llama_state_seq_set_data_ext(self._llama.ctx, data, size, 0, PARTIAL_ONLY)
         return read == size and try_cut(self._llama, len(checkpoint.tokens))

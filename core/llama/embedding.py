@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
-from core.llama.calls import never, pooled_outputs, tokenize
+from core.llama.calls import Llama, NDArray, llama_cpp, never, np, pooled_outputs, tokenize
 from core.llama.loaded_model import LoadedModel
 from core.model_files.fingerprint import embedding_id
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    import numpy as np
-    from llama_cpp import Llama
-    from numpy.typing import NDArray
-
-    from core.model_files.spec import ModelSpec
+from core.model_files.spec import ModelSpec
 
 
 class EmbeddingModel(LoadedModel):
     """A loaded embedding model."""
 
     def __init__(self, llama: Llama, spec: ModelSpec) -> None:
-        import llama_cpp
-
         super().__init__(llama, spec)
         self.dimension = llama_cpp.llama_model_n_embd_out(llama.model)
         self.id = embedding_id(spec)
@@ -42,8 +32,6 @@ class EmbeddingModel(LoadedModel):
 
         A text without a direction has the zero vector. Raises CancelledError.
         """
-        import numpy as np
-
         sequences = (self._fitted(text, query=query) for text in texts)
         vectors = pooled_outputs(self.llama, sequences, self.dimension, cancelled)
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import re
 import traceback
-from typing import TYPE_CHECKING, Final, TypeVar
+from collections.abc import Callable
+from typing import Final, TypeVar
 
 from core.errors import CancelledError, LoadFailedError, OutOfMemoryError
-from core.llama.calls import ignore, never
+from core.llama.calls import Llama, ignore, never
 from core.llama.embedding import EmbeddingModel
 from core.llama.instruct import InstructModel
 from core.llama.load_options import arguments, llama_class
 from core.llama.log import llama_log
 from core.llama.reranker import RerankerModel
 from core.model_files.gguf import read_header
-from core.model_files.spec import check_role
+from core.model_files.spec import ModelSpec, check_role
 from core.roles import Role
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from llama_cpp import Llama
-
-    from core.model_files.spec import ModelSpec
 
 __all__ = ["EmbeddingModel", "InstructModel", "Model", "RerankerModel", "load", "load_as"]
 

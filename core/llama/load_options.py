@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from core.errors import CancelledError
+from core.llama.calls import Llama, llama_cpp
 from core.memory.footprint import MAX_UBATCH
 from core.model_files.gguf import POOLING
+from core.model_files.spec import ModelSpec
 from core.roles import Role
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from llama_cpp import Llama
-
-    from core.model_files.spec import ModelSpec
 
 FLASH_ATTENTION_AUTO = -1
 """llama.h, enum llama_flash_attn_type. Without it the attention scores take heads · context · ubatch floats."""
@@ -70,8 +66,6 @@ def llama_class(
     The load reports its progress and can be cancelled; flash attention is used wherever llama.cpp can; only the last
     token's logits are kept, as no caller reads others. `simulated` allocates nothing.
     """
-    import llama_cpp
-
     callback = _reporter(on_progress, cancelled)
 
     class OwnLlama(llama_cpp.Llama):
@@ -123,7 +117,6 @@ def llama_class(
 
 def _reporter(on_progress: Callable[[float], None], cancelled: Callable[[], bool]) -> Any:
     """The callback of a load; returning false stops it."""
-    import llama_cpp
 
     def report(fraction: float, _: object) -> bool:
         on_progress(fraction)

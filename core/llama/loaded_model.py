@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from llama_cpp import Llama
-
-    from core.model_files.spec import ModelSpec
+from core.llama.calls import Llama
+from core.model_files.spec import ModelSpec
 
 
 class LoadedModel:

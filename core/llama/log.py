@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from core.llama.calls import llama_cpp
 from core.llama.calls import log as logger
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 ERROR = 4
 LEVELS = {3: logging.WARNING, ERROR: logging.ERROR}
@@ -53,8 +52,6 @@ class LlamaLog:
 @cache
 def llama_log() -> LlamaLog:
     """The log, redirected on the first call; the callback must live as long as the process."""
-    import llama_cpp
-
     log = LlamaLog()
     log.callback = llama_cpp.llama_log_callback(log.write)
     llama_cpp.llama_log_set(log.callback, None)

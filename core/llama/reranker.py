@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final
 
-from core.llama.calls import never, pieces, pooled_outputs, tokenize, vocab_of
+from core.llama.calls import Llama, llama_cpp, never, pieces, pooled_outputs, tokenize, vocab_of
 from core.llama.chat_prompt import ChatPrompt
 from core.llama.loaded_model import LoadedModel
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-
-    from llama_cpp import Llama
-
-    from core.model_files.spec import ModelSpec
+from core.model_files.spec import ModelSpec
 
 PROBABILITY: Final = frozenset({"qwen3", "qwen3vl"})
 """Architectures of which llama.cpp returns the probability of "yes", the first of two classes, and no logit;
@@ -27,8 +22,6 @@ class RerankerModel(LoadedModel):
     """A loaded reranker."""
 
     def __init__(self, llama: Llama, spec: ModelSpec) -> None:
-        import llama_cpp
-
         super().__init__(llama, spec)
         found: bytes | None = llama_cpp.llama_model_chat_template(llama.model, b"rerank")
         self._template = found.decode("utf-8", "replace") if found else ""
@@ -73,8 +66,6 @@ class RerankerModel(LoadedModel):
 
         In the order of llama.cpp's server (format_prompt_rerank): bos query eos sep passage eos.
         """
-        import llama_cpp
-
         vocab = vocab_of(self.llama)
         sep = llama_cpp.llama_vocab_sep(vocab)
         eos = llama_cpp.llama_vocab_eos(vocab)

@@ -16,28 +16,20 @@ import os
 import re
 import threading
 import zlib
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from core.files import PARTIAL_SUFFIX, stamp, write_atomically
 from core.library.journal import JOURNAL
-from core.llama.calls import clear_memory, common, held_tokens
+from core.llama.calls import Llama, NDArray, clear_memory, common, held_tokens, llama_cpp, np
 from core.llama.checkpoints import Checkpoint, nearest
 from core.llama.load_options import SWA_FULL
 from core.llama.session_files import RECORD, STATE, remove
 from core.model_files.fingerprint import model_sha256
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
-
-    import numpy as np
-    from llama_cpp import Llama
-    from numpy.typing import NDArray
-
-    from core.model_files.spec import ModelSpec
+from core.model_files.spec import ModelSpec
 
 log = logging.getLogger(__name__)
 
@@ -69,8 +61,6 @@ class Saved:
         return shared if shared == len(self.tokens) else nearest((position for position, _ in self.checkpoints), shared)
 
     def read_checkpoints(self) -> list[Checkpoint]:
-        import numpy as np
-
         *starts, total = accumulate((size for _, size in self.checkpoints), initial=0)
         parts = np.split(np.fromfile(self.state, np.uint8, offset=self.size - total), starts[1:])
         return [Checkpoint(self.tokens[:n], part) for (n, _), part in zip(self.checkpoints, parts, strict=False)]
@@ -119,8 +109,6 @@ class SessionCache:
 
     def best(self, tokens: Sequence[int], cuttable: bool) -> tuple[Saved | None, int]:
         """The saved cache of which most tokens are usable, and their number; `cuttable`: all common ones are."""
-        import numpy as np
-
         if self._folder is None or self._disabled:
             return None, 0
         wanted = np.asarray(tokens, np.int32)
@@ -149,9 +137,6 @@ class SessionCache:
 
     def restore(self, llama: Llama, saved: Saved) -> list[Checkpoint]:
         """Replace the KV cache of `llama` by a saved one, and return its checkpoints. On failure it is empty."""
-        import llama_cpp
-        import numpy as np
-
         self._opener.join()
         clear_memory(llama)
         llama.n_tokens = 0
@@ -196,9 +181,6 @@ class SessionCache:
     def _write(
         self, llama: Llama, name: str, folder: Path, checkpoints: Sequence[Checkpoint], keep: Saved | None
     ) -> None:
-        import llama_cpp
-        import numpy as np
-
         tokens: NDArray[np.int32] = llama.input_ids[: llama.n_tokens].astype(np.int32)
         before = self._saved.get(name)
         if before is not None and np.array_equal(before.tokens, tokens):
@@ -254,8 +236,6 @@ class SessionCache:
 
 def _read(record: Path) -> Saved | None:
     """A saved cache from its record; an invalid one is removed and gives None."""
-    import numpy as np
-
     state = record.with_suffix(STATE)
     try:
         found = json.loads(record.read_bytes())
@@ -297,7 +277,5 @@ def _crc32(path: Path) -> int:
 
 def _key(spec: ModelSpec, sha256: str) -> str:
     """Name of the folder: a hash of everything that must be equal for a cache to be valid."""
-    import llama_cpp
-
     build = f"{llama_cpp.__version__} {llama_cpp.llama_print_system_info().decode(errors='replace')}"
     return hashlib.sha256(f"{VERSION} {SWA_FULL} {sha256} {spec.kv_type} {build}".encode()).hexdigest()[:32]

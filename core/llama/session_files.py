@@ -5,12 +5,9 @@ app/library_changes.py has the caches of deleted entries and conversations remov
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from core.files import PARTIAL_SUFFIX
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 STATE, RECORD = ".kv", ".json"
 """Suffixes: the KV cache as llama.cpp writes it, and the record of its tokens and checksum."""

@@ -7,24 +7,19 @@ import re
 import sys
 import traceback
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from core.errors import CharlieError, LoadFailedError, OutOfMemoryError
-from core.llama.calls import ignore, never
+from core.llama.calls import ignore, llama_cpp, never
 from core.llama.engine import load_failure
 from core.llama.load_options import arguments, llama_class
 from core.llama.log import llama_log
 from core.memory.footprint import F32, Footprint, kept_for, overhead
 from core.model_files.gguf import read_header
-from core.model_files.spec import spec_for
+from core.model_files.spec import ModelSpec, spec_for
 from core.roles import Role
 from core.settings import RoleSettings
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from core.model_files.spec import ModelSpec
 
 MIB = 1024**2
 LAYER = re.compile(r"load_tensors: layer +(\d+) assigned to device (\S+?),")
@@ -63,8 +58,6 @@ def simulate(spec: ModelSpec) -> Footprint:
 
 
 def _simulate(spec: ModelSpec, overrides: dict[str, str | int] | None, *, verbose: bool = False) -> Footprint:
-    import llama_cpp
-
     kind = llama_class(spec.role, ignore, never, simulated=True)
     with llama_log().listen(quiet=True) as log:
         try:

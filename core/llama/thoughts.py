@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
-from core.llama.calls import pieces, tokenize
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from llama_cpp import Llama
+from core.llama.calls import Llama, pieces, tokenize
 
 TAIL = 64
 """Tokens at a prompt's end that are looked at for a mark, where each may be one byte."""

@@ -9,15 +9,11 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import TYPE_CHECKING
 
-from core.model_files.layers import family_of
+from core.memory.types import Device
+from core.model_files.layers import Layer, family_of
+from core.model_files.spec import ModelSpec
 from core.roles import Role
-
-if TYPE_CHECKING:
-    from core.memory.types import Device
-    from core.model_files.layers import Layer
-    from core.model_files.spec import ModelSpec
 
 RAM = "RAM"
 MAX_UBATCH = 512

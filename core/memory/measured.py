@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib.metadata import version
-from typing import TYPE_CHECKING
 
-from core.database import keys
+from core.database import RedisClient, keys
 from core.memory.footprint import RAM, Footprint
+from core.model_files.spec import ModelSpec
 from core.model_files.trial import try_out
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from core.database.connection import RedisClient
-    from core.model_files.spec import ModelSpec
 
 MAX_CORRECTION = 2.0
 """A corrected estimate is at most this many times the estimate."""

@@ -24,12 +24,14 @@ class Checksum:
     sha256: str
     bytes: int
     modified: int
+    revision: str | None = None
+    """The repository's commit."""
 
 
-def save(path: Path, repo: str, file: str, sha256: str) -> Checksum:
+def save(path: Path, repo: str, file: str, sha256: str, revision: str | None = None) -> Checksum:
     """Save the checksum of a file that was just downloaded. Raises OSError."""
     found = path.stat()
-    kept = Checksum(repo, file, sha256, found.st_size, found.st_mtime_ns)
+    kept = Checksum(repo, file, sha256, found.st_size, found.st_mtime_ns, revision)
     _write(path, kept)
     return kept
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import MutableMapping
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
@@ -13,12 +13,8 @@ from core.files import write_atomically
 from core.model_files.gguf import Header, read_header
 from core.model_files.spec import check_role, locate
 from core.model_files.trial import try_out
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from core.paths import Paths
-    from core.roles import Role
+from core.paths import Paths
+from core.roles import Role
 
 
 def use(paths: Paths, role: Role, file: Path) -> Header:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from core.model_files.gguf_reader import Metadata
+from core.model_files.gguf_reader import Metadata
 
 
 @dataclass(frozen=True, slots=True)

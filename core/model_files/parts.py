@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
+from typing import Final
 
 PART: Final = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.gguf")
 """llama.cpp, llama_split_path."""

@@ -6,9 +6,9 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from core import starter
 from core.errors import ModelFileError, SettingsError
 from core.files import stamp
+from core.model_files.bundled import path_of
 from core.model_files.gguf import FileKind, Header, read_header
 from core.model_files.parts import parts_of
 from core.model_files.text_forms import Pooling
@@ -29,6 +29,8 @@ MIN_CONTEXT = 2048
 """With `context_length = "auto"`, a model is refused if this many tokens do not fit."""
 KV_BLOCK = 32
 """Values of a head that a quantized KV cache stores together; llama.cpp refuses heads that it does not divide."""
+ONE_THREAD_BYTES = 16 * 1024**2
+"""Layers of a smaller model are so short that a second thread would only wait for the first."""
 NO_FLASH_ATTENTION = frozenset({"grok"})
 """Architectures whose KV cache cannot be quantized; llama.cpp, llama_init_from_model."""
 
@@ -50,7 +52,8 @@ class ModelSpec:
     path: Path
     name: str
     header: Header
-    starter: bool
+    bundled: bool
+    """Whether it is the model that comes with Charlie."""
     context_length: int
     """Tokens; the maximum if the plan chooses."""
     least_context: int
@@ -72,20 +75,24 @@ class ModelSpec:
 
 
 def resolve(settings: Settings, paths: Paths, role: Role, file: Path | None = None) -> ModelSpec:
-    """The spec of a role: of `file`, else of the configured file, else of the starter model.
+    """The spec of a role: of `file`, else of the configured file, else of the bundled model.
 
-    Raises ModelFileError for a file that does not fit the role, SettingsError for a context longer than the model's.
+    Raises ModelFileError for a file that does not fit the role, SettingsError for a context longer than the model's,
+    NoModelError.
     """
     configured = settings.role(role)
     file = file or configured.file
-    path = locate(paths, file) if file else starter.path_of(role)
+    path = locate(paths, file) if file else path_of(role, paths)
     header = read_header(path)
     check_role(header, role)
     lora = configured.lora if isinstance(configured, InstructSettings) else None
-    return spec_for(configured, header, role, read_header(locate(paths, lora)) if lora else None)
+    adapter = read_header(locate(paths, lora)) if lora else None
+    return spec_for(configured, header, role, adapter, bundled=file is None)
 
 
-def spec_for(configured: RoleSettings, header: Header, role: Role, lora: Header | None = None) -> ModelSpec:
+def spec_for(
+    configured: RoleSettings, header: Header, role: Role, lora: Header | None = None, *, bundled: bool = False
+) -> ModelSpec:
     """A model file with the settings of a role. Raises SettingsError for one that cannot go with the model."""
     if lora is not None:
         if lora.kind is not FileKind.ADAPTER or lora.architecture != header.architecture:
@@ -108,8 +115,7 @@ def spec_for(configured: RoleSettings, header: Header, role: Role, lora: Header 
     own = min(own, MAX_CONTEXT)
     context = own if wanted == "auto" else wanted or min(own, usual)
     every = header.layers + 1
-    # The starters' layers are so small that a second thread would only wait for the first.
-    cores = 1 if header.starter else os.cpu_count() or 1
+    cores = 1 if header.tensor_bytes < ONE_THREAD_BYTES else os.cpu_count() or 1
     pooling = configured.pooling if isinstance(configured, EmbeddingSettings) else None
     layers = every if configured.gpu_layers in ("auto", -1) else min(int(configured.gpu_layers), every)
     return ModelSpec(
@@ -117,7 +123,7 @@ def spec_for(configured: RoleSettings, header: Header, role: Role, lora: Header 
         path=header.path,
         name=f"{header.name} + {lora.name}" if lora else header.name,
         header=header,
-        starter=header.starter,
+        bundled=bundled,
         context_length=context,
         least_context=min(own, MIN_CONTEXT) if wanted == "auto" else context,
         gpu_layers=layers,

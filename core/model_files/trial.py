@@ -7,14 +7,10 @@ import os
 import re
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from core.errors import LoadFailedError
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from core.roles import Role
+from core.roles import Role
 
 ASSERTION = re.compile(r"^\S+\.\w+:\d+: (.+)$", re.MULTILINE)
 """What llama.cpp says before it ends the process; ggml.c, ggml_abort."""

@@ -13,8 +13,6 @@ ASK_PROMPT = (
     "Answer the question from the journal entries, briefly. Put the number of the entry you took it from "
     "in brackets, like [1]. If they do not tell, say: I don't find that in your entries."
 )
-MOOD_PROMPT = "Name the mood of the journal entry in one word: joyful, calm, sad, anxious, angry or tired."
-TITLE_PROMPT = "Give the journal entry a title of a few words, taken from the entry itself."
 
 
 def journal_question(entries: Iterable[str], question: str) -> str:

@@ -46,6 +46,9 @@ class Score(Inert):
     low: float
     high: float
 
+    def __str__(self) -> str:
+        return f"{self.mean:.1f}% [{self.low:.1f}, {self.high:.1f}]"
+
 
 class Sets(Inert):
     """The numbers of examples in the three disjoint sets."""

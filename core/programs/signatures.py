@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import dspy
 
-MOODS = ("joyful", "calm", "sad", "anxious", "angry", "tired")
-MoodWord = Literal["joyful", "calm", "sad", "anxious", "angry", "tired"]
-
 TITLE_CHARACTERS = 60
 THEMES, THEME_CHARACTERS, REFLECTION_CHARACTERS, QUESTION_CHARACTERS = 3, 40, 480, 160
-
-
-def mood_program() -> dspy.Module:
-    """`text` -> `mood`, one of MOODS."""
-    import dspy
-
-    return _json_program(
-        "Mood",
-        "Name the mood of the person who wrote this diary entry, in one word.",
-        text=(str, dspy.InputField(desc="a diary entry")),
-        mood=(MoodWord, dspy.OutputField(desc="the writer's mood")),
-    )
 
 
 def title_program() -> dspy.Module:
@@ -75,7 +60,6 @@ def reflection_program() -> dspy.Module:
 
 
 PROGRAMS: Final[dict[str, Callable[[], dspy.Module]]] = {
-    "mood": mood_program,
     "title": title_program,
     "recall": recall_program,
     "reflection": reflection_program,

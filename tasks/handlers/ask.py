@@ -46,7 +46,7 @@ def recall(
 
     None when no compiled program is in use, or when it cannot answer; then `notes` gets the reason.
     """
-    if not is_compiled(context, "recall"):
+    if not is_compiled(context, "recall", model):
         return None
     program = prepare(context, job, model, "recall", sampling)
     if program.note:

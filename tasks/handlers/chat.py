@@ -9,6 +9,7 @@ from core.library.records import MessageState, StoredMessage
 from core.llama.instruct import Message
 from core.roles import Role
 from tasks.handlers.context import TaskContext
+from tasks.handlers.feel import note_message
 from tasks.handlers.reply import cancelled, reply
 from tasks.jobs.records import Job
 
@@ -32,11 +33,12 @@ def chat_response(context: TaskContext, job: Job) -> dict[str, Any]:
     with context.manager.lease(Role.INSTRUCT, context.stop.is_set) as model:
         context.begin(job)
         messages = [system, *(Message(turn.role, turn.text, turn.reasoning) for turn in turns)]
-        thinking, steady = context.thinking(job), model.spec.starter
+        thinking, steady = context.thinking(job), model.spec.bundled
         text, stats = reply(context, job, model, messages, sampling, conversation, thinking, steady=steady)
     if any((turn.stats or {}).get("note") == stats["note"] for turn in turns):
         stats["note"] = ""  # one time in a conversation is enough
-    stopped = cancelled(stats)
+    stopped, asked = cancelled(stats), next((turn for turn in reversed(turns) if turn.role == "user"), turns[-1])
+    stats["distress"] = note_message(context, conversation, asked, job.id)
     if text or not (stopped or replaces):
         state = MessageState.COMPLETE
         if stopped:

@@ -25,6 +25,7 @@ from tasks.jobs.store import Jobs
 
 if TYPE_CHECKING:
     from core.library.vectors import VectorStore
+    from core.programs.feelings import Feelings
     from states.manager import ModelManager
 
 POLL_SECONDS = 0.05
@@ -45,6 +46,7 @@ class TaskContext:
     journal: Journal
     raw: RedisClient
     stores: dict[str, VectorStore] = field(default_factory=dict)
+    feelings: dict[str, Feelings] = field(default_factory=dict)
     words: WordIndex = field(default_factory=WordIndex)
     paths: Paths = field(default_factory=find_paths)
     stop: threading.Event = field(default_factory=threading.Event)

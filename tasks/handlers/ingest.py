@@ -23,6 +23,7 @@ from core.llama.embedding import EmbeddingModel
 from core.model_files.fingerprint import embedding_id
 from core.roles import Role
 from tasks.handlers.context import StopCondition, TaskContext
+from tasks.handlers.feel import feel
 from tasks.jobs.records import Job
 
 if TYPE_CHECKING:
@@ -66,7 +67,6 @@ def ingest_entries(context: TaskContext, job: Job, others_wait: Callable[[], boo
                     del left[id_]
                 chunks += done.chunks
                 failures += [done.error] if done.error else []
-            starter = model.spec.starter
     except CancelledError:
         if again and not context.stop.is_set():
             return {"entries": total - len(left), "chunks": chunks}
@@ -81,7 +81,7 @@ def ingest_entries(context: TaskContext, job: Job, others_wait: Callable[[], boo
         raise failures[0]
     if failures:
         raise CharlieError(f"{len(failures):,} of {total:,} entries could not be indexed: {failures[0]}")
-    return {"entries": total, "chunks": chunks, "starter": starter}
+    return {"entries": total, "chunks": chunks}
 
 
 def unindexed(context: TaskContext, job: Job) -> dict[str, int]:
@@ -161,7 +161,7 @@ def _index(
     rows = [vectors[start:end] for start, end in pairwise([0, *ends])]
     store = vector_store(context, model)
     store.put(dict(zip(revisions, rows, strict=True)))
-    context.journal.mark_entries(revisions, EntryState.INDEXED)
+    context.journal.mark_entries(revisions, EntryState.INDEXED, felt=feel(context, model, entries, rows))
     # An entry deleted in the meantime leaves nothing behind.
     exist = context.journal.exist(list(revisions))
     store.forget([id_ for id_, exists in zip(revisions, exist, strict=True) if not exists])

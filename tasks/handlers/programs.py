@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from core.dspy_lm.engine import model_id
 from core.errors import CharlieError
 from core.events.types import JobProgress
-from core.programs.in_use import used_file
+from core.programs.in_use import file_in_use
 from core.programs.run import Answer, answer, load_dspy
 from core.programs.saved import load_program
 from core.programs.signatures import PROGRAMS
@@ -27,10 +27,12 @@ if TYPE_CHECKING:
 
     from core.events.bus import Bus
     from core.llama.instruct import InstructModel
+    from core.model_files.spec import ModelSpec
     from core.settings import Sampling
     from tasks.handlers.context import TaskContext
     from tasks.jobs.records import Job
 
+LEAST_PARAMETERS = 1_000_000_000
 LEAST_TOKENS = 512
 """Enough for an answer, which is a JSON object with bounded fields."""
 
@@ -88,9 +90,14 @@ class AnswerProgress:
             self._bus.publish(JobProgress(self._job, stage, self._decoded or held))
 
 
-def is_compiled(context: TaskContext, name: str) -> bool:
+def follows_programs(spec: ModelSpec) -> bool:
+    """Whether a model is large enough for a title that is better than the first words, or for a reflection."""
+    return spec.header.parameters >= LEAST_PARAMETERS
+
+
+def is_compiled(context: TaskContext, name: str, model: InstructModel) -> bool:
     """Whether a compiled program is in use. `prepare` may still refuse it."""
-    return used_file(context.paths, name).exists()
+    return file_in_use(context.paths, name, model.spec.header) is not None
 
 
 def prepare(context: TaskContext, job: Job, model: InstructModel, name: str, sampling: Sampling) -> Program:
@@ -102,8 +109,7 @@ def prepare(context: TaskContext, job: Job, model: InstructModel, name: str, sam
     with context.manager.excluded_from_model():
         load_dspy()
     module, optimizer, note = PROGRAMS[name](), "", ""
-    file = used_file(context.paths, name)
-    if file.exists():
+    if file := file_in_use(context.paths, name, model.spec.header):
         try:
             optimizer = load_program(file, module, model_id(model)).run.optimizer
         except CharlieError as error:
@@ -123,5 +129,5 @@ def stats_of(context: TaskContext, job: Job, program: Program, of: Answer) -> di
         "completion_tokens": of.completion_tokens,
         "queue_ms": milliseconds(job.started - job.enqueued),
         "load_ms": milliseconds(context.manager.load_seconds),
-        "starter": spec.starter,
+        "bundled": spec.bundled,
     }

@@ -1,4 +1,4 @@
-"""Reflects on a week of the journal: its themes, a summary, and a question to continue with."""
+"""Reflects on a week of the journal: themes, a summary and a question; or quotes, where the model is small."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 from core.errors import CharlieError
 from core.figures import days_before
+from core.library.chunking import sentences
 from core.library.journal import PAGE_ENTRIES
 from core.library.records import EntryState
-from core.llama.instruct import quote
 from core.programs.prompts import number_entries
 from core.roles import Role
-from tasks.handlers.programs import prepare, stats_of
+from tasks.handlers.excerpts import CUT, excerpts
+from tasks.handlers.feel import feelings_of
+from tasks.handlers.programs import follows_programs, prepare, stats_of
 from tasks.jobs.records import Text
 
 if TYPE_CHECKING:
     from core.library.records import Entry
-    from core.llama.instruct import InstructModel
     from tasks.handlers.context import TaskContext
     from tasks.jobs.records import Job
 
@@ -24,35 +25,62 @@ WEEK = 7
 
 
 def reflect(context: TaskContext, job: Job) -> dict[str, Any]:
-    """Themes, reflection and question for the entries of the last seven days, and a list of them."""
-    week = _week(context, days_before(job.enqueued, WEEK))
+    """Look back on the entries of the last seven days: by the program, or with a small model in the person's own words.
+
+    Themes, reflection and question; their text; and a list of the entries.
+    """
+    week = _week(context, days_before(job.enqueued, WEEK))[::-1]
     if not week:
         raise CharlieError("There is no entry from the last seven days.", "Write one first.")
+    if follows_programs(context.manager.wanted(Role.INSTRUCT)):
+        result = _by_program(context, job, week)
+    else:
+        result = _quotes(context, job, week)
+    context.jobs.write(job.id, Text(result["text"]))
+    return {
+        **result,
+        "citations": [
+            {"number": number, "entry": entry.id, "title": entry.title, "cited": True}
+            for number, entry in enumerate(week, start=1)
+        ],
+    }
+
+
+def _by_program(context: TaskContext, job: Job, week: list[Entry]) -> dict[str, Any]:
+    texts = [entry.text for entry in week]
     sampling = context.sampling(job, {"temperature": 0})
     with context.manager.lease(Role.INSTRUCT, context.stop.is_set) as model:
         context.begin(job)
-        given = _fitting(model, week)
+        given = excerpts(texts, [], model.count_tokens, model.spec.context_length // 2)
         program = prepare(context, job, model, "reflection", sampling)
-        answer = program.run(context.stop.is_set, entries=number_entries(text for _, text in given))
+        answer = program.run(context.stop.is_set, entries=number_entries(given))
         stats = stats_of(context, job, program, answer)
     said = answer.fields
-    text = f"{' · '.join(said.themes)}\n\n{said.reflection}\n\n{said.question}"
-    context.jobs.write(job.id, Text(text))
-    notes = [program.note]
-    if left_out := len(week) - len(given):
-        notes.append(f"{left_out:,} earlier {'entry' if left_out == 1 else 'entries'} of the week did not fit.")
+    cut = f"Long entries were not read as a whole: {CUT} stands for what was left out." if given != texts else ""
     return {
-        "text": text,
+        "text": f"{' · '.join(said.themes)}\n\n{said.reflection}\n\n{said.question}",
         "themes": list(said.themes),
         "reflection": said.reflection,
         "question": said.question,
         **stats,
-        "citations": [
-            {"number": number, "entry": entry.id, "title": entry.title, "cited": True}
-            for number, (entry, _) in enumerate(given, start=1)
-        ],
-        "note": " ".join(filter(None, notes)),
+        "note": " ".join(filter(None, [program.note, cut])),
     }
+
+
+def _quotes(context: TaskContext, job: Job, week: list[Entry]) -> dict[str, Any]:
+    """The sentence of each entry that speaks most clearly of its mood, by moods, the most frequent first."""
+    quotes: dict[str, list[str]] = {}
+    with context.manager.lease(Role.EMBEDDING, context.stop.is_set) as model:
+        context.begin(job)
+        feelings = feelings_of(context, model, context.stop.is_set)
+        for number, entry in enumerate(week, start=1):
+            said = [entry.text[start:end] for start, end in sentences(entry.text)]
+            mood, best = feelings.clearest(model.embed(said, cancelled=context.stop.is_set), entry.mood)
+            quotes.setdefault(mood, []).append(f"> {said[best]} [{number}]")
+        name = model.spec.name
+    moods = sorted(quotes, key=lambda mood: -len(quotes[mood]))
+    text = "\n\n".join("\n\n".join([f"**{mood}**", *quotes[mood]]) for mood in moods)
+    return {"text": text, "themes": moods, "reflection": text, "question": "", "model": name, "note": ""}
 
 
 def _week(context: TaskContext, since: float) -> list[Entry]:
@@ -71,19 +99,3 @@ def _week(context: TaskContext, since: float) -> list[Entry]:
         if len(recent) < len(entries):
             break
     return found
-
-
-def _fitting(model: InstructModel, entries: list[Entry]) -> list[tuple[Entry, str]]:
-    """The newest entries that fit half of the context, with their texts, oldest first."""
-    room = model.spec.context_length // 2
-    given: list[tuple[Entry, str]] = []
-    for entry in entries:
-        text = quote(model, entry.text, room)
-        taken = model.count_tokens(text)
-        if given and taken < model.count_tokens(quote(model, entry.text, model.spec.context_length)):
-            break  # only the newest entry may be cut off
-        given.append((entry, text))
-        room -= taken
-        if room <= 0:
-            break
-    return given[::-1]

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from core.library.chunking import sentences
+from core.library.chunking import Span, passages, sentences
+from core.library.records import Entry, EntryState
+from tasks.jobs.records import Hit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from core.library.vector_matrix import Nearest, Vectors
     from core.library.word_index import WordIndex
-    from tasks.jobs.records import Hit
 
 WORDS = 3.0
 """Weight of the BM25 score, as a share of what all words of the query weigh, beside the standardized similarity."""
@@ -30,7 +31,7 @@ REFINED = 12
 """The sentences of this many hits are embedded."""
 TOP = 5
 """Hits that are looked at to tell whether any is near."""
-NEAR, COVERED, UNKNOWN = 0.243, 0.22, 0.48
+NEAR, COVERED, UNKNOWN = 0.21, 0.22, 0.48
 """The least similarity, by all-MiniLM-L6-v2; what it counts that all words were found, and that none occurs at all."""
 
 
@@ -79,6 +80,27 @@ def covered_share(index: WordIndex, text: str, weights: Mapping[str, float]) -> 
     return sum(weights.get(stem, 0.0) for stem in set(index.stems(text))) / (sum(weights.values()) or 1.0)
 
 
+def with_texts(
+    ranked: Sequence[Passage], entries_of: Callable[[list[str]], list[Entry]], covers: Callable[[str], float]
+) -> list[tuple[float, Hit]]:
+    """The scores of passages, and their texts; the sentence with most of the query's words is marked."""
+    entries = {entry.id: entry for entry in entries_of([each.entry for each in ranked])}
+    scored = []
+    for each in ranked:
+        entry = entries.get(each.entry)
+        if entry is None or entry.state is EntryState.SKIPPED or not (spans := passages(entry.text)):
+            continue
+        start, end = spans[min(each.number, len(spans) - 1)]  # an entry may change at this moment
+        text = entry.text[start:end]
+        mark = _best(text, covers)
+        scored.append((each.score, Hit(entry.id, entry.title, text, round(each.similarity, 4), None, start, mark)))
+    return scored
+
+
+def _best(text: str, value: Callable[[str], float]) -> Span:
+    return max(sentences(text), key=lambda span: value(text[slice(*span)]))
+
+
 def refine(
     scored: Sequence[tuple[float, Hit]],
     embed: Callable[[list[str]], Vectors],
@@ -87,6 +109,8 @@ def refine(
     covers: Callable[[str], float],
 ) -> list[tuple[float, Hit]]:
     """Embed the sentences of the first hits: the best one of each is marked, and moves the hit up or down."""
+    if not scored:
+        return []
     first = [(score, hit, list(sentences(hit.chunk))) for score, hit in scored[:REFINED]]
     near = iter(embed([hit.chunk[slice(*span)] for _, hit, spans in first for span in spans]) @ query)
     refined = []

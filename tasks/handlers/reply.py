@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from core.events.types import JobProgress
 from core.llama.instruct import Completion, FinishReason, Thought
+from core.memory.speed import learn
 from tasks.jobs.text_writer import TextWriter
 
 if TYPE_CHECKING:
@@ -94,6 +95,9 @@ def reply(
     writer.flush()
     if completion is None:
         raise AssertionError("a stream ends with its Completion")
+    fresh, answered = completion.prompt_tokens - completion.reused_tokens, completion.completion_tokens
+    answered += completion.reasoning_tokens
+    learn(context.paths, model.spec, fresh, completion.ttft_s, answered, completion.tokens_per_second)
     return "".join(text), {
         "text": "".join(text),
         "model": model.spec.name,
@@ -112,7 +116,7 @@ def reply(
         "left_out": prompt.left_out,
         "truncated": prompt.truncated,
         "note": prompt.note,
-        "starter": model.spec.starter,
+        "bundled": model.spec.bundled,
     }
 
 

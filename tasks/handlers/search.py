@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from core.database import keys
-from core.errors import CancelledError, CharlieError
+from core.errors import CancelledError, CharlieError, NoModelError
 from core.events.types import JobProgress
-from core.library.chunking import passages, sentences
-from core.library.records import EntryState
 from core.library.vector_matrix import Nearest
 from core.library.word_index import content_words
 from core.roles import Role
 from tasks.handlers.context import TaskContext
 from tasks.handlers.dates import find_span
 from tasks.handlers.ingest import index_entries, vector_store
-from tasks.handlers.relevance import Passage, covered_share, is_nothing_near, rank, refine, weights_of
+from tasks.handlers.relevance import covered_share, is_nothing_near, rank, refine, weights_of, with_texts
 from tasks.jobs.records import Hit, Hits, Job
 
 if TYPE_CHECKING:
@@ -49,6 +47,9 @@ def find_entries(context: TaskContext, job: Job, query: str, limit: int) -> Foun
     query, among = _within_span(context, query, notes)
     words = content_words(query)
     weights, with_words = weights_of(index, words), index.find(words, count, among)
+    parked = {each.subject for each in context.jobs.parked()}  # a model that reads one could end the worker again
+    for id_ in parked & with_words.keys():
+        del with_words[id_]
 
     def covers(text: str) -> float:
         return covered_share(index, text, weights)
@@ -59,15 +60,16 @@ def find_entries(context: TaskContext, job: Job, query: str, limit: int) -> Foun
             context.jobs.write(job.id, Hits(tuple(hits[:limit]), reranked=False))
         return hits
 
-    hits = show(_scored(context, rank(with_words, Nearest({}, 0.0, 1.0), weights), covers))
+    hits = show(with_texts(rank(with_words, Nearest({}, 0.0, 1.0), weights), context.journal.entries_of, covers))
     try:
         with context.manager.lease(Role.EMBEDDING, context.stop.is_set) as model:
             context.begin(job)
             store = vector_store(context, model)
-            _index_missing(context, job, model, store.follow(context.journal), notes)
+            missing = [id_ for id_ in store.follow(context.journal) if id_ not in parked]
+            _index_missing(context, job, model, missing, notes)
             vector = model.embed([query], query=True)[0]
             nearest = store.nearest(vector, count, among, with_words)
-            scored = _scored(context, rank(with_words, nearest, weights), covers)
+            scored = with_texts(rank(with_words, nearest, weights), context.journal.entries_of, covers)
             show(scored)
             embed = partial(model.embed, cancelled=context.stop.is_set)
             hits = show(refine(scored, embed, vector, nearest.deviation, covers))
@@ -97,28 +99,11 @@ def _within_span(context: TaskContext, query: str, notes: list[str]) -> tuple[st
 def _index_missing(
     context: TaskContext, job: Job, model: EmbeddingModel, missing: Sequence[str], notes: list[str]
 ) -> None:
-    """Index the entries without vectors of this model; not a parked one, which could end the worker again."""
+    """Index the entries without vectors of this model."""
     if missing:
-        parked = {each.subject for each in context.jobs.parked()}
-        left = [id_ for id_ in missing if id_ not in parked]
-        indexed = index_entries(context, job, model, left, context.stop.is_set)
+        indexed = index_entries(context, job, model, missing, context.stop.is_set)
         if failures := [done.error for done in indexed if done.error]:
             notes.append(f"{len(failures):,} of the entries could not be indexed: {failures[0]}")
-
-
-def _scored(context: TaskContext, ranked: Sequence[Passage], covers: Callable[[str], float]) -> list[tuple[float, Hit]]:
-    """The passages with their texts, the sentence with most of the query's words marked."""
-    entries = {entry.id: entry for entry in context.journal.entries_of([each.entry for each in ranked])}
-    scored = []
-    for each in ranked:
-        entry = entries.get(each.entry)
-        if entry is None or entry.state is EntryState.SKIPPED or not (spans := passages(entry.text)):
-            continue
-        start, end = spans[min(each.number, len(spans) - 1)]  # an entry may change at this moment
-        text = entry.text[start:end]
-        mark = max(sentences(text), key=lambda span: covers(text[slice(*span)]))
-        scored.append((each.score, Hit(entry.id, entry.title, text, round(each.similarity, 4), None, start, mark)))
-    return scored
 
 
 def _reranked(context: TaskContext, job: Job, query: str, hits: list[Hit], limit: int, notes: list[str]) -> list[Hit]:
@@ -130,6 +115,8 @@ def _reranked(context: TaskContext, job: Job, query: str, hits: list[Hit], limit
             scores = model.score(query, [hit.chunk for hit in hits], cancelled=context.stop.is_set)
     except CancelledError:
         raise
+    except NoModelError:
+        return hits[:limit]
     except CharlieError as error:
         notes.append(f"Not reranked: {error}")
         return hits[:limit]

@@ -6,13 +6,13 @@ import json
 import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from redis.exceptions import ConnectionError as Lost
 from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as Late
 
-from core.database import keys
+from core.database import RedisClient, keys
 from core.database.connection import without_retries
 from core.database.ids import next_id
 from core.errors import NotFoundError
@@ -31,9 +31,6 @@ from tasks.jobs.records import (
     encode_job,
     encode_output,
 )  # fmt: skip
-
-if TYPE_CHECKING:
-    from core.database.connection import RedisClient
 
 KEPT_SECONDS = 24 * 3600
 """The record and output of an ended job are kept this long."""

@@ -6,16 +6,14 @@ import logging
 import signal
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from huey import Huey
+from redis import ConnectionPool
 
 from core.events.types import JobKind
 from tasks.queue.messages import EVICT, PREFIX, JsonMessages, eviction_message, job_message
 from tasks.queue.storage import ProcessingStorage
-
-if TYPE_CHECKING:
-    from redis import ConnectionPool
 
 log = logging.getLogger(__name__)
 

@@ -10,11 +10,11 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import redis
 
-from core.database import keys
+from core.database import RedisClient, keys
 from core.database.connection import await_writable, connect
 from core.errors import CharlieError
 from core.events.bus import Bus
@@ -23,17 +23,13 @@ from core.library.conversations import Conversations
 from core.library.journal import Journal
 from core.memory.readings import read_memory
 from core.memory.types import Memory
-from core.paths import find_paths
+from core.paths import Paths, find_paths
 from core.settings_file import SettingsFile
 from tasks.handlers.context import TaskContext
 from tasks.jobs.store import Jobs
 from tasks.worker.consumer import SignalConsumer
 from tasks.worker.recovery import recover
 from tasks.worker.runner import Runner
-
-if TYPE_CHECKING:
-    from core.database.connection import RedisClient
-    from core.paths import Paths
 
 log = logging.getLogger(__name__)
 

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import signal
-from typing import TYPE_CHECKING
+from types import FrameType
 
 from huey.consumer import Consumer
 
 from tasks.queue.huey_queue import FINISH
-
-if TYPE_CHECKING:
-    from types import FrameType
-
-    from tasks.worker.runner import Runner
+from tasks.worker.runner import Runner
 
 SHUTDOWN_SECONDS = 8.0
 

@@ -1,24 +1,24 @@
-"""Has entries indexed again, and described, while the worker has nothing else to do."""
+"""Has feelings read, entries indexed again, and described, while the worker has nothing else to do."""
 
 from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import redis
 
+from core.database import keys
 from core.errors import CharlieError
 from core.events.types import JobKind, JobState, Phase
+from core.model_files.spec import ModelSpec
 from core.roles import Role
+from tasks.handlers.context import TaskContext
+from tasks.handlers.feel import SOON
 from tasks.handlers.ingest import without_vectors
-from tasks.queue.huey_queue import enqueue
-
-if TYPE_CHECKING:
-    from core.model_files.spec import ModelSpec
-    from tasks.handlers.context import TaskContext
-    from tasks.jobs.records import Ended, Job
-    from tasks.queue.huey_queue import Queue
+from tasks.handlers.programs import follows_programs
+from tasks.jobs.records import Ended, Job
+from tasks.queue.huey_queue import Queue, enqueue
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +36,8 @@ class IdleWork:
         self._queue = queue
         self._may_index = True
         """No such job has failed, and no model was unloaded by hand, since a person has used a model."""
+        self._may_read = True
+        """No reading of feelings has failed, and no model was unloaded by hand, since a person has used a model."""
         self._may_describe = False
         """A person has used a model since the last description that found no entry."""
         self._indexed_with: ModelSpec | None = None
@@ -48,22 +50,31 @@ class IdleWork:
         try:
             if self._queue.waiting_or_closing():
                 return
-            if self._may_index and self._is_free(Role.EMBEDDING) and (ids := self._to_index()):
+            unread = self._context.journal.redis.hvals(keys.UNREAD) if self._may_read else []
+            if SOON in unread or (unread and self._context.manager.announcer.snapshot.role == Role.EMBEDDING):
+                self._may_read = False
+                self._submit(JobKind.FEEL, {})
+            elif self._may_index and self._is_free(Role.EMBEDDING) and (ids := self._to_index()):
                 self._may_index = False
                 left = len(ids[ENTRIES_PER_JOB:])
                 self._submit(JobKind.INGEST, {"entries": ids[:ENTRIES_PER_JOB], "left": left})
-            elif self._may_describe and self._is_free(Role.INSTRUCT) and self._context.journal.has_undescribed():
+            elif self._may_describe and self._can_describe():
                 self._may_describe = False
                 self._submit(JobKind.DESCRIBE, {})
         except CharlieError as error:
-            self._may_index = False
-            log.warning("Entries are not indexed now. %s", error)
+            self.pause()
+            log.warning("Nothing is done in idle time before a model is used again. %s", error)
         except redis.RedisError as error:
             log.warning("Nothing is done in idle time now. %s", error)
 
     def _is_free(self, role: Role) -> bool:
         at = self._context.manager.announcer.snapshot
         return at.phase is Phase.EMPTY or (at.phase, at.role) == (Phase.WARM, role)
+
+    def _can_describe(self) -> bool:
+        manager, journal = self._context.manager, self._context.journal
+        free = self._is_free(Role.INSTRUCT) and journal.has_undescribed()
+        return free and follows_programs(manager.wanted(Role.INSTRUCT))
 
     def _to_index(self) -> list[str]:
         """Entries without vectors of the embedding model, looked for again only when that has changed."""
@@ -76,22 +87,27 @@ class IdleWork:
 
     def pause(self) -> None:
         """Do nothing until a person uses a model again."""
-        self._may_index = self._may_describe = False
+        self._may_index = self._may_describe = self._may_read = False
 
     def note_end(self, job: Job, ended: Ended) -> None:
         match job.kind:
             case JobKind.PLAN | JobKind.UNLOAD:
                 pass
+            case JobKind.FEEL:
+                result = ended.result or {}
+                self._may_read = bool(result.get("read"))
+                if result.get("swapped"):  # the person goes on with the model that was warm
+                    self._submit(JobKind.WARM, {"role": Role.INSTRUCT.value}, Role.INSTRUCT.value)
             case JobKind.DESCRIBE:
                 self._may_describe = bool((ended.result or {}).get("entries"))
             case JobKind.INGEST if "left" in job.args:
                 self._may_index = ended.state is JobState.DONE
             case _:
-                self._may_index = self._may_describe = True
+                self._may_index = self._may_describe = self._may_read = True
 
-    def _submit(self, kind: JobKind, args: dict[str, Any]) -> None:
+    def _submit(self, kind: JobKind, args: dict[str, Any], subject: str = "") -> None:
         jobs = self._context.jobs
-        job = jobs.new(kind, args)
+        job = jobs.new(kind, args, subject)
         with jobs.redis.pipeline(transaction=True) as pipe:
             jobs.add(pipe, job)
             enqueue(self._queue, job.kind, job.id, pipe)

@@ -5,19 +5,15 @@ from __future__ import annotations
 import logging
 import time
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 import redis
 
 from core.errors import CharlieError
 from core.memory.readings import read_memory
-from tasks.queue.huey_queue import schedule_eviction
-
-if TYPE_CHECKING:
-    from core.memory.types import Memory
-    from tasks.handlers.context import TaskContext
-    from tasks.queue.huey_queue import Queue
-    from tasks.worker.idle_work import IdleWork
+from core.memory.types import Memory
+from tasks.handlers.context import TaskContext
+from tasks.queue.huey_queue import Queue, schedule_eviction
+from tasks.worker.idle_work import IdleWork
 
 log = logging.getLogger(__name__)
 

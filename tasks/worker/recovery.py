@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from core.errors import NotFoundError
 from core.events.types import TAKEN, JobKind, JobState
 from core.library.records import EntryState, MessageState, StoredMessage
+from tasks.handlers.context import TaskContext
 from tasks.handlers.ingest import unindexed
-from tasks.jobs.records import Ended, Thought
-from tasks.queue.huey_queue import replace_taken
+from tasks.jobs.records import Ended, Job, Thought
+from tasks.queue.huey_queue import Queue, replace_taken
 from tasks.queue.messages import job_ids
-
-if TYPE_CHECKING:
-    from tasks.handlers.context import TaskContext
-    from tasks.jobs.records import Job
-    from tasks.queue.huey_queue import Queue
 
 MAX_CRASHES = 3
 """A job during which the worker died this often is parked: it is not run again by itself."""

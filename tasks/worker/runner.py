@@ -6,8 +6,9 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn, assert_never
+from typing import Any, NoReturn, assert_never
 
 import redis
 
@@ -15,16 +16,12 @@ from core.database.connection import await_writable, explain, refuses_writes
 from core.errors import CancelledError, CharlieError
 from core.events.types import TAKEN, UNENDED, JobKind, JobState, Phase, QueueChanged
 from core.roles import Role
-from tasks.handlers import ask, chat, describe, ingest, models, reflect, search
+from tasks.handlers import ask, chat, describe, feel, ingest, models, reflect, search
+from tasks.handlers.context import TaskContext
 from tasks.jobs.records import Ended, Job
 from tasks.queue.huey_queue import Queue, make_queue, put_back
 from tasks.worker.idle_work import IdleWork
 from tasks.worker.model_eviction import Eviction
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tasks.handlers.context import TaskContext
 
 log = logging.getLogger(__name__)
 
@@ -143,8 +140,9 @@ class Runner:
                 return ask.ask_journal(self._context, job)
             case JobKind.REFLECT:
                 return reflect.reflect(self._context, job)
-            case JobKind.DESCRIBE:
-                return describe.describe_entries(self._context, job, self.queue.waiting_or_closing)
+            case JobKind.DESCRIBE | JobKind.FEEL:
+                idle = feel.read_feelings if job.kind is JobKind.FEEL else describe.describe_entries
+                return idle(self._context, job, self.queue.waiting_or_closing)
             case JobKind.WARM:
                 return models.warm(self._context, job)
             case JobKind.UNLOAD:

@@ -50,9 +50,9 @@ def entry(client: Client) -> Entry:
     """An entry with everything that is made of one."""
     entry = client.journal.new_entry(f"First.\n{WRITTEN}")
     client.journal.write_entry(entry.id, f"{WRITTEN}\nonce more", writer="test")
-    client.journal.describe_entry(entry.id, 2, "calm", TITLE)
-    client.redis.hset(keys.chunks("model"), entry.id, json.dumps([WRITTEN]))
-    client.redis.sadd(keys.INDEXES, keys.chunks("model"))
+    client.journal.describe_entry(entry.id, 2, TITLE)
+    client.redis.hset(keys.vectors("model"), entry.id, json.dumps([WRITTEN]))
+    client.redis.sadd(keys.INDEXES, keys.vectors("model"))
     client.drafts.put(Draft(f"entry:{entry.id}", f"{WRITTEN} and a draft"))
     session = client.paths.sessions / "model" / "journal-1.kv"
     session.parent.mkdir(parents=True)
@@ -67,7 +67,7 @@ def delete(client: Client, entry: Entry) -> None:
     """As after a race: an index, a KV cache and a draft were written again."""
     client.drafts.put(Draft(f"entry:{entry.id}", f"{WRITTEN} and a draft"))
     delete_entry(client, entry.id)
-    client.redis.hset(keys.chunks("model"), entry.id, json.dumps([WRITTEN]))
+    client.redis.hset(keys.vectors("model"), entry.id, json.dumps([WRITTEN]))
     (client.paths.sessions / "model" / "journal-2.kv").write_text(WRITTEN)
 
 

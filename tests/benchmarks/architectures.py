@@ -23,7 +23,6 @@ from typing import Any
 
 import numpy as np
 
-from core import starter
 from core.llama import engine
 from core.llama.calls import common, decode_sequences, never
 from core.llama.engine import load_as
@@ -46,6 +45,7 @@ from tests.benchmarks.raw import _load as raw_model
 from tests.core.conftest import spec_of
 from tests.core.llama.test_session_walks import logits_of
 from tests.minilm import write_minilm
+from tests.tiny_models import tiny_models
 from tests.waiting import join
 
 MIB = 1024**2
@@ -105,7 +105,7 @@ def kind_of(name: str) -> str:
 
 def measured(spec: ModelSpec) -> dict[str, int]:
     """Bytes with a full context: as predicted, by the formula, and by how much the process grows."""
-    load_as(InstructModel, spec_of(starter.path_of(Role.INSTRUCT), Role.INSTRUCT)).close()  # imports what a load needs
+    load_as(InstructModel, spec_of(tiny_models()[Role.INSTRUCT], Role.INSTRUCT)).close()  # imports what a load needs
     predicted, formula = simulate(spec).total, estimate(spec).total
     gc.collect()
     trim()

@@ -23,7 +23,7 @@ def rows(models: Models) -> list[Row]:
     count = COUNT_SHORT if models.short else COUNT
     part = count // PARTS
     taken: list[float] = []
-    with home(models.starters) as client, Runtime(client, worker=False):
+    with home(models.tiny) as client, Runtime(client, worker=False):
         client.search("the first search connects")
         memory = [_memory(client)]
         for _ in range(PARTS):

@@ -190,7 +190,7 @@ def open_session(file: Path) -> Iterator[Session]:
             f"[instruct.sampling]\nmax_tokens = {CONTEXT}\ntemperature = 0.0\n"
         )
         with terminal(client.paths.config_file.parent.parent, 120, 36) as shown:
-            shown.until("Say something")
+            shown.until("Write a message")
             yield Session(shown, client)
             shown.press(ctrl("q"))
             shown.until_end()

@@ -1,4 +1,4 @@
-"""The models of the speed table: Llama models with random weights, and the starters to swap them with."""
+"""The models of the speed table: Llama models with random weights, and tiny ones to swap them with."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathlib import Path
 
 import gguf
 
-from core import starter
 from core.roles import Role
 from tests.model_files import Size, write_random
+from tests.tiny_models import tiny_models
 
 CONTEXT = 8192
 """The models' own context length. Most measurements load them with Charlie's default of 4,096."""
@@ -31,7 +31,7 @@ class Models:
     """The model files of one run. `short` asks for the short form, which takes seconds and has no valid figures."""
 
     folder: Path
-    starters: dict[Role, Path]
+    tiny: dict[Role, Path]
     tenth: Path
     half: Path
     other: Path
@@ -51,7 +51,7 @@ def built(*, short: bool) -> Iterator[Models]:
         write_random(tenth, 1, SHORT if short else TENTH)
         write_random(half, 2, SHORT if short else HALF)
         other = write_random(folder / "other.gguf", 3, SHORT)
-        yield Models(folder, {role: starter.path_of(role) for role in Role}, tenth, half, other, short)
+        yield Models(folder, tiny_models(), tenth, half, other, short)
 
 
 def threads() -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -39,7 +38,7 @@ def rows(models: Models) -> list[Row]:
     count, rounds = (COUNT_SHORT, ROUNDS_SHORT) if models.short else (COUNT, ROUNDS)
     case = f"of {count:,}"
     found = []
-    with home(models.starters) as client:
+    with home(models.tiny) as client:
         spec = resolve(client.settings, client.paths, Role.EMBEDDING)
         with Runtime(client, worker=False):
             for width in (spec.header.embedding_length, WIDTH):
@@ -61,7 +60,7 @@ def _nearest(store: VectorStore, width: int, rounds: int) -> float:
     figures = []
     for query in _unit(np.random.default_rng(2), rounds, width):
         began = time.perf_counter()
-        assert len(store.nearest(query, NEAREST)) == NEAREST
+        assert len(store.nearest(query, NEAREST).entries) == NEAREST
         figures.append((time.perf_counter() - began) * 1000)
     return statistics.median(figures)
 
@@ -90,14 +89,13 @@ def _add_entry(client: Client) -> None:
 def _write(client: Client, count: int, name: str, width: int) -> None:
     """Writes entries, each with one vector, as if that model had indexed them."""
     dice = np.random.default_rng(1)
-    keys = f"charlie:vectors:{name}", f"charlie:chunks:{name}"
-    client.redis.sadd(INDEXES, *keys)
+    key = f"charlie:vectors:{name}"
+    client.redis.sadd(INDEXES, key)
     for entries in _entries(count):
         client.journal.restore_entries(entries)
         vectors = _unit(dice, len(entries), width)
         with client._raw.pipeline(transaction=False) as pipe:
-            pipe.hset(keys[0], mapping={each.id: row.tobytes() for each, row in zip(entries, vectors, strict=True)})
-            pipe.hset(keys[1], mapping={each.id: json.dumps([each.text]) for each in entries})
+            pipe.hset(key, mapping={each.id: row.tobytes() for each, row in zip(entries, vectors, strict=True)})
             pipe.execute()
 
 

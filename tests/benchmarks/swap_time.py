@@ -44,7 +44,7 @@ def _of_one(name: str, file: Path, models: Models) -> Iterator[Row]:
             for peer in peers:
                 peer.complete(models.other, prompt, 1)
                 took.setdefault(peer.name, []).append(peer.complete(file, prompt, 1).first_s * 1000)
-            engine.load(models.starters[Role.EMBEDDING], context=512, threads=1, embedding=True)
+            engine.load(models.tiny[Role.EMBEDDING], context=512, threads=1, embedding=True)
             took["raw"].append(engine.swap(file, prompt, context=context, threads=threads()).first_s * 1000)
             engine.close()
             charlie.warm(Role.EMBEDDING)

@@ -21,7 +21,7 @@ def spec_of(path: Path, role: Role, context_length: int | None = None, batch: in
         path=header.path,
         name=header.name,
         header=header,
-        starter=header.starter,
+        bundled=False,
         context_length=context_length or header.context_length,
         least_context=context_length or header.context_length,
         gpu_layers=0,
@@ -36,21 +36,21 @@ def spec_of(path: Path, role: Role, context_length: int | None = None, batch: in
 
 
 @pytest.fixture(scope="session")
-def instruct(starters: dict[Role, Path]) -> Iterator[InstructModel]:
-    model = load_as(InstructModel, spec_of(starters[Role.INSTRUCT], Role.INSTRUCT, context_length=1024))
+def instruct(tiny: dict[Role, Path]) -> Iterator[InstructModel]:
+    model = load_as(InstructModel, spec_of(tiny[Role.INSTRUCT], Role.INSTRUCT, context_length=1024))
     yield model
     model.close()
 
 
 @pytest.fixture(scope="session")
-def embedding(starters: dict[Role, Path]) -> Iterator[EmbeddingModel]:
-    model = load_as(EmbeddingModel, spec_of(starters[Role.EMBEDDING], Role.EMBEDDING))
+def embedding(tiny: dict[Role, Path]) -> Iterator[EmbeddingModel]:
+    model = load_as(EmbeddingModel, spec_of(tiny[Role.EMBEDDING], Role.EMBEDDING))
     yield model
     model.close()
 
 
 @pytest.fixture(scope="session")
-def reranker(starters: dict[Role, Path]) -> Iterator[RerankerModel]:
-    model = load_as(RerankerModel, spec_of(starters[Role.RERANKER], Role.RERANKER))
+def reranker(tiny: dict[Role, Path]) -> Iterator[RerankerModel]:
+    model = load_as(RerankerModel, spec_of(tiny[Role.RERANKER], Role.RERANKER))
     yield model
     model.close()

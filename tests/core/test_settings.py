@@ -140,18 +140,18 @@ def test_a_section_variable_must_be_json(home: Path, monkeypatch: pytest.MonkeyP
         load_settings()
 
 
-def test_a_changed_file_takes_effect_without_a_restart(paths: Paths, starters: dict[Role, Path]) -> None:
+def test_a_changed_file_takes_effect_without_a_restart(paths: Paths, tiny: dict[Role, Path]) -> None:
     file = SettingsFile()
     assert file.current().instruct.file is None
     assert file.current() is file.current()
-    use(paths, Role.INSTRUCT, starters[Role.INSTRUCT])
-    assert file.current().instruct.file == starters[Role.INSTRUCT]
+    use(paths, Role.INSTRUCT, tiny[Role.INSTRUCT])
+    assert file.current().instruct.file == tiny[Role.INSTRUCT]
     good = paths.config_file.read_text()
     paths.config_file.write_text("keep_alive = [")
     for _ in range(2):
         with pytest.raises(SettingsError):
             file.current()
     paths.config_file.write_text(good)
-    assert file.current().instruct.file == starters[Role.INSTRUCT]
+    assert file.current().instruct.file == tiny[Role.INSTRUCT]
     paths.config_file.unlink()
     assert file.current().instruct.file is None

@@ -39,7 +39,7 @@ ENDS: dict[str, Callable[[Terminal], object]] = {
 @pytest.mark.parametrize("end", ENDS)
 def test_the_prompt_survives_an_end_right_after_the_last_key(home: Path, end: str) -> None:
     with terminal(home) as shown:
-        shown.until("Say something")
+        shown.until("Write a message")
         shown.press("Not sent yet")
         shown.until("Not sent yet")
         ENDS[end](shown)
@@ -52,7 +52,7 @@ def test_the_prompt_survives_an_end_right_after_the_last_key(home: Path, end: st
 
 def test_the_prompt_and_a_title_survive_kill_9(home: Path) -> None:
     with terminal(home) as shown:
-        shown.until("Say something")
+        shown.until("Write a message")
         shown.press("hello", ENTER)
         shown.until("tok/s")
         shown.press("Not sent yet")
@@ -73,7 +73,7 @@ def test_the_prompt_and_a_title_survive_kill_9(home: Path) -> None:
 
 def test_an_entry_that_was_not_saved_yet_survives_kill_9(home: Path) -> None:
     with terminal(home) as shown:
-        shown.until("Say something")
+        shown.until("Write a message")
         shown.press(F3)
         shown.until("How was today?")
         shown.press("Bread rose")
@@ -82,7 +82,7 @@ def test_an_entry_that_was_not_saved_yet_survives_kill_9(home: Path) -> None:
         shown.await_exit()
         assert_all_gone(home)
     with terminal(home) as shown:
-        shown.until("Say something")
+        shown.until("Write a message")
         shown.press(F3)
         shown.until("Bread rose")
         until(lambda: drafts(home) == [], meanwhile=shown._read)

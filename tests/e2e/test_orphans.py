@@ -76,7 +76,7 @@ ENDS = {
 @pytest.mark.parametrize("end", ENDS)
 def test_no_process_of_an_interface_is_left(home: Path, end: str, talkative: dict[str, str]) -> None:
     with terminal(home, variables=talkative) as shown:
-        shown.until("Say something")
+        shown.until("Write a message")
         shown.until("Empty   nothing loaded yet")
         client = Client(load_settings(), find_paths())
         saved = save(client)

@@ -14,6 +14,7 @@ from tasks.jobs.records import Text
 from tests.app.commands.charlie import charlie
 from tests.e2e.processes import PATIENT, assert_all_gone, until, workers_on
 from tests.e2e.terminal import ENTER, ESCAPE, F1, F2, F3, F4, Terminal, ctrl, terminal
+from tests.tiny_models import configure_reranker
 from tests.waiting import first, output
 
 SHORT = {"CHARLIE_INSTRUCT__SAMPLING__SEED": "1", "CHARLIE_INSTRUCT__SAMPLING__MAX_TOKENS": "60"}
@@ -36,12 +37,13 @@ def statistics(shown: Terminal) -> list[str]:
 
 @pytest.mark.parametrize(("columns", "rows"), SIZES)
 def test_a_day_with_charlie(home: Path, columns: int, rows: int) -> None:
+    configure_reranker(find_paths())
     with terminal(home, columns, rows, SHORT) as shown:
         shown.until(lambda: "Empty" in shown.status, 10)
-        shown.until("Say something")
+        shown.until("Write a message")
         chat(shown, "hello there")
         shown.until(lambda: len(statistics(shown)) == 1)
-        shown.until(lambda: "Warm  " in shown.status and "instruct · starter" in shown.status)
+        shown.until(lambda: "Warm  " in shown.status and "instruct · tiny" in shown.status)
 
         shown.press(F3)
         shown.until("Filter…")
@@ -60,7 +62,7 @@ def test_a_day_with_charlie(home: Path, columns: int, rows: int) -> None:
 
         shown.press(F4)
         shown.until("[ WARM instruct ]")
-        shown.until("This is the starter model.")
+        shown.until("This model is small and weak.")
         shown.press(*[WHEEL_DOWN] * 20)
         shown.until("Loading → Warm")
         shown.press("\x1b[B", "w")
@@ -86,7 +88,7 @@ def test_a_day_with_charlie(home: Path, columns: int, rows: int) -> None:
 def test_a_reply_streams_to_the_screen_and_escape_stops_it(home: Path, talkative: dict[str, str]) -> None:
     with terminal(home, variables=talkative | PATIENT) as shown:
         shown.until(lambda: "Empty" in shown.status)
-        shown.until("Say something")
+        shown.until("Write a message")
         (worker,) = workers_on(home)
         client = Client(load_settings(), find_paths())
         worker.suspend()  # resumed step by step, so that the reply cannot end first
@@ -110,7 +112,7 @@ def test_a_reply_streams_to_the_screen_and_escape_stops_it(home: Path, talkative
 def test_a_killed_worker_is_replaced_and_answers(home: Path) -> None:
     with terminal(home) as shown:
         shown.until(lambda: "Empty" in shown.status)
-        shown.until("Say something")
+        shown.until("Write a message")
         (worker,) = workers_on(home)
         worker.kill()
         chat(shown, "hello there")

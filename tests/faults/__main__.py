@@ -8,22 +8,22 @@ from pathlib import Path
 
 import pytest
 
-from core import starter
 from core.roles import Role
 from tests.faults.outcome import Fault, Outcome
 from tests.faults.provoke import FAULTS, provoke
 from tests.model_files import write_slow
+from tests.tiny_models import stand_in, tiny_models
 from tests.waiting import time_limit
 
 LIMIT_SECONDS = 300.0
 """The longest fault takes half a minute; one that takes longer than this is stopped."""
 
 
-def attempt(fault: Fault, folder: Path, starters: dict[Role, Path], slow: Path) -> Outcome:
+def attempt(fault: Fault, folder: Path, tiny: dict[Role, Path], slow: Path) -> Outcome:
     """Provokes one fault; an exception becomes a row of the table."""
     try:
         with time_limit(LIMIT_SECONDS):
-            return provoke(fault, folder, starters, slow)
+            return provoke(fault, folder, tiny, slow)
     except (Exception, pytest.fail.Exception) as error:  # noqa: BLE001  # the other faults still run
         return Outcome("", 0.0, missed=(f"{type(error).__name__}: {error}".replace("\n", " "),))
 
@@ -46,15 +46,16 @@ def main() -> int:
     wanted = [fault for fault in FAULTS if not parts or any(part in fault.name for part in parts)]
     print("| fault | what the user saw | lost | usable again after (s) | processes left |\n|---|---|---|---|---|")
     outcomes = []
+    stand_in()
     with tempfile.TemporaryDirectory(prefix="faults-") as name:
         folder = Path(name)
-        starters, slow = {role: starter.path_of(role) for role in Role}, write_slow(folder / "slow.gguf")
+        tiny, slow = tiny_models(), write_slow(folder / "slow.gguf")
         bad = []
         for number, fault in enumerate(wanted):
-            found = attempt(fault, folder / str(number), starters, slow)
+            found = attempt(fault, folder / str(number), tiny, slow)
             if found.only_slow:
                 print(row(f"{fault.name} (once more, since it was slow)", found), flush=True)
-                found = attempt(fault, folder / f"{number}-again", starters, slow)
+                found = attempt(fault, folder / f"{number}-again", tiny, slow)
             outcomes.append(found)
             print(row(fault.name, found), flush=True)
             bad += [] if found.good else [row(fault.name, found)]

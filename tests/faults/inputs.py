@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from core import starter
 from core.errors import CharlieError
 from core.events.types import JobState
 from core.library.records import StoredMessage
@@ -25,13 +24,14 @@ from tests.e2e.processes import until
 from tests.e2e.terminal import ENTER, F3
 from tests.faults.outcome import Fault, Outcome
 from tests.faults.stage import interface, left_on, stage
+from tests.tiny_models import tiny_models
 from tests.waiting import ended
 
 MESSAGES = 400
 HEADERS = 350
 """For each of the six kinds of model file."""
 PROGRAMS = 600
-MODEL = "0123456789abcdef-01234567-starter"
+MODEL = "0123456789abcdef-01234567-tiny"
 CONTROL_SEQUENCES = (
     "\x1b]0;gotcha\x07", "\x1b]52;c;Z290Y2hh\x07", "\x1b[2J\x1b[31mred", "\x9b31mgotcha", "\x1b]8;;http://a.invalid\x1b\\",
     "\x1bPgotcha\x1b\\", "\x1b[?1049lgotcha", "\x1b[6n", "\u202egotcha", "\x07\x08gotcha",
@@ -98,10 +98,8 @@ def _bad_messages(dice: random.Random) -> Iterator[bytes]:
 def headers(home: Path) -> Outcome:
     """Each gives a header with known memory needs, or an error of one sentence; any other outcome raises here."""
     began = time.monotonic()
-    starters = {role: starter.path_of(role) for role in Role}
-    outcomes = [
-        each for kind in KINDS for each in damaged_headers(write_whole(home / f"{kind}.gguf", kind, starters), HEADERS)
-    ]
+    files = [write_whole(home / f"{kind}.gguf", kind, tiny_models()) for kind in KINDS]
+    outcomes = [each for file in files for each in damaged_headers(file, HEADERS)]
     saw = f"one of {len(set(outcomes)):,} sentences for each, such as: {outcomes[-1].replace(f'{home}/', '')}"
     usable = (time.monotonic() - began) / len(outcomes)
     return Outcome(saw, usable, left=left_on(home), inputs=len(outcomes))

@@ -48,7 +48,7 @@ FAULTS: list[Fault] = [
 ATTEMPTS = 5
 
 
-def provoke(fault: Fault, folder: Path, starters: dict[Role, Path], slow: Path) -> Outcome:
+def provoke(fault: Fault, folder: Path, tiny: dict[Role, Path], slow: Path) -> Outcome:
     """Provokes a fault on a new home under `folder`, and on another one when its moment had passed."""
     for attempt in range(1, ATTEMPTS + 1):
         home = folder / str(attempt)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import time
@@ -171,7 +170,6 @@ def _write_journal(client: Client) -> None:
         rows = zip(entries, turned.astype("<f4"), strict=True)
         with client._raw.pipeline(transaction=False) as pipe:
             pipe.hset(key, mapping={entry.id: row.tobytes() for entry, row in rows})
-            pipe.hset(key.replace("vectors", "chunks"), mapping={each.id: json.dumps([each.text]) for each in entries})
             pipe.execute()
 
 

@@ -21,9 +21,9 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("fault", [each for each in FAULTS if each.quick], ids=lambda fault: fault.name)
 def test_after_a_fault_nothing_is_lost_and_no_process_is_left(
-    fault: Fault, tmp_path: Path, starters: dict[Role, Path], slow: Path
+    fault: Fault, tmp_path: Path, tiny: dict[Role, Path], slow: Path
 ) -> None:
-    found = provoke(fault, tmp_path, starters, slow)
+    found = provoke(fault, tmp_path, tiny, slow)
     assert found.good, found
 
 

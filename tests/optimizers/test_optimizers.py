@@ -1,4 +1,4 @@
-"""The optimizers as a person runs them: in processes, on the starter model."""
+"""The optimizers as a person runs them: in processes, on a tiny model."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ import pytest
 
 from core.programs.saved import SavedProgram, load_program, read_program
 from core.programs.signatures import MOODS, PROGRAMS, TITLE_CHARACTERS
-from optimizers import command, optimize_mood, optimize_recall, optimize_reflection, optimize_title
+from optimizers import command, optimize_recall, optimize_reflection, optimize_title
 from optimizers.methods import Method
-from optimizers.scoring import interval, overlap
-from optimizers.task import rows_of, split
+from optimizers.scoring import interval, key_words
+from optimizers.task import PARTS, rows_of, split
 
 if TYPE_CHECKING:
     from optimizers.task import Task
@@ -36,7 +36,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
     return kept | {
         "HOME": str(home),
         "CHARLIE_HOME": str(tmp_path / "charlie"),
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
         "PYTHONWARNINGS": "error::DeprecationWarning:optimizers,error::DeprecationWarning:core",
     }
 
@@ -53,7 +53,7 @@ def run(arguments: list[str], environment: dict[str, str], cwd: Path) -> subproc
     )
 
 
-TASKS = (optimize_mood.TASK, optimize_title.TASK, optimize_recall.TASK, optimize_reflection.TASK)
+TASKS = (optimize_title.TASK, optimize_recall.TASK, optimize_reflection.TASK)
 SHORT = ("--examples", "16", "--budget", "8", "--max-tokens", "160")
 
 
@@ -64,8 +64,11 @@ def data(environment: dict[str, str]) -> Path:
 def finished(done: subprocess.CompletedProcess[str], file: Path) -> SavedProgram:
     """The program that a run has written, after checks that it ended well and that its output has the same scores."""
     assert done.returncode == 0, done.stderr
-    saved = read_program(file)
+    written = max(file.parent.glob(f"{file.stem}*.json"), key=lambda each: each.stat().st_mtime_ns)
+    saved = read_program(written)
     run = saved.run
+    assert written == file.with_stem(file.stem + ("-rejected" if run.gain.mean < 0 else ""))
+    assert ("it is kept apart" in done.stderr) == (run.gain.mean < 0)
     load_program(file, PROGRAMS[run.program](), run.model)
     said = [float(number) for number in re.findall(r"(-?[\d.]+)%", done.stdout)]
     assert said == [round(each, 1) for each in (run.before.mean, run.after.mean, run.gain.mean)]
@@ -83,7 +86,7 @@ def candidates(environment: dict[str, str], name: str) -> list[dict[str, Any]]:
 SEEN = """
 import json, sys
 from optimizers.command import main
-from optimizers.optimize_mood import TASK
+from optimizers.optimize_title import TASK
 status = main(TASK, sys.argv[1:])
 print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})), file=sys.stderr)
 sys.exit(status)
@@ -92,7 +95,7 @@ sys.exit(status)
 
 @pytest.mark.slow
 def test_an_optimizer_loads_no_app_and_writes_only_its_files(environment: dict[str, str], tmp_path: Path) -> None:
-    out = tmp_path / "new" / "mood.json"
+    out = tmp_path / "new" / "title.json"
     done = run(["-c", SEEN, "--out", str(out), "--seed", "3", *SHORT], environment, tmp_path)
     finished(done, out)
     loaded = set(json.loads(done.stderr.splitlines()[-1]))
@@ -115,12 +118,12 @@ def test_every_optimizer_runs_as_a_script_from_any_folder(
     assert len(found) == saved.run.candidates > 0
     best = max(found, key=lambda row: float(row["score"]))
     assert best["predictors"] == {name: part.model_dump() for name, part in saved.predictors.items()}
-    assert saved.run.sets.model_dump() == {"train": 8, "validation": 4, "test": 4}
+    assert saved.run.sets.model_dump() == {"train": 6, "validation": 3, "test": 6}
     assert not (data(environment) / "runs" / f"title-{method}" / "answers").exists(), "only for --resume"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", TASKS[2:], ids=lambda task: task.name)
+@pytest.mark.parametrize("task", TASKS[1:], ids=lambda task: task.name)
 def test_the_other_programs_can_be_optimized(task: Task, environment: dict[str, str], tmp_path: Path) -> None:
     module = f"optimizers.optimize_{task.name}"
     done = run(["-m", module, "--optimizer", "bootstrap", *SHORT], environment, tmp_path)
@@ -128,16 +131,16 @@ def test_the_other_programs_can_be_optimized(task: Task, environment: dict[str, 
 
 
 def test_a_dry_run_writes_nothing(environment: dict[str, str], tmp_path: Path) -> None:
-    done = run(["-m", "optimizers.optimize_mood", "--dry-run"], environment, tmp_path)
+    done = run(["-m", "optimizers.optimize_title", "--dry-run"], environment, tmp_path)
     assert (done.returncode, done.stdout) == (0, "")
-    assert "80 examples to train, 60 to validate, 200 to test" in done.stderr
+    assert "66 examples to train, 23 to validate, 43 to test" in done.stderr
     assert "600 answers" in done.stderr
     assert not Path(environment["CHARLIE_HOME"]).exists()
 
 
 def test_a_file_that_is_no_model_gives_one_sentence(environment: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "model.gguf").write_bytes(b"not a model")
-    done = run(["-m", "optimizers.optimize_mood", "--model", "model.gguf"], environment, tmp_path)
+    done = run(["-m", "optimizers.optimize_title", "--model", "model.gguf"], environment, tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert str(tmp_path / "model.gguf") in done.stderr
     assert "Traceback" not in done.stderr
@@ -156,7 +159,7 @@ def test_mipro_without_optuna_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("optimizers.command.find_spec", lambda _: None)
-    assert command.main(optimize_mood.TASK, ["--optimizer", "mipro"]) == 1
+    assert command.main(optimize_title.TASK, ["--optimizer", "mipro"]) == 1
     assert "pip install optuna" in capsys.readouterr().err
 
 
@@ -173,7 +176,7 @@ def test_mipro_without_optuna_is_one_sentence(
 def test_wrong_arguments_have_exit_status_2(
     environment: dict[str, str], tmp_path: Path, wrong: list[str], said: str
 ) -> None:
-    done = run(["-m", "optimizers.optimize_mood", *wrong], environment, tmp_path)
+    done = run(["-m", "optimizers.optimize_title", *wrong], environment, tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert said in done.stderr.splitlines()[-1]
 
@@ -208,7 +211,7 @@ def test_an_interrupted_search_keeps_the_best_and_resumes_to_the_same_result(
     assert code == 130
     assert "Traceback" not in rest
     assert "this is the best so far" in rest.splitlines()[-1]
-    kept, before = read_program(out), candidates(environment, name)
+    kept, before = read_program(out.with_stem(f"{name}-stopped")), candidates(environment, name)
     assert output.startswith("before ")
     best = max(before, key=lambda row: float(row["score"]))
     assert best["predictors"] == {key: part.model_dump() for key, part in kept.predictors.items()}
@@ -250,7 +253,7 @@ def test_an_interrupt_before_the_first_candidate_writes_nothing(environment: dic
 
 @pytest.mark.slow
 def test_only_the_same_run_can_be_resumed(environment: dict[str, str], tmp_path: Path) -> None:
-    script = ("-m", "optimizers.optimize_mood", "--optimizer", "bootstrap", *SHORT)
+    script = ("-m", "optimizers.optimize_title", "--optimizer", "bootstrap", *SHORT)
     none = run([*script, "--resume"], environment, tmp_path)
     assert (none.returncode, none.stderr.splitlines()[-1]) == (
         1, "There is no run to resume. Leave out --resume to start one.",
@@ -264,48 +267,84 @@ def test_only_the_same_run_can_be_resumed(environment: dict[str, str], tmp_path:
 # Examples and scores.
 
 
-def test_the_data_is_balanced_and_consistent() -> None:
-    entries = rows_of("entries")
-    assert Counter(row["mood"] for row in entries) == dict.fromkeys(MOODS, 10)
-    assert len({row["text"] for row in entries}) == len({row["title"] for row in entries}) == 60
-    assert max(len(row["title"]) for row in entries) <= TITLE_CHARACTERS
-    for row in rows_of("recall"):
-        assert len(row["entries"]) == 3
-        assert row["citations"]
-        assert set(row["citations"]) <= {1, 2, 3}
-    for row in rows_of("weeks"):
-        assert len(row["themes"]) == len(row["entries"]) == 3
-        assert row["question"].endswith("?")
+def test_the_diary_is_as_its_readers_need_it() -> None:
+    entries = {row["id"]: row for part in PARTS for row in rows_of("diary", part)}
+    asked = [row for part in PARTS for row in rows_of("questions", part)]
+    assert len(entries) >= 125
+    assert len({row["title"] for row in entries.values()}) == len(entries)
+    assert min(Counter(row["mood"] for row in entries.values())[mood] for mood in MOODS) >= 15
+    assert max(len(row["title"]) for row in entries.values()) <= TITLE_CHARACTERS
+    assert len({row["question"] for row in asked}) == len({row["id"] for row in asked}) == len(asked) >= 400
+    kinds = Counter(row["kind"] for row in asked)
+    assert all(kinds[kind] >= least for kind, least in {"keyword": 50, "none": 30, "near_miss": 20}.items())
+    for row in asked:
+        assert bool(row["entries"]) == (row["kind"] != "none")
+        assert bool(row["answer"]) == (row["kind"] in {"words", "name", "date"})
+        assert {entries[each]["split"] for each in row["entries"]} <= {row["split"]}
+    writers = {row["writer"]: row["split"] for row in entries.values()}
+    assert all(writers[row["writer"]] == row["split"] for row in entries.values())
+    assert Counter(writers.values()) == {"train": 6, "validation": 2, "test": 4}
 
 
-@pytest.mark.parametrize("starter", [True, False])
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
-def test_sets_are_disjoint_and_every_expected_answer_scores_1(task: Task, starter: bool) -> None:
-    sets = split(task, starter=starter, seed=5, most=None)
+def test_sets_are_disjoint_and_every_expected_answer_scores_1(task: Task) -> None:
+    sets = split(task, seed=5, most=None)
     parts = [{repr(each.inputs().toDict()) for each in part} for part in (sets.train, sets.validation, sets.test)]
     assert all(parts)
     assert len(set().union(*parts)) == sum(len(part) for part in parts)
-    assert {task.score(each, each) for part in (sets.train, sets.validation, sets.test) for each in part} == {1.0}
+    if task.labelled:
+        every = [*sets.train, *sets.validation, *sets.test]
+        assert {task.score(each, each) for each in every} == {1.0}
+
+
+def test_a_question_comes_with_the_entry_that_answers_it_among_others() -> None:
+    rows = list(optimize_recall.rows("train"))
+    assert all(len(re.findall(r"^\[\d\] ", row["entries"], re.MULTILINE)) == 3 for row in rows)
+    found = next(row for row in rows if "take over the tenancy" in row["question"])
+    (number,) = found["citations"]
+    assert f"[{number}] Saturday, 04 October 2025: Rain from the west" in found["entries"]
+
+
+def test_the_scores_agree_with_a_reader() -> None:
+    """`verdicts.json`: answers of SmolLM2, and others as larger models write them, that a reader found good or bad."""
+    import dspy
+
+    texts = {row["id"]: row["text"] for part in PARTS for row in rows_of("diary", part)}
+    verdicts = json.loads((Path(__file__).parent / "verdicts.json").read_text())
+    agreed = 0
+    for row in verdicts:
+        task = next(task for task in TASKS if task.name == row["program"])
+        about = texts.get(row["of"], row["of"])[:60]
+        examples = (each for part in PARTS for each in task.rows(part))
+        key = "question" if task.name == "recall" else next(iter(PROGRAMS[task.name]().predict.signature.input_fields))
+        expected = dspy.Example(next(each for each in examples if about in each[key][: len(about) + 50]))
+        right = expected.get("citations", [1])
+        numbers = {"right": right[0], "wrong": right[0] % 3 + 1}
+        cited = [numbers.get(number, number) for number in row["output"].get("citations", [])]
+        score = task.score(expected, dspy.Prediction(**row["output"] | {"citations": cited}))
+        agreed += (score >= task.good) == row["good"]
+    assert len(verdicts) >= 30
+    assert agreed / len(verdicts) >= 0.9
 
 
 def test_recall_scores_citations_and_words_by_halves() -> None:
     import dspy
 
-    expected = dspy.Example(answer="in Lisbon", citations=[2])
+    expected = dspy.Example(question="Where did I spend it?", answer="in Lisbon", citations=[2])
 
     def score(answer: str, citations: list[int]) -> float:
         return optimize_recall.score(expected, dspy.Prediction(answer=answer, citations=citations))
 
-    assert score("I spent it in Lisbon.", [2]) == score("In Lisbon", [2, 2]) == 1
-    assert score("Nobody knows", [2]) == 0.5
-    assert score("LISBON", [1]) == 0.25
+    assert score("You spent it in Lisbon.", [2]) == score("In LISBON", [2, 2]) == 1
+    assert score("You did spend it.", [2]) == 0.5
+    assert score("Lisbon", [1]) == 0.5
+    assert score("Lisbon " + "and so on " * 20, [2]) < 0.8
 
 
-def test_overlap_is_the_f1_score_of_words() -> None:
-    assert overlap("The long walk", "the long walk!") == 1
-    assert overlap("The long walk", "the walk") == pytest.approx(2 * 2 / 5)
-    assert overlap("walk", "walk walk walk") == pytest.approx(2 / 4)
-    assert overlap("walk", "") == overlap("", "") == 0
+def test_words_that_carry_no_meaning_do_not_count() -> None:
+    assert key_words("What was the boats' name?") == key_words("The boats, a name") == {"boats", "name"}
+    assert key_words("Restored") == key_words("restoring") == {"restor"}
+    assert key_words("It is") == {"it", "is"}, "all where there is no other"
 
 
 def test_an_interval_includes_the_mean_and_narrows_with_more_examples() -> None:

@@ -81,7 +81,7 @@ def test_a_refused_load_names_every_number(client: Client, monkeypatch: pytest.M
     with pytest.raises(MemoryRefusedError) as refused, manager.lease(Role.INSTRUCT):
         pytest.fail("it was leased")
     sentence = refused.value.message
-    assert "starter-instruct" in sentence
+    assert "tiny-instruct" in sentence
     assert len(re.findall(r"[\d.]+ (?:B|MiB|GiB)", sentence)) == 7  # needed, its three parts, free, kept, in all
     assert f"{exact_size(2 * total)} of {exact_size(total)} being kept" in sentence
     assert "with memory.ram_reserve = " in refused.value.hint

@@ -61,14 +61,14 @@ def test_load(manager: ModelManager, client: Client) -> None:
         assert model.count_tokens("hello") > 0
     assert published(client) == LOAD
     first, last = state_changes(client.bus)
-    assert (first.source, first.to, first.model, first.starter) == ("empty", "loading", "starter-instruct", True)
+    assert (first.source, first.to, first.model) == ("empty", "loading", "tiny-instruct")
     assert first.before is not None
     assert first.after is None
     assert (last.source, last.to, last.reason) == ("loading", "warm", "")
     assert last.before is not None
     assert last.after is not None
     assert last.elapsed_ms > 0
-    assert client.snapshot().model == "starter-instruct"
+    assert client.snapshot().model == "tiny-instruct"
 
 
 def test_load_progress_is_published_between_the_transitions(manager: ModelManager, client: Client) -> None:
@@ -117,8 +117,8 @@ def test_unload(manager: ModelManager, client: Client) -> None:
     assert manager._registry == {}
 
 
-def test_a_load_that_llama_cpp_refuses(manager: ModelManager, client: Client, starters: dict[Role, Path]) -> None:
-    use(client, Role.INSTRUCT, write_refused_late(client.paths.models / "refused.gguf", starters[Role.INSTRUCT]))
+def test_a_load_that_llama_cpp_refuses(manager: ModelManager, client: Client, tiny: dict[Role, Path]) -> None:
+    use(client, Role.INSTRUCT, write_refused_late(client.paths.models / "refused.gguf", tiny[Role.INSTRUCT]))
     with pytest.raises(LoadFailedError, match=r"refused\.gguf could not be loaded") as failed:
         warm(manager, Role.INSTRUCT)
     assert published(client) == FAILED
@@ -129,10 +129,10 @@ def test_a_load_that_llama_cpp_refuses(manager: ModelManager, client: Client, st
     assert published(client) == [*FAILED, *LOAD]
 
 
-def test_a_plan_says_what_llama_cpp_refuses(manager: ModelManager, client: Client, starters: dict[Role, Path]) -> None:
+def test_a_plan_says_what_llama_cpp_refuses(manager: ModelManager, client: Client, tiny: dict[Role, Path]) -> None:
     """Before anything is unloaded."""
     warm(manager, Role.EMBEDDING)
-    use(client, Role.INSTRUCT, write_refused(client.paths.models / "refused.gguf", starters[Role.INSTRUCT]))
+    use(client, Role.INSTRUCT, write_refused(client.paths.models / "refused.gguf", tiny[Role.INSTRUCT]))
     for attempt in (lambda: manager.plan(Role.INSTRUCT), lambda: warm(manager, Role.INSTRUCT)):
         with pytest.raises(LoadFailedError, match=r"refused\.gguf could not be loaded: .*output_norm.*not found"):
             attempt()
@@ -155,10 +155,10 @@ def test_a_mark_left_by_chance_is_removed(manager: ModelManager, client: Client)
 
 
 def test_a_file_truncated_after_its_check_fails_the_load(
-    manager: ModelManager, client: Client, starters: dict[Role, Path], monkeypatch: pytest.MonkeyPatch
+    manager: ModelManager, client: Client, tiny: dict[Role, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = client.paths.models / "cut.gguf"
-    shutil.copyfile(starters[Role.INSTRUCT], file)
+    shutil.copyfile(tiny[Role.INSTRUCT], file)
     use(client, Role.INSTRUCT, file)
     fire = manager._fire
 
@@ -175,13 +175,13 @@ def test_a_file_truncated_after_its_check_fails_the_load(
 
 
 def test_an_unusable_file_is_refused_before_unloading(
-    manager: ModelManager, client: Client, starters: dict[Role, Path]
+    manager: ModelManager, client: Client, tiny: dict[Role, Path]
 ) -> None:
     warm(manager, Role.EMBEDDING)
     for role, file in (
         (Role.INSTRUCT, client.paths.models / "none.gguf"),
-        (Role.INSTRUCT, starters[Role.RERANKER]),
-        (Role.RERANKER, starters[Role.INSTRUCT]),
+        (Role.INSTRUCT, tiny[Role.RERANKER]),
+        (Role.RERANKER, tiny[Role.INSTRUCT]),
     ):
         use(client, role, file)
         with pytest.raises(ModelFileError):
@@ -281,13 +281,13 @@ def test_a_failed_memory_reading_after_an_unload_leaves_no_stuck_phase(
     assert manager._registry == {}
 
 
-def test_a_replaced_file_is_loaded_again(manager: ModelManager, client: Client, starters: dict[Role, Path]) -> None:
+def test_a_replaced_file_is_loaded_again(manager: ModelManager, client: Client, tiny: dict[Role, Path]) -> None:
     """Header and size are the same; only the modification time differs."""
     file = client.paths.models / "mine.gguf"
-    shutil.copyfile(starters[Role.INSTRUCT], file)
+    shutil.copyfile(tiny[Role.INSTRUCT], file)
     use(client, Role.INSTRUCT, file)
     warm(manager, Role.INSTRUCT)
-    shutil.copyfile(starters[Role.INSTRUCT], new := file.with_suffix(".new"))
+    shutil.copyfile(tiny[Role.INSTRUCT], new := file.with_suffix(".new"))
     os.utime(new, (1, 1))
     new.replace(file)
     assert not manager.is_warm(Role.INSTRUCT)
@@ -296,20 +296,20 @@ def test_a_replaced_file_is_loaded_again(manager: ModelManager, client: Client, 
 
 
 def test_another_file_takes_effect_with_the_next_lease(
-    manager: ModelManager, client: Client, starters: dict[Role, Path]
+    manager: ModelManager, client: Client, tiny: dict[Role, Path]
 ) -> None:
     warm(manager, Role.INSTRUCT)
     file = client.paths.models / "mine.gguf"
-    shutil.copyfile(starters[Role.INSTRUCT], file)
+    shutil.copyfile(tiny[Role.INSTRUCT], file)
     use(client, Role.INSTRUCT, file)
     warm(manager, Role.INSTRUCT)
     assert published(client) == [*LOAD, *UNLOAD, *LOAD]
 
 
-def test_a_file_name_that_is_not_text(manager: ModelManager, client: Client, starters: dict[Role, Path]) -> None:
+def test_a_file_name_that_is_not_text(manager: ModelManager, client: Client, tiny: dict[Role, Path]) -> None:
     """llama.cpp cannot open it."""
     file = Path(os.fsdecode(os.fsencode(client.paths.models) + b"/\xff.gguf"))
-    write_refused_late(file, starters[Role.INSTRUCT])
+    write_refused_late(file, tiny[Role.INSTRUCT])
     settings = manager.settings.model_copy(
         update={"instruct": manager.settings.instruct.model_copy(update={"file": file})}
     )
@@ -371,5 +371,5 @@ def test_the_factory_is_asked_for_the_role(client: Client, monkeypatch: pytest.M
 
     monkeypatch.setattr(engine, "load", fails)
     with pytest.raises(KeyboardInterrupt):
-        warm(manager, Role.RERANKER)
-    assert published(client) == ["load reranker", "load_failed reranker"]
+        warm(manager, Role.EMBEDDING)
+    assert published(client) == ["load embedding", "load_failed embedding"]

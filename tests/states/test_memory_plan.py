@@ -55,7 +55,6 @@ HEADER = Header(
     parameters=7_000_000_000,
     is_reranker=False,
     is_encoder=False,
-    starter=False,
 )
 """4.125 GB of weights, 128 MB in each layer, in the output and in the embeddings; 124 KB of KV cache for each token.
 
@@ -67,7 +66,7 @@ SPEC = ModelSpec(
     path=HEADER.path,
     name=HEADER.name,
     header=HEADER,
-    starter=False,
+    bundled=False,
     context_length=4096,
     least_context=4096,
     gpu_layers=LAYERS + 1,

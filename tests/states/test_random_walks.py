@@ -137,12 +137,12 @@ class Walk(RuleBasedStateMachine):
 
 
 @pytest.mark.slow
-def test_random_walks(client: Client, starters: dict[Role, Path], tmp_path: Path) -> None:
+def test_random_walks(client: Client, tiny: dict[Role, Path], tmp_path: Path) -> None:
     class Here(Walk):
         pass
 
     Here.client = client
-    Here.refused = write_refused_late(tmp_path / "refused.gguf", starters[Role.INSTRUCT])
+    Here.refused = write_refused_late(tmp_path / "refused.gguf", tiny[Role.INSTRUCT])
     run_state_machine_as_test(
         Here,
         settings=settings(

@@ -12,6 +12,7 @@ import pytest
 from tests.conftest import settle
 from tests.e2e.processes import kill_all
 from tests.stress.run import Report, stress
+from tests.tiny_models import stand_in
 
 
 def table(found: Report) -> str:
@@ -41,6 +42,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.stress")
     parser.add_argument("--minutes", type=float, default=10.0)
     minutes = parser.parse_args().minutes
+    stand_in()
     with tempfile.TemporaryDirectory(prefix="stress-") as name, pytest.MonkeyPatch.context() as patch:
         home = settle(Path(name) / "home", patch)
         home.mkdir()

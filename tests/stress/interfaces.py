@@ -29,7 +29,7 @@ class Interface:
     def _start(self) -> Terminal:
         self._first = True
         self.terminal = Terminal(self._home, COLUMNS, ROWS, {})
-        self.terminal.until("Say something", 60)
+        self.terminal.until("Write a message", 60)
         self.terminal.press(F3)
         self.terminal.until("Filter…", STEP_SECONDS)
         self.terminal.until("How was today?", STEP_SECONDS)

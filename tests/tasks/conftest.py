@@ -11,6 +11,7 @@ from core.paths import find_paths
 from core.settings_file import load_settings
 from tests.conftest import settle
 from tests.model_files import write_slow
+from tests.tiny_models import configure_reranker
 
 
 @pytest.fixture(scope="session")
@@ -21,9 +22,10 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """A worker on the starter models, for the tests of one module."""
+    """A worker on tiny models of all three roles, for the tests of one module."""
     with pytest.MonkeyPatch.context() as patch:
         settle(tmp_path_factory.mktemp("served"), patch)
+        configure_reranker(find_paths())
         client = Client(load_settings(), find_paths())
         with Runtime(client):
             yield client
@@ -33,6 +35,7 @@ def configure_slow(slow: Path) -> None:
     paths = find_paths()
     paths.make()
     paths.config_file.write_text(f'[instruct]\nfile = "{slow}"\ncontext_length = 16384\nthreads = 1\n')
+    configure_reranker(paths)
 
 
 @pytest.fixture(scope="module")

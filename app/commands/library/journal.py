@@ -27,10 +27,11 @@ from app.commands.library.records import (
 from app.commands.output import AsJson, data, data_json, note, note_limits, table
 from app.commands.session import read_text, session
 from app.commands.text_editor import edited
-from app.library_changes import delete_entry, new_entry, write_entry
+from app.library_changes import delete_entry, new_entry, set_mood, write_entry
 from core.errors import CharlieError
 from core.figures import local_time
 from core.library.records import Entry
+from core.programs.feelings import MOODS
 from core.text import one_line
 from tasks.jobs.records import Hit, Hits, Piece
 
@@ -113,6 +114,16 @@ def edit(
 
 
 @journal.command()
+def mood(id_: Id, mood: Annotated[str, typer.Argument(metavar="MOOD", help=f"One of {', '.join(MOODS)}.")]) -> None:
+    """Set an entry's mood. It stays, and teaches Charlie the moods of other entries."""
+    if mood not in MOODS:
+        raise CharlieError(f"{mood!r} is no mood.", f"Choose one of {', '.join(MOODS)}.")
+    with session(worker=False) as running:
+        entry = set_mood(running.client, find_entry(running.client, id_).id, mood)
+    note(f"{named([entry.title])} is {mood}.")
+
+
+@journal.command()
 def delete(ids: Ids, yes: Yes = False) -> None:
     """Move entries to the trash, for 30 days."""
     with session(worker=False) as running:
@@ -137,7 +148,10 @@ def search(
     limit: Limit = 10,
     as_json: AsJson = False,
 ) -> None:
-    """Find entries by meaning."""
+    """Find entries by words and by meaning; days such as `last week` or `in March` are a filter.
+
+    Words are found in any language. The default embedder understands English; for others choose a multilingual one.
+    """
     found: list[Hit] = []
 
     def take(output: Piece) -> None:
@@ -154,9 +168,11 @@ def search(
         headings, *rows = table([("RELEVANCE", "SIMILARITY", "ID", "TITLE"), *map(_hit, found)]).splitlines()
         data(headings)
         for row, hit in zip(rows, found, strict=True):
-            data(f"{row}\n    {one_line(hit.chunk, 100)}")
+            data(f"{row}\n    {one_line(hit.chunk[slice(*hit.mark)], 100)}")
     else:
         note("No entry was found.")
+    if found and result["nothing_near"]:
+        note("Not in your entries, as it seems; these are the nearest.")
     note_limits(result)
 
 

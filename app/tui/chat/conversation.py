@@ -131,6 +131,10 @@ class ConversationView(Vertical):
                 messages = await to_thread(self.client.conversations.messages, id_)
                 replaced = {message for reply in self.live for message in reply.replaces}
                 stored = [(m.id, m.text) for m in messages if m.text and m.id not in replaced]
+            for message in messages:
+                reply = self.transcript.reply(message.id) if (message.stats or {}).get("distress") else None
+                if reply is not None:
+                    reply.show_support()
         if not there:
             await self.open(None, keep_text=True)
             self.notice.say(f"This conversation {IN_TRASH}")
@@ -314,8 +318,9 @@ class ConversationView(Vertical):
 
     @work(group="change")
     async def leave_branch(self) -> None:
-        """Return to the conversation whose message was being edited. A changed text is there at the next edit."""
+        """Return to the conversation whose message was being edited, or else close the card of a first start."""
         if self._branch is None:
+            self.transcript.first_run.close()
             return
         original, edited = self._branch
         if self.prompt.whole(self.prompt.draft) == edited.text:

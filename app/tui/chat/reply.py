@@ -15,6 +15,7 @@ from textual.widgets import Static
 
 from app.tui.chat.thought import FoldedThought
 from app.tui.chat.turn import Turn
+from app.tui.host import host
 from app.tui.shared.job_line import JobLine
 from app.tui.shared.reply_numbers import numbers, prompt_notes
 from app.tui.shared.streamed_markdown import StreamedMarkdown
@@ -56,6 +57,7 @@ class Reply(Turn):
         self.thought = FoldedThought(thought)
         self.markdown = StreamedMarkdown(text)
         self.foot = Static(classes="foot")
+        self.support = Static(classes="support")
         self.earlier = Static(classes="earlier")
 
     @classmethod
@@ -80,6 +82,7 @@ class Reply(Turn):
         if self.job is not None:
             yield JobLine(self.job.id, self.job.state)
         yield self.foot
+        yield self.support
         yield self.earlier
 
     def on_mount(self) -> None:
@@ -94,6 +97,11 @@ class Reply(Turn):
         self._replaced = count
         self.set_class(count > 0, "-again")
         self.earlier.update(Content(f"{count} earlier {'reply' if count == 1 else 'replies'} · h shows them"))
+
+    def show_support(self) -> None:
+        """Show where somebody in distress can turn."""
+        self.support.update(Content(host(self).client.settings.support.line))
+        self.add_class("-support")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002  # Textual's
         return action != "thought" or self.thought.display
@@ -123,13 +131,13 @@ class Reply(Turn):
         self.job = None
 
     def _close(self, state: MessageState, stats: dict[str, Any], error: str, hint: str) -> None:
-        if stats.get("starter"):
-            self.header.remark = f"starter model · {self.header.remark}"
         self.header.refresh()
         self.thought.end(stats)
         if notes := prompt_notes(stats):
             self.left_out.update(Content(notes))
             self.add_class("-left-out")
+        if stats.get("distress"):
+            self.show_support()
         self.set_class(state is MessageState.FAILED, "-failed")
         self.add_class("-closed")
         match state:

@@ -30,6 +30,7 @@ from core.text import one_line, printable
 
 if TYPE_CHECKING:
     from app.client import Client
+    from app.tui.chat.first_run import FirstRun
     from core.library.records import Conversation
 
 
@@ -48,6 +49,8 @@ class ChatScreen(Screen[None]):
         Binding("ctrl+b", "sidebar", "List", id="chat.list", tooltip="Show or hide the conversations", show=False),
         Binding("ctrl+y", "copy_reply", "Copy", id="chat.copy", tooltip="Copy the last reply", show=False),
         Binding("ctrl+t", "rename", "Rename", id="chat.rename", tooltip="Rename this conversation", show=False),
+        Binding("f7", "choose", "Choose", id="chat.choose", show=False, priority=True, tooltip="Choose another model"),
+        Binding("f8", "own_file", "Own file", id="chat.own-file", tooltip="Use a model file of your own", show=False),
         Binding("ctrl+s", "export", "Export", id="chat.export", tooltip="Save as a Markdown file", show=False),
     ]
 
@@ -128,6 +131,16 @@ class ChatScreen(Screen[None]):
         else:
             self.view.leave_branch()
         self.view.prompt.focus()
+
+    @property
+    def first_run(self) -> FirstRun:
+        return self.view.transcript.first_run
+
+    def action_choose(self) -> None:
+        self.first_run.offers.choose(1)
+
+    def action_own_file(self) -> None:
+        self.first_run.use_own_file()
 
     def action_again(self) -> None:
         self.view.regenerate()

@@ -11,17 +11,15 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from app.tui.chat.first_run import FirstRun
 from app.tui.chat.reply import Reply
 from app.tui.chat.turn import Turn, UserTurn
-from app.tui.host import host
 from core.library.records import Revision, StoredMessage
 
 LATEST_TURNS = 10
 """Turns mounted at first. Few, since keys wait until they are laid out."""
 EARLIER_TURNS = 10
 """Turns mounted when the user reaches the top, or when the turns so far do not fill the window."""
-INVITATION = "Say something, and Charlie answers.\nNothing of it leaves this machine."
-UNCONFIGURED = "No model is configured: the very small starter model answers. F4 offers larger models."
 
 
 def turn_of(message: StoredMessage) -> Turn:
@@ -37,13 +35,13 @@ class Transcript(VerticalScroll, can_focus=False):
         self._mounting = asyncio.Lock()
         """Held while turns are mounted: those of one conversation must not be removed meanwhile."""
         self.body = Vertical(classes="body")
-        self.invitation = Static(id="invitation")
+        self.first_run = FirstRun(id="first-run")
         self.earlier = Static(id="earlier")
 
     def compose(self) -> ComposeResult:
         # At least as high as the view: an anchored widget would push a lower one down.
         with self.body:
-            yield self.invitation
+            yield self.first_run
             yield self.earlier
 
     def on_mount(self) -> None:
@@ -154,10 +152,6 @@ class Transcript(VerticalScroll, can_focus=False):
         self.call_after_refresh(keep_position)
 
     def _update_hints(self) -> None:
-        configured = host(self).client.settings.instruct.file is not None
-        self.invitation.update(
-            Content(INVITATION) if configured else Content.assemble(INVITATION, "\n\n", (UNCONFIGURED, "dim"))
-        )
         self.set_class(not self.turns, "-empty")
         self.set_class(bool(self._earlier), "-more")
         self.earlier.update(Content(f"↑ {len(self._earlier):,} earlier turns"))

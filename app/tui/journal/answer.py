@@ -147,9 +147,9 @@ class Answer(VerticalScroll, can_focus=True):
         foot = self.foot
         match ended.state:
             case JobState.DONE:
-                starter = SMALL if result.get("starter") else ""
+                weak = SMALL if result.get("bundled") else ""
                 optimizer = f"program by {result['optimizer']}" if result.get("optimizer") else ""
-                parts = [starter, optimizer, numbers(result), printable(str(result.get("note") or ""))]
+                parts = [weak, optimizer, numbers(result), printable(str(result.get("note") or ""))]
                 line = " · ".join(part for part in parts if part)
             case JobState.CANCELLED:
                 line = "stopped"

@@ -8,16 +8,17 @@ from asyncio import to_thread
 from textual.screen import Screen
 
 from app.client import Client
-from app.library_changes import bring_back, delete_entry, write_entry
+from app.library_changes import bring_back, delete_entry, set_mood, write_entry
 from app.tui.host import host
 from app.tui.journal.entry_draft import PLACE
 from app.tui.journal.entry_editor import EntryEditor
 from app.tui.journal.entry_list import EntryList
 from app.tui.journal.entry_pages import EntryPages
 from app.tui.library.history import HistoryScreen
-from app.tui.shared.dialogs import ConfirmDialog
+from app.tui.shared.dialogs import ChoiceDialog, ConfirmDialog
 from app.tui.shared.notice import Notice
 from core.library.records import Entry, EntryState
+from core.programs.feelings import MOODS
 from core.text import new_id, one_line
 
 
@@ -50,6 +51,12 @@ class EntryActions:
                     await self._skip(entry)
                 case "history":
                     await self.show_history(entry.id)
+                case "mood":
+                    mood = await self._screen.app.push_screen_wait(
+                        ChoiceDialog("What was the mood?", MOODS, entry.mood)
+                    )
+                    if mood is not None:
+                        await to_thread(set_mood, self._client, entry.id, mood)
 
     async def _delete(self, entry: Entry) -> None:
         title = one_line(entry.title, 40)

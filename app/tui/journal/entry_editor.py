@@ -12,8 +12,9 @@ from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.content import Content
 from textual.message import Message
-from textual.widgets import TextArea
+from textual.widgets import Static, TextArea
 
 from app.tui.host import host
 from app.tui.journal.entry_draft import PLACE, Draft, conflict, unsaved, write
@@ -71,11 +72,13 @@ class EntryEditor(Vertical):
         self._ingest_timer: Timer | None = None
         self.head = EntryHead(id="entry-head")
         self.area = Editor(compact=True, highlight_cursor_line=False, placeholder="How was today?")
+        self.support = Static(classes="support", id="entry-support")
         self.notice = Notice(id="entry-notice")
 
     def compose(self) -> ComposeResult:
         yield self.head
         yield self.area
+        yield self.support
         yield self.notice
 
     def on_mount(self) -> None:
@@ -286,5 +289,8 @@ class EntryEditor(Vertical):
 
     def _show_head(self) -> None:
         self.head.show(self.draft)
-        if (entry := self.draft.entry) is not None and entry.state is EntryState.FAILED and not self.draft.dirty:
+        entry, line = self.draft.entry, self.client.settings.support.line
+        self.support.update(Content(line))
+        self.support.display = bool(line and entry and entry.distress)
+        if entry is not None and entry.state is EntryState.FAILED and not self.draft.dirty:
             self.notice.fail(CharlieError(entry.error, "In the list, r indexes it again, x skips it."))

@@ -25,7 +25,7 @@ SHORTEST_TITLE = 16
 """Cells of a title that are shown if there is also a mood."""
 OTHER_CELLS = 5
 """Cells of a line beside title and mood: the padding, the symbol and its space, the scrollbar."""
-NOT_FOUND = "No entry contains this text.\nEnter searches by meaning."
+NOT_FOUND = "No entry contains this text.\nEnter searches by words and meaning."
 LINES_AHEAD = 50
 """Distance from the end of the list at which older entries are read."""
 KEPT_CHARACTERS = 1_000
@@ -55,6 +55,7 @@ class EntryList(Vertical):
         Binding("u", "screen.undo_delete", "Undo", id="entries.undo", tooltip="Bring back the last deleted entry"),
         Binding("h", "ask('history')", "History", id="entries.history", tooltip="Show earlier texts of the entry"),
         Binding("t", "app.trash", "Trash", id="entries.trash", tooltip="Show what was deleted"),
+        Binding("m", "ask('mood')", "Mood", id="entries.mood", tooltip="Set the mood of the entry"),
         Binding("r", "ask('retry')", "Retry", id="entries.retry", tooltip="Index the entry again"),
         Binding("x", "ask('skip')", "Skip", id="entries.drop", tooltip="Skip an entry that failed"),
     ]
@@ -69,7 +70,7 @@ class EntryList(Vertical):
 
     @dataclass
     class Asked(Message):
-        """The user asks for `what` (delete, history, retry, skip) with the highlighted entry."""
+        """The user asks for `what` (delete, history, mood, retry, skip) with the highlighted entry."""
 
         what: str
         entry: Entry

@@ -30,7 +30,7 @@ from tasks.jobs.records import Ended
 if TYPE_CHECKING:
     from app.client import Client
 
-FIELD = "Filter… · Enter searches by meaning · ? asks your journal"
+FIELD = "Filter… · Enter searches · ? asks your journal"
 
 INDEXING = "Indexing:"
 USUAL = 60

@@ -19,6 +19,9 @@ from core.text import one_line, printable
 from tasks.jobs.records import Ended, Hit, Hits, Job
 
 CELLS = 8
+TITLE_WIDTH = 40
+BESIDE = 80
+"""Characters shown before and after the marked sentence."""
 NOTHING_NEAR = "Not in your entries, as it seems; these are the nearest."
 
 
@@ -28,12 +31,19 @@ def hit_label(hit: Hit) -> Content:
     before, marked, after = (
         " ".join(printable(part).split()) for part in (hit.chunk[:start], hit.chunk[start:end], hit.chunk[end:])
     )
+    before = before if len(before) <= BESIDE else f"…{before[-BESIDE:].partition(' ')[2]}"
     score = hit.similarity if hit.relevance is None else hit.relevance
     full, rest = bar(score, CELLS)
-    return Content.assemble(
-        (full, "$accent"), (rest, "$text-disabled"), f" {score:.2f}  ", (one_line(hit.title, 60), "bold"), "\n",
-        (before, "dim"), " " if before else "", (marked, "$text-accent"), " " if after else "", (after, "dim"),
-    )  # fmt: skip
+    passage = Content(" ").join(
+        [
+            Content.styled(part, style)
+            for part, style in ((before, "dim"), (marked, "$text-accent"), (one_line(after, BESIDE), "dim"))
+            if part
+        ]
+    )
+    title = one_line(hit.title, TITLE_WIDTH)
+    head = Content.assemble((full, "$accent"), (rest, "$text-disabled"), f" {score:.2f}  ", (title, "bold"), "\n")
+    return head + passage
 
 
 class SearchResults(Vertical):

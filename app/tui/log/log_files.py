@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from typing import Literal, get_args
@@ -45,13 +45,7 @@ _REDIS = re.compile(r"^\d+:[A-Z] (\d\d \w{3} \d{4} \d\d:\d\d:\d\d)\.(\d{3}) ([.\
 _REDIS_LEVELS = {".": Level.DEBUG, "-": Level.DEBUG, "*": Level.INFO, "#": Level.INFO}
 """Redis marks errors with #, but also harmless lines such as "ready to exit"."""
 _PROBLEM = re.compile(r"warning|error|fail|can't|unable|bad |corrupt|out of memory", re.IGNORECASE)
-_LEVELS = {
-    "DEBUG": Level.DEBUG,
-    "INFO": Level.INFO,
-    "WARNING": Level.WARNING,
-    "ERROR": Level.ERROR,
-    "CRITICAL": Level.ERROR,
-}
+_LEVELS = {**Level.__members__, "CRITICAL": Level.ERROR}
 
 
 def parse(source: Source, text: str, before: Line | None) -> Line:
@@ -104,22 +98,18 @@ class Tail:
         *whole, self.rest = (self.rest + data).split(b"\n")
         if len(self.rest) > READ_AT_ONCE:  # an endless line must not fill the memory
             self.rest = self.rest[:LONGEST_LINE]
-        return [self._line(each) for each in whole if each.strip()]
+        lines = []
+        for each in filter(bytes.strip, whole):
+            self.last = parse(self.source, each.decode("utf-8", "replace"), self.last)
+            lines.append(self.last)
+        return lines
 
-    def _line(self, raw: bytes) -> Line:
-        self.last = parse(self.source, raw.decode("utf-8", "replace"), self.last)
-        return self.last
 
-
-@dataclass(slots=True)
 class Tails:
     """All log files as one stream."""
 
-    folder: Path
-    tails: list[Tail] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.tails = [Tail(source, self.folder / f"{source}.log") for source in SOURCES]
+    def __init__(self, folder: Path) -> None:
+        self.tails = [Tail(source, folder / f"{source}.log") for source in SOURCES]
 
     def read(self) -> list[Line]:
         """The lines added since the last call, ordered by time."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar, cast
 
 from redis import RedisError
 from rich.text import Text
@@ -25,10 +25,6 @@ from app.tui.shared.status_bar import StatusBar
 from app.tui.shared.steady_footer import SteadyFooter
 from core.errors import CharlieError
 from core.figures import clock, counted, file_stamp
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 KEPT = 5000
 """Lines; older ones are in the files."""
@@ -184,8 +180,7 @@ class LogScreen(Screen[None]):
 
     def action_level(self) -> None:
         levels = list(Level)
-        following = levels[(levels.index(cast("Level", self._level.value)) + 1) % len(levels)]
-        self._level.value = following
+        self._level.value = levels[(levels.index(cast("Level", self._level.value)) + 1) % len(levels)]
 
     def action_source(self, source: Source) -> None:
         self._sources[source].toggle()
@@ -201,7 +196,7 @@ class LogScreen(Screen[None]):
         path = folder / f"saved-{file_stamp()}.txt"
         text = "".join(f"{line.source:<{SOURCE_WIDTH}}  {line.text}\n" for line in self._lines if self._is_shown(line))
         try:
-            await asyncio.to_thread(_save, path, text)
+            await asyncio.to_thread(path.write_text, text, encoding="utf-8")
         except OSError as error:
             self._show_result(CharlieError(f"Not saved: {error}."))
         else:
@@ -219,7 +214,3 @@ class LogScreen(Screen[None]):
         if self._notice_timer is not None:
             self._notice_timer.stop()
         self._notice_timer = self.set_timer(NOTICE_SECONDS, notice.clear)
-
-
-def _save(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

@@ -11,6 +11,7 @@ from textual.widgets.option_list import Option
 from app.model_facts import ModelFacts, UnusableModel, UsableModel
 from app.tui.host import host
 from app.tui.shared.phase_looks import PHASE_LOOKS
+from core.errors import NoModelError
 from core.events.types import JobChanged, JobKind, Phase
 from core.figures import size
 from core.roles import Role
@@ -40,6 +41,8 @@ def row(role: Role, facts: ModelFacts | None, view: MachineView, failure: JobCha
             notes.append(Content.styled(_about(facts, view, room), "$foreground-muted"))
             if _other_is_loaded(facts, view):
                 notes.append(_other(view))
+        case UnusableModel() if _is_none(facts):
+            notes.append(Content.styled("optional, sorts found entries", "$foreground-muted"))
         case UnusableModel():
             notes.append(_error(facts.error.message, facts.error.hint))
         case _:
@@ -58,6 +61,11 @@ def row(role: Role, facts: ModelFacts | None, view: MachineView, failure: JobCha
 
 def _error(message: str, hint: str) -> Content:
     return Content.assemble((one_line(message, LONGEST), "$text-error"), (f" {hint}", "$foreground-muted"))
+
+
+def _is_none(facts: UnusableModel) -> bool:
+    """Whether the role has no model, which is no error."""
+    return isinstance(facts.error, NoModelError)
 
 
 def _other_is_loaded(facts: UsableModel, view: MachineView) -> bool:
@@ -83,7 +91,7 @@ def _state(role: Role, facts: ModelFacts | None, view: MachineView) -> tuple[str
         percent = f" {view.fraction:.0%}" if snapshot.phase == Phase.LOADING else ""
         return f"{look.symbol} {look.word.lower()}{percent}", look.style
     if isinstance(facts, UnusableModel):
-        return "✕ unusable", "$text-error"
+        return ("  none", "$foreground-muted") if _is_none(facts) else ("✕ unusable", "$text-error")
     if not isinstance(facts, UsableModel) or view.memory is None:
         return "", ""
     if facts.planned(view.memory).fits:

@@ -23,13 +23,14 @@ from app.tui.models.history import KEPT, History, Kept
 from app.tui.models.memory_gauge import MemoryGauge
 from app.tui.models.model_table import ModelTable
 from app.tui.models.plan_panel import PlanPanel
-from app.tui.models.recommendations import Recommendations
 from app.tui.models.state_graph import StateGraph
 from app.tui.shared.coalesced import Coalesced
+from app.tui.shared.offer_list import OfferList
 from app.tui.shared.status_bar import StatusBar
 from app.tui.shared.steady_footer import SteadyFooter
 from core.errors import CharlieError
 from core.events.types import JobChanged, JobKind, JobState, QueueChanged, StateChanged, WorkerLost, WorkerUp
+from core.model_files.bundled import ORIGINS
 from core.text import one_line
 
 if TYPE_CHECKING:
@@ -53,9 +54,6 @@ class ModelsScreen(Screen[None]):
         Binding("f", "fetch", "Fetch", id="models.fetch", tooltip="Download the model chosen for the role"),
         Binding("left", "choose(-1)", "Smaller", id="models.smaller", show=False, tooltip="Choose a smaller model"),
         Binding("right", "choose(1)", "Larger", id="models.larger", show=False, tooltip="Choose a larger model"),
-        Binding(
-            "escape", "stop_fetch", "Stop", id="models.stop", show=False, tooltip="Stop the download, to continue later"
-        ),
         Binding("r", "refresh", "Refresh", id="models.refresh", show=False, tooltip="Read the model files again"),
     ]
 
@@ -72,7 +70,7 @@ class ModelsScreen(Screen[None]):
             yield ModelTable(id="roles")
             yield Static(id="details")
             yield PlanPanel(id="plan")
-            yield Recommendations(id="recommended")
+            yield OfferList("f fetches a model for the role · ← → choose another", id="offers")
             yield Static(id="failure")
             yield MemoryGauge(id="gauge")
             with Container(id="machine"):
@@ -95,15 +93,12 @@ class ModelsScreen(Screen[None]):
     def on_screen_resume(self) -> None:
         self.action_refresh()
 
-    def action_refresh(self) -> None:
-        self._read_files()
-
     @work(exclusive=True, group="files")
-    async def _read_files(self) -> None:
+    async def action_refresh(self) -> None:
         facts = await asyncio.to_thread(read_facts, self.client.paths)
         self.query_one(ModelTable).set_facts(facts)
         self._show_details()
-        self._recommend()
+        self._offer()
 
     @work(exclusive=True, group="history")
     async def _read_history(self) -> None:
@@ -134,7 +129,9 @@ class ModelsScreen(Screen[None]):
             self._ahead.request()
 
     def _memory_changed(self, old: MachineView, new: MachineView) -> None:
-        """The planned context and layers depend on the free memory."""
+        """The planned context and layers depend on the free memory, the files on a download."""
+        if old.fetch and not new.fetch:
+            self.action_refresh()
         if old.memory != new.memory:
             self._show_details()
 
@@ -142,14 +139,10 @@ class ModelsScreen(Screen[None]):
     def _select(self) -> None:
         self.query_one(PlanPanel).hide()
         self._show_details()
-        self._recommend()
+        self._offer()
 
-    def _recommend(self) -> None:
-        """Offer other models where the selected role has the starter model."""
-        table = self.query_one(ModelTable)
-        facts = table.facts(table.selected)
-        starter = isinstance(facts, UsableModel) and facts.spec.starter
-        self.query_one(Recommendations).offer(table.selected if starter else None, starter=True)
+    def _offer(self) -> None:
+        self.query_one(OfferList).offer(self.query_one(ModelTable).selected)
 
     @on(PlanPanel.Changed)
     def _show_details(self) -> None:
@@ -159,22 +152,10 @@ class ModelsScreen(Screen[None]):
         shown.display = not self.query_one(PlanPanel).display
 
     def action_fetch(self) -> None:
-        """Download the chosen model; for a role with a real model, the first press shows the others."""
-        recommendations = self.query_one(Recommendations)
-        if recommendations.role is None:
-            recommendations.offer(self.query_one(ModelTable).selected, starter=False)
-        else:
-            recommendations.download()
+        self.query_one(OfferList).fetch()
 
     def action_choose(self, step: int) -> None:
-        self.query_one(Recommendations).choose(step)
-
-    def action_stop_fetch(self) -> None:
-        self.query_one(Recommendations).stop()
-
-    @on(Recommendations.Fetched)
-    def _fetched(self) -> None:
-        self.action_refresh()
+        self.query_one(OfferList).choose(step)
 
     @on(OptionList.OptionSelected)
     def action_warm(self) -> None:
@@ -238,4 +219,5 @@ def details(facts: ModelFacts | None, memory: Memory | None) -> Content:
             if header.pooling:
                 shape.append(f"pooling {header.pooling}")
             amounts = {name: getattr(needs, name) for name in PARTS}
-            return Content.styled(f"{' · '.join(shape)}\n{parts(amounts)}", "$foreground-muted")
+            lines = [" · ".join(shape), parts(amounts), *([ORIGINS[spec.role]] if spec.bundled else [])]
+            return Content.styled("\n".join(lines), "$foreground-muted")

@@ -1,8 +1,8 @@
-"""Two dialogs: one asks before something is deleted, one asks for a line of text."""
+"""Dialogs: one asks before something is deleted, one for a line of text, one for one of a few words."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from textual import on
@@ -11,7 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Button, Input, Label
+from textual.widgets import Button, Input, Label, OptionList
 
 from app.tui.shared.typing_fields import TypingField
 
@@ -84,3 +84,29 @@ class TextDialog(ModalScreen[str | None]):
     @on(Input.Submitted)
     def answer(self, event: Input.Submitted) -> None:
         self.dismiss(event.value)
+
+
+class ChoiceDialog(ModalScreen[str | None]):
+    """Returns one of the `words`; None if the user left it with Escape."""
+
+    CSS = _CSS.format(name="ChoiceDialog")
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "dismiss(None)", "Leave", id="dialog.unchosen", tooltip="Change nothing"),
+    ]
+
+    def __init__(self, question: str, words: Sequence[str], present: str) -> None:
+        super().__init__()
+        self._question = question
+        self._words = words
+        self._options = OptionList(*map(Content, words), compact=True)
+        self._options.highlighted = words.index(present) if present in words else 0
+
+    def compose(self) -> ComposeResult:
+        with Vertical():
+            yield Label(Content(self._question))
+            yield self._options
+            yield Label("Enter: choose · Esc: leave", classes="keys")
+
+    @on(OptionList.OptionSelected)
+    def answer(self, event: OptionList.OptionSelected) -> None:
+        self.dismiss(self._words[event.option_index])

@@ -5,19 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 from textual.message import Message
+from textual.message_pump import MessagePump
 
+from app.client import Client
 from core.errors import CharlieError
 from core.events.types import JobState
 from tasks.jobs.records import Ended, Output, Text, Thought
-
-if TYPE_CHECKING:
-    from textual.message_pump import MessagePump
-
-    from app.client import Client
 
 TIME_SHARE = 0.05
 """The share of its time that the interface may use to draw streamed text; the model has the rest."""

@@ -60,8 +60,11 @@ def _total(view: MachineView) -> int:
 def _parts(view: MachineView, width: int, spark: str) -> list[Content]:
     cells = 5 if width < NARROW else 8
     phase, short = _phase(view, cells), _short(view)
-    room = width - phase.cell_length - len(GAP) - (short.cell_length + len(GAP) if short.plain else 0)
-    parts = [phase, _subject(view, width, room), short, _rate(view), *_memory(view, cells, spark), _queue(view)]
+    fetch = _fetch(view)
+    room = (
+        width - phase.cell_length - len(GAP) - sum(len(GAP) + part.cell_length for part in (short, fetch) if part.plain)
+    )
+    parts = [phase, fetch, _subject(view, width, room), short, _rate(view), *_memory(view, cells, spark), _queue(view)]
     return [part for part in parts if part.plain]
 
 
@@ -76,6 +79,14 @@ def _phase(view: MachineView, cells: int) -> Content:
     return Content.assemble(
         phase, " ", (full, "$text-warning"), (rest, "$foreground-disabled"), f" {view.fraction:.0%}".rjust(5)
     )
+
+
+def _fetch(view: MachineView) -> Content:
+    if view.fetch is None:
+        return Content("")
+    share = "…" if view.fetch.share is None else f"{view.fetch.share:.0%}"
+    fetching = f"↓ {one_line(view.fetch.name, LONGEST_NAME)} {share}"
+    return Content.assemble((fetching, "$text-accent"), (" F6 stops", "$foreground-muted"))
 
 
 def _attempt(view: MachineView) -> str:
@@ -97,7 +108,7 @@ def _subject(view: MachineView, width: int, room: int) -> Content:
         limit = max(SHORTEST_TEXT, min(LONGEST_REASON, room if view.short else width - GAUGE_ROOM))
         return Content.styled(one_line(_brief(reason, limit, view, width), limit), "$foreground-muted")
     limit = min(LONGEST_NAME, width // 4, room - len(f"{snapshot.role} · "))
-    name = "starter model" if snapshot.starter else one_line(snapshot.model or "", max(limit, SHORTEST_TEXT))
+    name = one_line(snapshot.model or "", max(limit, SHORTEST_TEXT))
     return Content.assemble(snapshot.role or "", (" · ", "$foreground-muted"), name)
 
 

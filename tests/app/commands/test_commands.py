@@ -1,4 +1,4 @@
-"""Every command with one running `charlie up`: the real database, worker and starter models."""
+"""Every command with one running `charlie up`: the real database, worker and tiny models."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ import pytest
 
 from app.client import Client
 from app.commands.models import RoleName
-from core import starter
 from core.library.records import EntryState
 from core.paths import find_paths
 from core.roles import Role
@@ -26,6 +25,7 @@ from tests.app.commands.charlie import charlie, read_until, refused, started
 from tests.benchmarks.shapes import Shape, write
 from tests.model_variants import variant
 from tests.parked import park
+from tests.tiny_models import tiny_models
 
 STATS = [
     "text", "model", "prompt_tokens", "reused_tokens", "completion_tokens", "finish_reason",
@@ -67,7 +67,7 @@ def test_ask_streams_plain_text_that_a_seed_repeats(home: Path) -> None:
     arguments = ("ask", "-", "--seed", "7", "--max-tokens", "12", "--temperature", "1")
     first, second = charlie(home, *arguments, stdin="hello"), charlie(home, *arguments, stdin="hello")
     assert first.code == 0
-    assert first.err.startswith("The starter model was used, which is very small.")
+    assert first.err.startswith("A small model (135M) answered, and it is weak.")
     assert first.out == second.out
     assert charlie(home, *arguments, "--json", stdin="hello").json["text"] == first.out.removesuffix("\n")
 
@@ -126,9 +126,7 @@ def test_the_journal_is_searched_by_meaning_and_asked(home: Path) -> None:
     found = charlie(home, "journal", "search", "river", "--json").json
     assert found["query"] == "river"
     assert found["hits"][0]["entry"] == walk
-    assert set(found["hits"][0]) == {"entry", "title", "chunk", "similarity", "relevance"}
-    relevance = [hit["relevance"] for hit in found["hits"]]
-    assert relevance == sorted(relevance, reverse=True)
+    assert set(found["hits"][0]) == {"entry", "title", "chunk", "similarity", "relevance", "start", "mark"}
     assert walk in charlie(home, "journal", "search", "river", "--limit", "1").out
 
     answer = charlie(home, "journal", "ask", "Where did I walk?", "--json", "--max-tokens", "9").json
@@ -155,12 +153,12 @@ def test_every_transition_is_legal_and_numbered_without_a_gap(home: Path) -> Non
 
 def test_warm_says_how_long_it_took_and_unload_empties(home: Path) -> None:
     charlie(home, "unload")
-    label, took = charlie(home, "warm", "reranker").out.split()
+    label, took = charlie(home, "warm", "embedding").out.split()
     assert label == "load_ms"
     assert float(took) > 0
-    assert charlie(home, "warm", "reranker").out == "load_ms 0.0\n"
+    assert charlie(home, "warm", "embedding").out == "load_ms 0.0\n"
     warm = charlie(home, "ps", "--json").json
-    assert (warm["phase"], warm["role"]) == ("warm", "reranker")
+    assert (warm["phase"], warm["role"]) == ("warm", "embedding")
     assert warm["keep_alive_until"] > warm["since"]
     assert charlie(home, "graph", "--live").out != charlie(home, "graph").out
     assert charlie(home, "unload").code == 0
@@ -234,7 +232,7 @@ def test_refused_messages_are_counted_and_shown_as_plain_text(home: Path, client
 
 @pytest.mark.parametrize("broken", ["missing", "empty", "truncated", "foreign", "of the wrong kind"])
 def test_an_unusable_model_is_reported_and_the_app_goes_on(home: Path, broken: str) -> None:
-    good, other = (starter.path_of(role).read_bytes() for role in (Role.INSTRUCT, Role.RERANKER))
+    good, other = (tiny_models()[role].read_bytes() for role in (Role.INSTRUCT, Role.RERANKER))
     contents = {"empty": b"", "truncated": good[:9999], "foreign": b"MZ" * 999, "of the wrong kind": other}
     file = home / "broken.gguf"
     file.unlink(missing_ok=True)
@@ -247,12 +245,12 @@ def test_an_unusable_model_is_reported_and_the_app_goes_on(home: Path, broken: s
         assert str(file) in charlie(home, "models", "list").out
     finally:
         config.unlink()
-    assert charlie(home, "ask", "hello", "--json").json["model"] == "starter-instruct"
+    assert charlie(home, "ask", "hello", "--json").json["model"] == "tiny-instruct"
 
 
 def test_models_use_takes_effect_with_the_next_job(home: Path) -> None:
     file = home / "models" / "mine.gguf"
-    file.write_bytes(starter.path_of(Role.INSTRUCT).read_bytes())
+    file.write_bytes(tiny_models()[Role.INSTRUCT].read_bytes())
     assert str(file) in charlie(home, "models", "list", "--json").json["others"]
     assert charlie(home, "models", "use", "instruct", "mine.gguf").code == 0
     try:
@@ -282,7 +280,7 @@ def test_a_plan_says_what_a_load_would_take_and_loads_nothing(home: Path) -> Non
 
 def test_a_plan_of_another_file(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A relative path is searched in the current folder, then in the models folder."""
-    good = starter.path_of(Role.INSTRUCT).read_bytes()
+    good = tiny_models()[Role.INSTRUCT].read_bytes()
     for folder in (tmp_path, home / "models"):
         (folder / "other.gguf").write_bytes(good)
     (home / "models" / "kept.gguf").write_bytes(good)
@@ -310,9 +308,9 @@ def test_a_plan_of_a_file_four_times_the_machines_memory(home: Path, tmp_path: P
 
 
 def test_models_inspect_shows_the_header(home: Path) -> None:
-    file = starter.path_of(Role.EMBEDDING)
+    file = tiny_models()[Role.EMBEDDING]
     header = charlie(home, "models", "inspect", str(file), "--json").json
-    assert (header["architecture"], header["kind"], header["starter"]) == ("bert", "an embedding model", True)
+    assert (header["architecture"], header["kind"]) == ("bert", "an embedding model")
     shown = charlie(home, "models", "inspect", str(file)).out
     assert "bert" in shown
     assert re.search(r"needs +[\d.]+ MiB of RAM at 512 tokens", shown)
@@ -320,16 +318,16 @@ def test_models_inspect_shows_the_header(home: Path) -> None:
 
 def test_models_inspect_shows_what_a_template_supports(home: Path) -> None:
     template = "{% if tools %}{{ tools | tojson }}{% endif %}{% for m in messages %}{{ m.content }}{% endfor %}"
-    file = variant(starter.path_of(Role.INSTRUCT), home / "tools.gguf", template=template)
+    file = variant(tiny_models()[Role.INSTRUCT], home / "tools.gguf", template=template)
     inspected = charlie(home, "models", "inspect", str(file), "--json").json
     assert inspected["template"] == {"system": True, "thinking": False, "tools": True, "parts": False}
     shown = charlie(home, "models", "inspect", str(file)).out
     assert "system: yes, thinking: no, tools: yes, parts: no" in shown
-    assert charlie(home, "models", "inspect", str(starter.path_of(Role.EMBEDDING)), "--json").json["template"] == {}
+    assert charlie(home, "models", "inspect", str(tiny_models()[Role.EMBEDDING]), "--json").json["template"] == {}
 
 
 def test_a_broken_template_is_noted_when_its_model_is_chosen(home: Path) -> None:
-    file = variant(starter.path_of(Role.INSTRUCT), home / "broken.gguf", template="{% frobnicate %}")
+    file = variant(tiny_models()[Role.INSTRUCT], home / "broken.gguf", template="{% frobnicate %}")
     reason = "Encountered unknown tag 'frobnicate'"
     assert charlie(home, "models", "inspect", str(file), "--json").json["template"] == {"error": reason}
     assert f"error: {reason}" in charlie(home, "models", "inspect", str(file)).out

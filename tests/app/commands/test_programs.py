@@ -10,7 +10,9 @@ import pytest
 
 from core.model_files.fingerprint import file_id
 from core.model_files.spec import resolve
-from core.programs.in_use import compiled_folder, in_use, used_file
+from core.programs import in_use as programs_in_use
+from core.programs.in_use import compiled_folder, find, in_use, reset, use, used_file
+from core.programs.saved import Score, read_program, write_program
 from core.roles import Role
 from core.settings_file import load_settings
 from tests.app.commands.charlie import charlie, environment, refused
@@ -51,7 +53,6 @@ def test_listed_used_and_reset(paths: Paths, home: Path) -> None:
     assert used.code == 0
     assert used.err.splitlines() == [
         "'mood' now uses 'mood-bootstrap', starting with the next job.",
-        "The starter model is as good without it, or better; `charlie programs reset mood` undoes this.",
     ]
     assert in_use(paths, "mood") == saved
     after = charlie(home, "programs", "list", "--json").json
@@ -61,6 +62,37 @@ def test_listed_used_and_reset(paths: Paths, home: Path) -> None:
     assert in_use(paths, "mood") is None
     assert charlie(home, "programs", "reset", "mood").err == "'mood' already uses its default.\n"
     assert charlie(home, "programs", "reset").err == "All programs already use their defaults.\n"
+
+
+def test_a_program_that_got_worse_is_not_offered(paths: Paths, home: Path) -> None:
+    saved = write_compiled(paths, "title", "title-gepa")
+    worse = saved.model_copy(update={"run": saved.run.model_copy(update={"gain": Score(mean=-7.5, low=-9, high=1)})})
+    write_program(compiled_folder(paths) / "title-gepa.json", worse)
+    assert charlie(home, "programs", "list", "--json").json["compiled"] == []
+    assert "gain" in charlie(home, "programs", "show", "title-gepa").out
+    assert "answers worse than the default (-7.5%" in refused(charlie(home, "programs", "use", "title-gepa"))
+    assert not used_file(paths, "title").exists()
+
+
+def test_a_program_that_comes_with_charlie_is_in_use_for_its_model_until_reset(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(programs_in_use, "SHIPPED", tmp_path)
+    header = resolve(load_settings(), paths, Role.INSTRUCT).header
+    saved = write_compiled(paths, "recall", "recall-bootstrap")
+    assert in_use(paths, "recall", header) is None
+    write_program(tmp_path / f"recall-{header.path.stem}.json", saved)
+    assert in_use(paths, "recall", header) == saved
+    assert in_use(paths, "title", header) is None
+    other = saved.model_copy(update={"run": saved.run.model_copy(update={"model": "another"})})
+    write_program(tmp_path / f"recall-{header.path.stem}.json", other)
+    assert in_use(paths, "recall", header) is None
+    write_program(tmp_path / f"recall-{header.path.stem}.json", saved)
+    assert reset(paths, "recall", header)
+    assert in_use(paths, "recall", header) is None
+    assert not reset(paths, "recall", header)
+    use(paths, read_program(find(paths, f"recall-{header.path.stem}")))
+    assert in_use(paths, "recall", header) == saved
 
 
 def test_shown_in_full(paths: Paths, home: Path) -> None:

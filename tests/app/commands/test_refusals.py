@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -36,8 +37,8 @@ def test_an_empty_model_file(tmp_path: Path) -> None:
     assert "it is empty" in refused(charlie(tmp_path, "models", "inspect", str(file)))
 
 
-def test_a_truncated_model_file(tmp_path: Path, starters: dict[Role, Path]) -> None:
-    file = write(tmp_path, starters[Role.INSTRUCT].read_bytes()[:100_000])
+def test_a_truncated_model_file(tmp_path: Path, tiny: dict[Role, Path]) -> None:
+    file = write(tmp_path, tiny[Role.INSTRUCT].read_bytes()[:100_000])
     assert "it is cut off" in refused(charlie(tmp_path, "models", "use", "instruct", str(file)))
     assert not (tmp_path / "config" / "config.toml").exists()
 
@@ -51,8 +52,8 @@ def test_a_folder_as_a_model(tmp_path: Path) -> None:
     assert "is a folder" in refused(charlie(tmp_path, "models", "inspect", str(tmp_path)))
 
 
-def test_a_model_of_the_wrong_kind_for_its_role(tmp_path: Path, starters: dict[Role, Path]) -> None:
-    said = refused(charlie(tmp_path, "models", "use", "reranker", str(starters[Role.INSTRUCT])))
+def test_a_model_of_the_wrong_kind_for_its_role(tmp_path: Path, tiny: dict[Role, Path]) -> None:
+    said = refused(charlie(tmp_path, "models", "use", "reranker", str(tiny[Role.INSTRUCT])))
     assert said.endswith("the role reranker needs a reranker.")
 
 
@@ -158,15 +159,15 @@ def test_doctor_reports_problems_and_fails(tmp_path: Path) -> None:
 def test_doctor_is_content_with_an_empty_home(tmp_path: Path) -> None:
     ended = charlie(tmp_path, "doctor")
     assert ended.code == 0
-    assert "is the starter model, very small" in ended.out
+    assert "tiny-instruct is small and weak" in ended.out
     assert not list((tmp_path / "run").iterdir())
 
 
-def test_doctor_reports_a_changed_download(tmp_path: Path, starters: dict[Role, Path]) -> None:
+def test_doctor_reports_a_changed_download(tmp_path: Path, tiny: dict[Role, Path]) -> None:
     models = tmp_path / "models"
     models.mkdir()
     path = models / "pulled.gguf"
-    data = starters[Role.INSTRUCT].read_bytes()
+    data = tiny[Role.INSTRUCT].read_bytes()
     path.write_bytes(data)
     kept = checksums.save(path, "owner/name", "pulled.gguf", checksums.sha256_of(path))
     assert "pulled.gguf has not changed since it was downloaded" in charlie(tmp_path, "doctor").out
@@ -182,3 +183,14 @@ def test_doctor_reports_a_changed_download(tmp_path: Path, starters: dict[Role, 
     os.utime(path, ns=(kept.modified, kept.modified))
     assert charlie(tmp_path, "doctor").code == 0
     assert charlie(tmp_path, "doctor", "--thorough").code == 1
+
+
+def test_doctor_says_whether_the_reranker_changes_anything(tmp_path: Path, tiny: dict[Role, Path]) -> None:
+    for text in ("A long walk by the river.", "Bread, and rain all day.", "Rain again, and no walk."):
+        assert charlie(tmp_path, "journal", "add", text).code == 0
+    said = "of 3 searches for your own entries"
+    assert "reranker: none is configured" in charlie(tmp_path, "doctor").out
+    configure(tmp_path, f'[reranker]\nfile = "{tiny[Role.RERANKER]}"\n')
+    ended = charlie(tmp_path, "doctor")
+    assert ended.code == 0
+    assert re.search(rf"The reranker changes the order of [1-3] {said}", ended.out)

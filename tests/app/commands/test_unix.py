@@ -78,13 +78,13 @@ def test_an_argument_in_another_encoding_is_refused(tmp_path: Path) -> None:
     assert texts(tmp_path) == []
 
 
-def test_a_configuration_may_begin_with_a_byte_order_mark(home: Path, starters: dict[Any, Path]) -> None:
+def test_a_configuration_may_begin_with_a_byte_order_mark(home: Path, tiny: dict[Any, Path]) -> None:
     file = home / "config" / "config.toml"
     file.parent.mkdir()
     file.write_bytes(b"\xef\xbb\xbfkeep_alive = 7\r\n")
     assert load_settings().keep_alive == 7
     assert re.search(r"keep_alive = 7.*config\.toml", charlie(home, "doctor").out)
-    assert charlie(home, "models", "use", "instruct", str(next(iter(starters.values())))).code == 0
+    assert charlie(home, "models", "use", "instruct", str(next(iter(tiny.values())))).code == 0
     assert load_settings().keep_alive == 7
 
 

@@ -239,7 +239,7 @@ def test_many_commands_started_at_once_all_get_answers(home: Path) -> None:
     commands = [["ask", "hello", "--json"]] * 3 + [
         ["ps", "--json"],
         ["journal", "add", "A thought."],
-        ["warm", "reranker"],
+        ["warm", "embedding"],
     ]
     processes = [
         subprocess.Popen(

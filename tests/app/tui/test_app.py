@@ -74,13 +74,13 @@ async def test_every_mode_has_its_key(app: CharlieApp, until: Until) -> None:
 
 
 async def test_keys_are_taken_from_the_settings(home: Path, until: Until) -> None:
-    client = Client(load_settings(interface={"keys": {"app.models": "f8"}}), find_paths())
+    client = Client(load_settings(interface={"keys": {"app.models": "f9"}}), find_paths())
     with Runtime(client, worker=False):
         app = CharlieApp(client)
         async with app.run_test() as pilot:
             await pilot.press("f4")
             assert app.current_mode == "chat"
-            await pilot.press("f8")
+            await pilot.press("f9")
             await until(pilot, lambda: app.current_mode == "models")
 
 

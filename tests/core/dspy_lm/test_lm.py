@@ -1,4 +1,4 @@
-"""The DSPy engine over a real llama.cpp model, the untrained starter."""
+"""The DSPy engine over a real llama.cpp model, a tiny one."""
 
 from __future__ import annotations
 

@@ -193,7 +193,7 @@ def test_a_purge_leaves_nothing_in_any_key(client: Client) -> None:
     entry = client.journal.new_entry(f"{WORDS} 1")
     client.journal.write_entry(entry.id, f"{WORDS} 2")
     client.journal.mark_entry(entry.id, 2, EntryState.INDEXED)
-    client.journal.describe_entry(entry.id, 2, "calm", f"{WORDS} 3")
+    client.journal.describe_entry(entry.id, 2, f"{WORDS} 3")
     talk = conversation_of(client, StoredMessage("1", "user", WORDS), StoredMessage("2", "assistant", f"{WORDS} 4"))
     client.conversations.rename_conversation(talk.id, f"{WORDS} 5")
     client.conversations.delete_messages(talk.id, ["2"])
@@ -201,9 +201,9 @@ def test_a_purge_leaves_nothing_in_any_key(client: Client) -> None:
     client.journal.delete_entry(other.id)
     client.journal.delete_entry(entry.id)
     client.conversations.delete_conversation(talk.id)
-    # A worker that was killed between storing an entry's chunks and looking whether the entry was deleted.
-    client.redis.sadd(keys.INDEXES, keys.chunks("model"))
-    client.redis.hset(keys.chunks("model"), mapping={entry.id: f'["{WORDS}"]', other.id: "[]"})
+    # A worker that was killed between storing an entry's vectors and looking whether the entry was deleted.
+    client.redis.sadd(keys.INDEXES, keys.vectors("model"))
+    client.redis.hset(keys.vectors("model"), mapping={entry.id: f'["{WORDS}"]', other.id: "[]"})
     texts = "\n".join(client.trash.texts(entry.id) + client.trash.texts(talk.id))
     assert texts.count(WORDS) == 6
     assert purge(client, [entry.id, talk.id, "nosuch"]).count == 2
@@ -213,7 +213,7 @@ def test_a_purge_leaves_nothing_in_any_key(client: Client) -> None:
     assert sorted(client.redis.zrange(keys.PURGED, 0, -1)) == sorted([entry.id, talk.id])
     assert client.redis.get(keys.UNREMOVED)
     assert [item.id for item in client.trash.items()] == [other.id]
-    assert client.redis.hkeys(keys.chunks("model")) == [other.id]
+    assert client.redis.hkeys(keys.vectors("model")) == [other.id]
 
 
 def test_a_purge_leaves_alone_what_was_brought_back_since(client: Client) -> None:

@@ -16,8 +16,8 @@ from app.client import Client
 from core.database.keys import CHANGES
 from core.library.journal import KEPT_CHANGES
 from core.library.records import Entry
-from core.library.vector_matrix import LEAST_ROWS, Rows
-from core.library.vectors import Near, VectorStore
+from core.library.vector_matrix import LEAST_ROWS, Nearest, Rows
+from core.library.vectors import VectorStore
 
 DIMENSION = 8
 ONE, TWO = np.eye(DIMENSION, dtype=np.float32)[:2]
@@ -35,11 +35,11 @@ def store(client: Client) -> VectorStore:
 
 
 def put(store: VectorStore, *entries: str) -> None:
-    store.put({entry: ([entry], ONE[None]) for entry in entries})
+    store.put(dict.fromkeys(entries, ONE[None]))
 
 
 def names(store: VectorStore) -> set[str]:
-    return {near.entry for near in store.nearest(ONE, 100)}
+    return set(store.nearest(ONE, 100).entries)
 
 
 def plainly(entries: dict[str, NDArray[np.float32]], query: NDArray[np.float32], count: int) -> list[tuple[str, int]]:
@@ -55,13 +55,19 @@ def test_the_nearest_are_those_of_a_plain_search(client: Client, seed: int, size
     dice = np.random.default_rng(seed)
     store = VectorStore(client._raw, "m", DIMENSION)
     entries = {f"e{number}": unit(dice, size) for number, size in enumerate(sizes)}
-    store.put({name: ([f"{name} {row}" for row in range(len(each))], each) for name, each in entries.items()})
+    store.put(entries)
     query = unit(dice, 1)[0]
     for each in (store, VectorStore(client._raw, "m", DIMENSION)):  # also as read from the database
-        found = each.nearest(query, count)
-        wanted = [(name, f"{name} {row}") for name, row in plainly(entries, query, count)]
-        assert [(near.entry, near.chunk) for near in found] == wanted
-        assert [near.similarity for near in found] == sorted((near.similarity for near in found), reverse=True)
+        assert best_rows(each.nearest(query, count)) == plainly(entries, query, count)
+        among = frozenset(list(entries)[::2])
+        some = {name: rows for name, rows in entries.items() if name in among}
+        found = each.nearest(query, count, among, also=["e1"])
+        assert best_rows(found)[: len(plainly(some, query, count))] == plainly(some, query, count)
+        assert ("e1" in found.entries) == (len(entries.get("e1", ())) > 0)
+
+
+def best_rows(found: Nearest) -> list[tuple[str, int]]:
+    return [(name, int(similarities.argmax())) for name, similarities in found.entries.items()]
 
 
 class Changing(RuleBasedStateMachine):
@@ -86,8 +92,7 @@ class Changing(RuleBasedStateMachine):
     @rule(count=st.integers(1, 12))
     def search(self, count: int) -> None:
         query = unit(self.dice, 1)[0]
-        found = self.rows.nearest(query, count)
-        assert [(name, row) for name, row, _ in found] == plainly(self.plain, query, count)
+        assert best_rows(self.rows.nearest(query, count)) == plainly(self.plain, query, count)
         assert self.rows.entries() == set(self.plain)
 
 
@@ -113,14 +118,14 @@ def test_adding_rows_rarely_copies_the_others() -> None:
 
 
 def test_an_entry_with_many_chunks_does_not_hide_others(store: VectorStore) -> None:
-    store.put({"long": (["x"] * 500, np.tile(ONE, (500, 1))), "short": (["y"], TWO[None])})
-    assert store.nearest(ONE, 2) == [Near("long", "x", 1.0), Near("short", "y", 0.0)]
+    store.put({"long": np.tile(ONE, (500, 1)), "short": TWO[None]})
+    assert best_rows(store.nearest(ONE, 2)) == [("long", 0), ("short", 0)]
 
 
 def test_put_replaces(store: VectorStore) -> None:
-    store.put({"e": (["first", "more"], np.stack([ONE, ONE]))})
-    store.put({"e": (["second"], TWO[None])})
-    assert store.nearest(ONE, 5) == [Near("e", "second", 0.0)]
+    store.put({"e": np.stack([ONE, ONE])})
+    store.put({"e": TWO[None]})
+    assert store.nearest(ONE, 5).entries["e"].tolist() == [0.0]
 
 
 def test_added_and_deleted_entries_are_followed(client: Client, store: VectorStore) -> None:
@@ -143,7 +148,7 @@ def test_an_entry_deleted_between_searches_is_forgotten(client: Client, store: V
     again = VectorStore(client._raw, "m", DIMENSION)
     assert again.follow(client.journal) == []
     assert names(again) == {entry.id}
-    assert client._raw.hkeys("charlie:vectors:m") == client._raw.hkeys("charlie:chunks:m") == [entry.id.encode()]
+    assert client._raw.hkeys("charlie:vectors:m") == [entry.id.encode()]
 
 
 @pytest.mark.parametrize("searched", [False, True], ids=["at once", "after a search"])
@@ -221,9 +226,10 @@ def test_a_library_without_a_stream_of_changes(client: Client, store: VectorStor
 def test_a_deleted_entry_leaves_no_text(client: Client, store: VectorStore) -> None:
     entry = client.journal.new_entry("A secret by the river")
     vectors = unit(np.random.default_rng(1), 1)
-    store.put({entry.id: (["A secret by the river"], vectors)})
+    store.put({entry.id: vectors})
     client.journal.delete_entry(entry.id)
-    assert store.nearest(vectors[0], 5) == []
+    store.follow(client.journal)
+    assert not store.nearest(vectors[0], 5).entries
     client.trash.purge([entry.id])
     for key in client.redis.scan_iter():
         kind = client.redis.type(key)
@@ -236,4 +242,4 @@ def test_each_model_has_its_own_vectors(client: Client, store: VectorStore) -> N
     put(store, entry.id)
     other = VectorStore(client._raw, "other", 3)
     assert other.follow(client.journal) == [entry.id]
-    assert other.nearest(np.ones(3, np.float32), 5) == []
+    assert not other.nearest(np.ones(3, np.float32), 5).entries

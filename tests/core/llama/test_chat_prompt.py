@@ -33,12 +33,12 @@ Load = Callable[..., InstructModel]
 
 
 @pytest.fixture
-def loaded(starters: dict[Role, Path], tmp_path: Path) -> Iterator[Load]:
-    """Loads a variant of the starter."""
+def loaded(tiny: dict[Role, Path], tmp_path: Path) -> Iterator[Load]:
+    """Loads a variant of the tiny model."""
     models: list[InstructModel] = []
 
     def load_variant(template: str | None = "", context_length: int = 1024, **changes: object) -> InstructModel:
-        file = variant(starters[Role.INSTRUCT], tmp_path / f"{len(models)}.gguf", template=template, **changes)  # type: ignore[arg-type]
+        file = variant(tiny[Role.INSTRUCT], tmp_path / f"{len(models)}.gguf", template=template, **changes)  # type: ignore[arg-type]
         models.append(load_as(InstructModel, spec_of(file, Role.INSTRUCT, context_length=context_length)))
         return models[-1]
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,6 @@ from core.llama.embedding import EmbeddingModel
 from core.llama.engine import load_as
 from core.model_files.fingerprint import embedding_id
 from core.roles import Role
-from optimizers.starter.world import World
 from tests.architectures.encoders import qwen3_embedding
 from tests.core.conftest import spec_of
 from tests.model_variants import renamed
@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+WORDS = "walked river bread rain bicycle garden letter evening office train music cold happy".split()  # noqa: SIM905
 TASK = "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery:"
 
 
 def entries(count: int, seed: int) -> list[str]:
-    world = World(seed, held_out=True)
-    return [world.entry(world.facts(world.name())).text for _ in range(count)]
+    """Entries of one to thirty random words."""
+    dice = random.Random(seed)
+    return [f"I {' '.join(dice.choices(WORDS, k=dice.randint(1, 30)))}." for _ in range(count)]
 
 
 def test_unit_vectors_are_in_order_in_any_batches(embedding: EmbeddingModel) -> None:
@@ -45,13 +47,6 @@ def test_llama_cpp_logs_nothing(embedding: EmbeddingModel, caplog: pytest.LogCap
     with caplog.at_level("INFO", "charlie.llama"):
         embedding.embed(entries(40, seed=9))
     assert caplog.records == []
-
-
-def test_paraphrases_are_near(embedding: EmbeddingModel) -> None:
-    mended, repaired, baked = embedding.embed(
-        ["I fixed the bicycle with Mira.", "repair the bike with Mira", "I baked bread with Mira."]
-    )
-    assert mended @ repaired > 0.7 > mended @ baked
 
 
 @pytest.mark.parametrize(
@@ -81,10 +76,10 @@ def test_counted_tokens_include_special_tokens(embedding: EmbeddingModel) -> Non
 
 
 def test_the_id_depends_on_the_content_of_the_file(
-    starters: dict[Role, Path], embedding: EmbeddingModel, tmp_path: Path
+    tiny: dict[Role, Path], embedding: EmbeddingModel, tmp_path: Path
 ) -> None:
-    copy = tmp_path / starters[Role.EMBEDDING].name
-    copy.write_bytes(starters[Role.EMBEDDING].read_bytes())
+    copy = tmp_path / tiny[Role.EMBEDDING].name
+    copy.write_bytes(tiny[Role.EMBEDDING].read_bytes())
     assert embedding_id(spec_of(copy, Role.EMBEDDING)) == embedding.id
     data = bytearray(copy.read_bytes())
     data[200_000] ^= 1
@@ -93,10 +88,10 @@ def test_the_id_depends_on_the_content_of_the_file(
 
 
 def test_queries_and_passages_get_the_words_of_their_family(
-    starters: dict[Role, Path], embedding: EmbeddingModel, tmp_path: Path
+    tiny: dict[Role, Path], embedding: EmbeddingModel, tmp_path: Path
 ) -> None:
     named = {"general.name": "nomic-embed-text-v1.5"}
-    file = renamed(starters[Role.EMBEDDING], tmp_path / "mine.gguf", named)
+    file = renamed(tiny[Role.EMBEDDING], tmp_path / "mine.gguf", named)
     nomic = load_as(EmbeddingModel, spec_of(file, Role.EMBEDDING))
     texts = entries(3, seed=4)
     assert np.array_equal(nomic.embed(texts), embedding.embed([f"search_document: {text}" for text in texts]))

@@ -21,6 +21,7 @@ from core.model_files.gguf import read_header
 from core.model_files.spec import spec_for
 from core.roles import Role
 from core.settings import RoleSettings, Sampling
+from tests.benchmarks.shapes import Shape, write
 from tests.core.conftest import spec_of
 from tests.model_files import write_random
 from tests.waiting import join
@@ -29,10 +30,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_each_role_has_its_class(starters: dict[Role, Path]) -> None:
+def test_each_role_has_its_class(tiny: dict[Role, Path]) -> None:
     kinds = {Role.INSTRUCT: InstructModel, Role.EMBEDDING: EmbeddingModel, Role.RERANKER: RerankerModel}
     for role, kind in kinds.items():
-        spec = spec_of(starters[role], role)
+        spec = spec_of(tiny[role], role)
         model = load(spec)
         assert type(model) is kind
         assert model.spec is spec
@@ -48,14 +49,14 @@ def test_decoding_leaves_a_core_free_unless_the_threads_are_set(
     cores: int | None, chosen: int | None, decoding: int, prefill: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: cores)
-    header = read_header(write_random(tmp_path / "model.gguf"))
+    header = read_header(write(tmp_path / "model.gguf", Shape(), hollow=True))
     found = arguments(spec_for(RoleSettings(threads=chosen), header, Role.INSTRUCT))
     assert (found["n_threads"], found["n_threads_batch"]) == (decoding, prefill)
 
 
-def test_a_starter_has_one_thread(starters: dict[Role, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_very_small_model_has_one_thread(tiny: dict[Role, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 8)
-    for role, file in starters.items():
+    for role, file in tiny.items():
         found = arguments(spec_for(RoleSettings(), read_header(file), role))
         assert (found["n_threads"], found["n_threads_batch"]) == (1, 1)
 
@@ -67,29 +68,29 @@ def test_memory_does_not_depend_on_the_threads(tmp_path: Path) -> None:
     assert estimate(more) == estimate(spec)
 
 
-def test_progress_rises_to_one(starters: dict[Role, Path]) -> None:
+def test_progress_rises_to_one(tiny: dict[Role, Path]) -> None:
     seen: list[float] = []
-    load(spec_of(starters[Role.INSTRUCT], Role.INSTRUCT), on_progress=seen.append).close()
+    load(spec_of(tiny[Role.INSTRUCT], Role.INSTRUCT), on_progress=seen.append).close()
     assert seen == sorted(seen)
     assert seen[-1] == 1.0
     assert len(seen) > 2
 
 
 @pytest.mark.parametrize("polls_before", [0, 1, 2])
-def test_a_load_can_be_cancelled(starters: dict[Role, Path], polls_before: int) -> None:
+def test_a_load_can_be_cancelled(tiny: dict[Role, Path], polls_before: int) -> None:
     polls = itertools.count()
     with pytest.raises(CancelledError):
-        load(spec_of(starters[Role.EMBEDDING], Role.EMBEDDING), cancelled=lambda: next(polls) >= polls_before)
+        load(spec_of(tiny[Role.EMBEDDING], Role.EMBEDDING), cancelled=lambda: next(polls) >= polls_before)
 
 
-def test_a_missing_file(starters: dict[Role, Path], tmp_path: Path) -> None:
-    spec = replace(spec_of(starters[Role.INSTRUCT], Role.INSTRUCT), path=tmp_path / "gone.gguf")
+def test_a_missing_file(tiny: dict[Role, Path], tmp_path: Path) -> None:
+    spec = replace(spec_of(tiny[Role.INSTRUCT], Role.INSTRUCT), path=tmp_path / "gone.gguf")
     with pytest.raises(ModelFileError, match=r"There is no model file .*gone\.gguf"):
         load(spec)
 
 
-def test_a_model_of_another_kind(starters: dict[Role, Path]) -> None:
-    spec = replace(spec_of(starters[Role.INSTRUCT], Role.INSTRUCT), path=starters[Role.EMBEDDING])
+def test_a_model_of_another_kind(tiny: dict[Role, Path]) -> None:
+    spec = replace(spec_of(tiny[Role.INSTRUCT], Role.INSTRUCT), path=tiny[Role.EMBEDDING])
     with pytest.raises(ModelFileError, match="needs a generating model"):
         load_as(InstructModel, spec)
 
@@ -103,29 +104,27 @@ def test_a_model_of_another_kind(starters: dict[Role, Path]) -> None:
     ids=["a tensor is missing", "an unknown architecture"],
 )
 def test_damage_outside_the_header(
-    starters: dict[Role, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture, old: bytes, new: bytes, reason: str
+    tiny: dict[Role, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture, old: bytes, new: bytes, reason: str
 ) -> None:
-    data = starters[Role.INSTRUCT].read_bytes()
+    data = tiny[Role.INSTRUCT].read_bytes()
     damaged = tmp_path / "damaged.gguf"
     damaged.write_bytes(data.replace(old, new))
     caplog.set_level(logging.ERROR)
     with pytest.raises(LoadFailedError, match=rf"damaged\.gguf could not be loaded: .*{reason}"):
         load(spec_of(damaged, Role.INSTRUCT))
     assert any(record.name == "charlie.llama" for record in caplog.records)
-    load(spec_of(starters[Role.INSTRUCT], Role.INSTRUCT)).close()
+    load(spec_of(tiny[Role.INSTRUCT], Role.INSTRUCT)).close()
 
 
-def test_llama_cpp_writes_nothing_to_the_terminal(
-    starters: dict[Role, Path], capfd: pytest.CaptureFixture[str]
-) -> None:
-    load(spec_of(starters[Role.INSTRUCT], Role.INSTRUCT)).close()
+def test_llama_cpp_writes_nothing_to_the_terminal(tiny: dict[Role, Path], capfd: pytest.CaptureFixture[str]) -> None:
+    load(spec_of(tiny[Role.INSTRUCT], Role.INSTRUCT)).close()
     assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("context_length", [1000, 600, 300])
-def test_the_context_has_one_length(starters: dict[Role, Path], tmp_path: Path, context_length: int) -> None:
+def test_the_context_has_one_length(tiny: dict[Role, Path], tmp_path: Path, context_length: int) -> None:
     """llama.cpp rounds it up to 256 tokens; llama-cpp-python's list of tokens is as long as was asked."""
-    long, short = (spec_of(starters[Role.INSTRUCT], Role.INSTRUCT, length) for length in (1024, context_length))
+    long, short = (spec_of(tiny[Role.INSTRUCT], Role.INSTRUCT, length) for length in (1024, context_length))
     for spec in (long, short):
         model = load_as(InstructModel, spec)
         model.sessions = SessionCache(tmp_path, spec, 1 << 30, lambda _: True)
@@ -142,10 +141,10 @@ def test_the_context_has_one_length(starters: dict[Role, Path], tmp_path: Path, 
     assert not list(tmp_path.rglob(NOT_RESTORABLE))
 
 
-def test_a_failed_load_holds_no_memory(starters: dict[Role, Path], tmp_path: Path) -> None:
+def test_a_failed_load_holds_no_memory(tiny: dict[Role, Path], tmp_path: Path) -> None:
     """The file is gone once it is loaded, when the id of its vectors is made from it."""
     file = tmp_path / "embedding.gguf"
-    file.write_bytes(starters[Role.EMBEDDING].read_bytes())
+    file.write_bytes(tiny[Role.EMBEDDING].read_bytes())
     spec = spec_of(file, Role.EMBEDDING)
     with pytest.raises(OSError, match=r"embedding\.gguf") as failed:
         load(spec, on_progress=lambda done: file.unlink(missing_ok=True) if done == 1 else None)

@@ -36,7 +36,7 @@ def shown(model: InstructModel, prompt: FittedPrompt) -> str:
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.7])
-def test_the_starter_replies_in_words_and_stops(instruct: InstructModel, temperature: float) -> None:
+def test_a_model_replies_in_words_and_stops(instruct: InstructModel, temperature: float) -> None:
     prompt = instruct.fit([Message("user", "What can you do?")], 512)
     for seed in range(8):
         text, end = run(instruct, prompt, Sampling(temperature=temperature, seed=seed))

@@ -21,19 +21,6 @@ QUERY, PASSAGE = "Where is {document} the heron?", "By the {query} river."
 """A place in a text is a text."""
 
 
-def test_a_passage_that_answers_scores_higher(reranker: RerankerModel) -> None:
-    passages = [
-        "I repaired the bicycle with Mira in the garden.",
-        "I repaired the bicycle with Jonas in the garden.",
-        "I baked bread with Mira in the garden.",
-        "It rained for an hour.",
-    ]
-    answer, other_person, other_deed, nothing = reranker.score("When did Mira and I fix the bike?", passages)
-    assert 1 >= answer > 0.9
-    assert 0 <= nothing < 0.1
-    assert answer > max(other_person, other_deed)
-
-
 def test_a_score_does_not_depend_on_other_passages(reranker: RerankerModel) -> None:
     passages = ["a walk by the river", "bread", "river " * 300, "the sea and the wind"]
     together = reranker.score("river walk", passages)

@@ -19,8 +19,8 @@ ROUNDS = 700
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def whole(request: pytest.FixtureRequest, starters: dict[Role, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_whole(tmp_path_factory.mktemp("whole") / "model.gguf", request.param, starters)
+def whole(request: pytest.FixtureRequest, tiny: dict[Role, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_whole(tmp_path_factory.mktemp("whole") / "model.gguf", request.param, tiny)
 
 
 def test_damaged_headers(whole: Path) -> None:

@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from core import starter
-from core.errors import CharlieError, ModelFileError, SettingsError
+from core.errors import CharlieError, ModelFileError, NoModelError, SettingsError
 from core.model_files import checksums
 from core.model_files.configure import set_file, use
 from core.model_files.hub import CHUNK_BYTES, pull
-from core.model_files.recommended import RECOMMENDED, recommended
 from core.model_files.spec import available, resolve
 from core.paths import find_paths
 from core.roles import Role
@@ -26,8 +24,6 @@ if TYPE_CHECKING:
 
     from core.paths import Paths
 
-RAM = 8 * 1024**3
-
 
 @pytest.fixture
 def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
@@ -37,19 +33,21 @@ def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
     return paths
 
 
-def test_without_a_configured_file_the_starter_is_used(paths: Paths) -> None:
-    for role, context in ((Role.INSTRUCT, 2048), (Role.EMBEDDING, 512), (Role.RERANKER, 512)):
+def test_without_a_configured_file_the_bundled_model_is_used(paths: Paths) -> None:
+    for role, context in ((Role.INSTRUCT, 2048), (Role.EMBEDDING, 512)):
         spec = resolve(load_settings(), paths, role)
-        assert spec.starter
-        assert spec.path == starter.path_of(role)
-        assert (spec.role, spec.context_length, spec.name) == (role, context, f"starter-{role}")
+        assert spec.bundled
+        assert (spec.role, spec.context_length, spec.name) == (role, context, f"tiny-{role}")
+    with pytest.raises(NoModelError, match="No model is configured for the role reranker"):
+        resolve(load_settings(), paths, Role.RERANKER)
 
 
-def test_a_configured_file_replaces_the_starter(paths: Paths, starters: dict[Role, Path]) -> None:
-    (paths.models / "mine.gguf").write_bytes(starters[Role.INSTRUCT].read_bytes())
+def test_a_configured_file_replaces_the_bundled_model(paths: Paths, tiny: dict[Role, Path]) -> None:
+    (paths.models / "mine.gguf").write_bytes(tiny[Role.INSTRUCT].read_bytes())
     settings = Settings(instruct=InstructSettings.model_validate({"file": "mine.gguf", "context_length": 256}))
     spec = resolve(settings, paths, Role.INSTRUCT)
     assert spec.path == paths.models / "mine.gguf"
+    assert not spec.bundled
     assert spec.context_length == 256
     assert available(paths) == [paths.models / "mine.gguf"]
 
@@ -61,8 +59,8 @@ def test_a_context_longer_than_the_models_is_refused(paths: Paths) -> None:
 
 
 @pytest.mark.parametrize("role", list(Role))
-def test_each_file_fits_only_its_role(paths: Paths, starters: dict[Role, Path], role: Role) -> None:
-    for other, path in starters.items():
+def test_each_file_fits_only_its_role(paths: Paths, tiny: dict[Role, Path], role: Role) -> None:
+    for other, path in tiny.items():
         if other is role:
             use(paths, role, path)
             continue
@@ -71,8 +69,8 @@ def test_each_file_fits_only_its_role(paths: Paths, starters: dict[Role, Path], 
         assert f"charlie models use {role} FILE" in caught.value.hint
 
 
-def test_using_a_file_leaves_the_rest_of_the_configuration(paths: Paths, starters: dict[Role, Path]) -> None:
-    path = starters[Role.INSTRUCT]
+def test_using_a_file_leaves_the_rest_of_the_configuration(paths: Paths, tiny: dict[Role, Path]) -> None:
+    path = tiny[Role.INSTRUCT]
     before = (
         '# mine\nkeep_alive = 5\n\n[instruct] # chat\ngpu_layers = 0\nfile = "old.gguf"\n'
         '\n[memory]\nram_reserve = "1GiB"\n'
@@ -80,9 +78,9 @@ def test_using_a_file_leaves_the_rest_of_the_configuration(paths: Paths, starter
     paths.config_file.write_text(before)
     use(paths, Role.INSTRUCT, path)
     assert paths.config_file.read_text() == before.replace('"old.gguf"', f'"{path}"')
-    use(paths, Role.EMBEDDING, starters[Role.EMBEDDING])
+    use(paths, Role.EMBEDDING, tiny[Role.EMBEDDING])
     settings = load_settings()
-    assert (settings.instruct.file, settings.embedding.file) == (path, starters[Role.EMBEDDING])
+    assert (settings.instruct.file, settings.embedding.file) == (path, tiny[Role.EMBEDDING])
     assert settings.keep_alive == 5
 
 
@@ -117,16 +115,16 @@ def test_a_role_that_is_no_section_is_refused(text: str) -> None:
         set_file(text, Role.INSTRUCT, "b")
 
 
-def test_a_broken_configuration_is_kept(paths: Paths, starters: dict[Role, Path]) -> None:
+def test_a_broken_configuration_is_kept(paths: Paths, tiny: dict[Role, Path]) -> None:
     paths.config_file.write_text("instruct = [\n")
     with pytest.raises(SettingsError, match="not valid TOML"):
-        use(paths, Role.INSTRUCT, starters[Role.INSTRUCT])
+        use(paths, Role.INSTRUCT, tiny[Role.INSTRUCT])
     assert paths.config_file.read_text() == "instruct = [\n"
 
 
 @pytest.fixture
-def hub(starters: dict[Role, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    played = Hub(starters[Role.INSTRUCT].read_bytes(), broken=True)
+def hub(tiny: dict[Role, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    played = Hub(tiny[Role.INSTRUCT].read_bytes(), broken=True)
     with played.served() as address:
         monkeypatch.setenv("HF_ENDPOINT", address)
         yield played
@@ -135,13 +133,11 @@ def hub(starters: dict[Role, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator
 def test_an_interrupted_download_is_resumed(paths: Paths, hub: Hub) -> None:
     seen: list[tuple[int, int]] = []
     with pytest.raises(CharlieError, match="was interrupted"):
-        pull(paths, Role.INSTRUCT, "owner/name", "model.gguf", ram=RAM)
+        pull(paths, Role.INSTRUCT, "owner/name", "model.gguf")
     assert available(paths) == []
     hub.broken = False
     hub.ranges.clear()
-    got = pull(
-        paths, Role.INSTRUCT, "owner/name", "model.gguf", lambda done, total: seen.append((done, total)), ram=RAM
-    )
+    got = pull(paths, Role.INSTRUCT, "owner/name", "model.gguf", lambda done, total: seen.append((done, total)))
     assert got.read_bytes() == hub.data
     had = HALF - HALF % CHUNK_BYTES
     assert hub.ranges == [f"bytes={had}-"]
@@ -149,12 +145,12 @@ def test_an_interrupted_download_is_resumed(paths: Paths, hub: Hub) -> None:
     assert seen[-1] == (len(hub.data), len(hub.data))
     assert load_settings().instruct.file == got
     # A complete file is not downloaded again.
-    pull(paths, Role.INSTRUCT, "owner/name", "model.gguf", ram=RAM)
+    pull(paths, Role.INSTRUCT, "owner/name", "model.gguf")
     assert len(hub.ranges) == 1
 
 
 def pulled(paths: Paths) -> Path:
-    return pull(paths, Role.INSTRUCT, "owner/name", "model.gguf", ram=RAM)
+    return pull(paths, Role.INSTRUCT, "owner/name", "model.gguf")
 
 
 def damage(path: Path) -> None:
@@ -168,6 +164,7 @@ def test_the_checksum_of_a_download_is_saved_and_compared(paths: Paths, hub: Hub
     kept = checksums.read(path)
     assert kept is not None
     assert (kept.repo, kept.file, kept.sha256, kept.bytes) == ("owner/name", "model.gguf", hub.etag, len(hub.data))
+    assert kept.revision == "0" * 40
     assert checksums.has_changed(path) is None
     # A touched file is read once.
     os.utime(path, ns=(1, 1))
@@ -237,46 +234,22 @@ def test_an_unreadable_checksum_record_is_replaced(paths: Paths, hub: Hub, conte
         ("owner/other", "model.gguf", "does not exist or is not public"),
         ("owner/name", "other.gguf", "has no file other.gguf"),
         ("not a name", "model.gguf", "is not the name of a repository"),
-        ("owner/name", None, "is not named"),
     ],
 )
-def test_an_unknown_repository_or_file_is_refused(
-    paths: Paths, hub: Hub, repo: str, file: str | None, reason: str
-) -> None:
+def test_an_unknown_repository_or_file_is_refused(paths: Paths, hub: Hub, repo: str, file: str, reason: str) -> None:
     with pytest.raises(CharlieError, match=reason):
-        pull(paths, Role.INSTRUCT, repo, file, ram=RAM)
+        pull(paths, Role.INSTRUCT, repo, file)
 
 
 def test_a_downloaded_model_of_another_kind_is_not_configured(paths: Paths, hub: Hub) -> None:
     hub.broken = False
     with pytest.raises(ModelFileError, match="needs an embedding model"):
-        pull(paths, Role.EMBEDDING, "owner/name", "model.gguf", ram=RAM)
+        pull(paths, Role.EMBEDDING, "owner/name", "model.gguf")
     assert not paths.config_file.exists()
 
 
 def test_an_unreachable_hub(paths: Paths, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(CharlieError, match=r"hub 127\.0\.0\.1:9 cannot be reached"):
-        pull(paths, Role.INSTRUCT, ram=RAM)
+        pull(paths, Role.INSTRUCT, "owner/name", "model.gguf")
     assert capsys.readouterr().err == "", "the library prints nothing itself"
-
-
-@pytest.mark.parametrize(
-    ("ram", "vram", "file"),
-    [
-        (2, 0, "Qwen3-0.6B-Q8_0.gguf"),
-        (8, 0, "Qwen3-1.7B-Q8_0.gguf"),
-        (16, 0, "Qwen3-4B-Q4_K_M.gguf"),
-        (16, 8, "Qwen3-8B-Q4_K_M.gguf"),
-        (64, 0, "Qwen3-14B-Q4_K_M.gguf"),
-    ],
-)
-def test_the_recommendation_follows_the_memory(ram: int, vram: int, file: str) -> None:
-    assert recommended(Role.INSTRUCT, ram * 1024**3, vram * 1024**3).file == file
-
-
-def test_recommendations_grow_with_their_memory() -> None:
-    for role in Role:
-        needs = [(each.file_bytes, each.ram_bytes) for each in RECOMMENDED[role]]
-        assert needs == sorted(needs)
-        assert all(file < ram for file, ram in needs)

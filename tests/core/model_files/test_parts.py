@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
     from core.paths import Paths
 
-RAM = 8 * 1024**3
-
 
 @pytest.fixture
 def parts(tmp_path: Path) -> list[Path]:
@@ -135,15 +133,15 @@ def test_all_parts_are_fetched_together(paths: Paths, parts: list[Path], monkeyp
     with hub.served() as address:
         monkeypatch.setenv("HF_ENDPOINT", address)
         asked = f"Q4/{parts[2].name}"
-        got = pull(paths, Role.INSTRUCT, "owner/name", asked, lambda done, all_: seen.append((done, all_)), ram=RAM)
+        got = pull(paths, Role.INSTRUCT, "owner/name", asked, lambda done, all_: seen.append((done, all_)))
         assert {done for done, all_ in seen if done == all_} == {part.stat().st_size for part in parts}
         assert got == paths.models / first.name == load_settings().instruct.file
         fetched = read_header(got).files
         assert [each.path.read_bytes() for each in fetched] == [part.read_bytes() for part in parts]
         assert all(checksums.read(each.path) for each in fetched)
         hub.ranges.clear()
-        pull(paths, Role.INSTRUCT, "owner/name", asked, ram=RAM)
+        pull(paths, Role.INSTRUCT, "owner/name", asked)
         assert hub.ranges == []
         del hub.more[f"Q4/{parts[3].name}"]
         with pytest.raises(CharlieError, match=f"has no file Q4/{parts[3].name}"):
-            pull(paths, Role.INSTRUCT, "owner/name", asked, ram=RAM)
+            pull(paths, Role.INSTRUCT, "owner/name", asked)

@@ -52,8 +52,8 @@ def test_an_architecture_without_flash_attention_keeps_f16(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("role", [Role.EMBEDDING, Role.RERANKER])
-def test_an_encoders_kv_type_is_checked_as_llama_cpp_does(starters: dict[Role, Path], role: Role) -> None:
-    header = read_header(starters[role])
+def test_an_encoders_kv_type_is_checked_as_llama_cpp_does(tiny: dict[Role, Path], role: Role) -> None:
+    header = read_header(tiny[role])
     spec = spec_for(settings("f16"), header, role)
     try:
         load(replace(spec, kv_type="q8_0")).close()

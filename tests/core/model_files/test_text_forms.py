@@ -65,11 +65,11 @@ def test_other_models_read_plain_texts(names: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["name", "basename", "base_model.0.name", "base_model.0.repo_url"])
-def test_the_family_is_found_in_the_header(starters: dict[Role, Path], tmp_path: Path, key: str) -> None:
+def test_the_family_is_found_in_the_header(tiny: dict[Role, Path], tmp_path: Path, key: str) -> None:
     name = "https://example.org/nomic-ai/nomic-embed-text-v1.5" if "url" in key else "nomic-embed-text-v1.5"
-    file = renamed(starters[Role.EMBEDDING], tmp_path / "mine.gguf", {f"general.{key}": name})
+    file = renamed(tiny[Role.EMBEDDING], tmp_path / "mine.gguf", {f"general.{key}": name})
     assert read_header(file).text_form.query == "search_query: "
-    assert read_header(starters[Role.EMBEDDING]).text_form == PLAIN
+    assert read_header(tiny[Role.EMBEDDING]).text_form == PLAIN
 
 
 def test_the_family_decides_on_a_pooling_that_the_header_lacks(tmp_path: Path) -> None:
@@ -79,8 +79,8 @@ def test_the_family_decides_on_a_pooling_that_the_header_lacks(tmp_path: Path) -
     assert (other.pooling, role_of(other)) == (None, Role.INSTRUCT)
 
 
-def test_the_same_file_with_other_words_around_its_passages_has_another_key(starters: dict[Role, Path]) -> None:
-    spec = default_spec(read_header(starters[Role.EMBEDDING]))
+def test_the_same_file_with_other_words_around_its_passages_has_another_key(tiny: dict[Role, Path]) -> None:
+    spec = default_spec(read_header(tiny[Role.EMBEDDING]))
     forms = [PLAIN, replace(PLAIN, passage="passage: "), replace(PLAIN, end="<end>"), replace(PLAIN, query="query: ")]
     ids = [embedding_id(replace(spec, header=replace(spec.header, text_form=form))) for form in forms]
     assert ids.count(ids[0]) == 2, "what stands before a query is no part of a passage's vector"

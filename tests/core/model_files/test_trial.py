@@ -32,15 +32,15 @@ def unknown(path: Path, good: Path) -> Path:
     ],
 )
 def test_use_says_what_llama_cpp_refuses(
-    paths: Paths, starters: dict[Role, Path], make: Callable[[Path, Path], Path], reason: str
+    paths: Paths, tiny: dict[Role, Path], make: Callable[[Path, Path], Path], reason: str
 ) -> None:
-    file = make(paths.models / "new.gguf", starters[Role.INSTRUCT])
+    file = make(paths.models / "new.gguf", tiny[Role.INSTRUCT])
     with pytest.raises(LoadFailedError, match=rf"^The model new\.gguf could not be loaded: .*{reason}"):
         use(paths, Role.INSTRUCT, file)
     assert not paths.config_file.exists()
 
 
 @pytest.mark.parametrize("role", Role)
-def test_a_good_file_is_used(paths: Paths, starters: dict[Role, Path], role: Role) -> None:
-    use(paths, role, starters[role])
-    assert str(starters[role]) in paths.config_file.read_text()
+def test_a_good_file_is_used(paths: Paths, tiny: dict[Role, Path], role: Role) -> None:
+    use(paths, role, tiny[role])
+    assert str(tiny[role]) in paths.config_file.read_text()

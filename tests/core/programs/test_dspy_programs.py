@@ -1,4 +1,4 @@
-"""Programs as anybody writes them for `dspy.LM`, unchanged, on the starter model: with our adapter and DSPy's own."""
+"""Programs as anybody writes them for `dspy.LM`, unchanged, on a tiny model: with our adapter and DSPy's own."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CONTEXT = 16_384
-"""Far more than the starter was made for, so that what it says has no sense: the prompts of Refine are long."""
+"""Enough for the prompts of Refine, which are long."""
 
 
 class Mood(dspy.Signature):  # type: ignore[misc]  # dspy is untyped

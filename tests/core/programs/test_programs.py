@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-MODEL = "0123456789abcdef-01234567-starter"
+MODEL = "0123456789abcdef-01234567-tiny"
 RUN = run_of("recall", MODEL)
 
 

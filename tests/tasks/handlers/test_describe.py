@@ -1,4 +1,4 @@
-"""Mood and title of entries: when the worker names them, when it waits, and entries that it cannot describe."""
+"""Titles of entries: when the worker names them, when it waits, and entries that it cannot describe."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.client import Client
-from app.runtime.owner import Runtime
 from core.events.bus import Bus
-from core.events.types import JobChanged, JobKind, Snapshot, StateChanged
+from core.events.types import JobKind
 from core.library.conversations import Conversations
 from core.library.journal import KEPT_UNDESCRIBED, Journal
 from core.library.records import Entry, EntryState, Restored
-from core.paths import find_paths
 from core.programs.in_use import reset, use
-from core.programs.signatures import MOODS, TITLE_CHARACTERS
+from core.programs.signatures import TITLE_CHARACTERS
 from core.roles import Role
-from core.settings_file import SettingsFile, load_settings
+from core.settings_file import SettingsFile
 from states.manager import ModelManager
+from tasks.handlers import programs
 from tasks.handlers.context import TaskContext
 from tasks.handlers.describe import ENTRIES_PER_JOB, describe_entries
 from tasks.handlers.programs import prepare
@@ -29,7 +28,7 @@ from tasks.worker.runner import Runner
 from tests.compiled import write_compiled
 from tests.model_files import Size, write_random
 from tests.states.walks import changes, steps
-from tests.waiting import ended, first, follow_events
+from tests.waiting import ended
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,56 +41,8 @@ TEXT = "I walked by the river with Mira, and it was cold."
 
 def described(client: Client, entry: Entry) -> Entry:
     now = client.journal.entry(entry.id)
-    assert now.mood in MOODS
     assert 1 <= len(now.suggested_title) <= TITLE_CHARACTERS
     return now
-
-
-def done(event: object) -> bool:
-    return isinstance(event, JobChanged) and event.job == JobKind.DESCRIBE and event.state == "done"
-
-
-# With the real worker.
-
-
-@pytest.mark.slow
-def test_indexed_entries_are_described_once_the_instruct_model_is_warm(home: Path) -> None:
-    assert home
-    with Runtime(client := Client(load_settings(), find_paths())):
-        events = follow_events(client.bus)
-        assert isinstance(next(events), Snapshot)
-        entry = client.journal.new_entry(TEXT)
-        ended(client.jobs, client.ingest(entry).id)
-        ended(client.jobs, client.warm(Role.INSTRUCT).id)
-        event = first(events, done)
-        assert isinstance(event, JobChanged)
-        described(client, entry)
-        result = ended(client.jobs, event.id).result
-        assert result == {"entries": [entry.id], "notes": []}
-        assert not client.journal.has_undescribed()
-        assert steps(changes(client.bus)) == [
-            "load embedding", "loaded embedding", "unload embedding", "unloaded embedding",
-            "load instruct", "loaded instruct",
-        ]  # fmt: skip
-
-
-@pytest.mark.slow
-def test_describing_loads_after_an_eviction_and_is_evicted_in_turn(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert home
-    monkeypatch.setenv("CHARLIE_KEEP_ALIVE", "0.5")
-    with Runtime(client := Client(load_settings(), find_paths())):
-        events = follow_events(client.bus)
-        assert isinstance(next(events), Snapshot)
-        entry = client.journal.new_entry(TEXT)
-        ended(client.jobs, client.ingest(entry).id)
-        first(events, done)
-        described(client, entry)
-        first(events, lambda event: isinstance(event, StateChanged) and event.trigger == "unloaded")
-        assert steps(changes(client.bus)) == [
-            f"{trigger} {role}"
-            for role in ("embedding", "instruct")
-            for trigger in ("load", "loaded", "unload", "unloaded")
-        ]
 
 
 # In this process, where the test decides what runs next.
@@ -101,6 +52,7 @@ def test_describing_loads_after_an_eviction_and_is_evicted_in_turn(home: Path, m
 def work(client: Client, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runner]:
     """A runner in this process, which runs a job when the test says so, and needs no rest."""
     monkeypatch.setattr(idle_work, "REST_SECONDS", 0.0)
+    monkeypatch.setattr(programs, "LEAST_PARAMETERS", 0)
     bus = Bus(client.redis)
     manager = ModelManager(SettingsFile(), client.paths, bus)
     made = Runner(
@@ -135,7 +87,19 @@ def read_in(client: Client, work: Runner, *texts: str) -> list[Entry]:
     entries = [client.journal.new_entry(text) for text in texts]
     client.ingest_all([entry.id for entry in entries])
     assert do_all(client, work) == [JobKind.INGEST]
+    client.redis.delete("charlie:unread")
     return entries
+
+
+def test_a_small_model_names_no_title(client: Client, work: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr(idle_work, "REST_SECONDS", 0.0)
+    (entry,) = read_in(client, work, TEXT)
+    client.warm(Role.INSTRUCT)
+    do_all(client, work)
+    describe_when_idle(work)
+    assert queued(client) == []
+    assert client.journal.entry(entry.id).title == "I walked by the river with Mira, and it was cold"
 
 
 def test_describing_never_swaps_models(client: Client, work: Runner) -> None:
@@ -145,7 +109,7 @@ def test_describing_never_swaps_models(client: Client, work: Runner) -> None:
     client.submit(JobKind.DESCRIBE, {})  # as if the embedding model had been loaded in between
     do_all(client, work)
     assert steps(changes(client.bus)) == ["load embedding", "loaded embedding"]
-    assert client.journal.entry(entry.id).mood == ""
+    assert client.journal.entry(entry.id).suggested_title == ""
     client.warm(Role.INSTRUCT)
     do_all(client, work)
     describe_when_idle(work)
@@ -201,10 +165,9 @@ def test_describing_tries_an_unloadable_model_once(client: Client, work: Runner)
     (entry,) = read_in(client, work, TEXT)
     context_of(work).manager.unload_model("idle")
     client.paths.config_file.write_text('[instruct]\nfile = "/nowhere.gguf"\n')
-    describe_when_idle(work)
-    assert do_all(client, work) == [JobKind.DESCRIBE]
-    describe_when_idle(work)
-    assert queued(client) == []
+    for _ in range(2):
+        describe_when_idle(work)
+        assert queued(client) == []
     client.paths.config_file.unlink()
     client.warm(Role.INSTRUCT)
     do_all(client, work)
@@ -221,7 +184,7 @@ def test_entries_are_described_a_few_at_a_time_newest_first(client: Client, work
     do_all(client, work)
     for entry in entries[1:]:
         described(client, entry)
-    assert client.journal.entry(entries[0].id).mood == ""
+    assert client.journal.entry(entries[0].id).suggested_title == ""
     describe_when_idle(work)
     do_all(client, work)
     described(client, entries[0])
@@ -243,7 +206,7 @@ def test_a_waiting_job_interrupts_describing(client: Client, work: Runner, asked
     job = client.jobs.new(JobKind.DESCRIBE, {})
     result = describe_entries(context_of(work), job, waits)
     assert client.journal.has_undescribed() == (not result["entries"])
-    assert bool(client.journal.entry(entry.id).mood) == bool(result["entries"])
+    assert bool(client.journal.entry(entry.id).suggested_title) == bool(result["entries"])
     if asked == 0:
         assert result == {"entries": [], "notes": []}
 
@@ -257,14 +220,11 @@ def test_an_undescribable_entry_is_tried_again_only_after_an_edit(client: Client
     job = client.queue()[0].job
     do_all(client, work)
     (note,) = (ended(client.jobs, job.id).result or {})["notes"]
-    assert note.startswith(f"“{TEXT}” has no title: The prompt with the program's examples is longer")
-    now = client.journal.entry(entry.id)
-    assert now.mood in MOODS
-    assert now.suggested_title == ""
+    assert note.startswith(f"“{entry.title}” has no title: The prompt with the program's examples is longer")
+    assert client.journal.entry(entry.id).suggested_title == ""
     assert not client.journal.has_undescribed()
     reset(client.paths, "title")
     changed = client.journal.write_entry(entry.id, f"{TEXT} And windy.")
-    assert changed.mood == ""
     client.ingest(changed)
     client.warm(Role.INSTRUCT)
     do_all(client, work)
@@ -273,22 +233,9 @@ def test_an_undescribable_entry_is_tried_again_only_after_an_edit(client: Client
     described(client, entry)
 
 
-def test_the_starter_gets_the_prompts_it_was_trained_on(client: Client, work: Runner) -> None:
-    """With a program without examples its titles would be noise, and all its moods the same."""
-    glad, worn = read_in(
-        client, work, "I fed the ducks with Mira. I felt happy.", "I painted the fence. I felt worn out."
-    )
-    client.warm(Role.INSTRUCT)
-    do_all(client, work)
-    describe_when_idle(work)
-    do_all(client, work)
-    assert described(client, glad).mood == "joyful"
-    assert described(client, glad).suggested_title == "The day I fed the ducks with Mira"
-    assert described(client, worn).mood == "tired"
-    assert described(client, worn).suggested_title == "The day I painted the fence"
-
-
-def test_another_title_program_takes_effect_with_the_next_job(client: Client, work: Runner) -> None:
+def test_another_title_program_takes_effect_with_the_next_job(client: Client, work: Runner, tmp_path: Path) -> None:
+    file = write_random(tmp_path / "words.gguf", 3, Size(words=True))
+    client.paths.config_file.write_text(f'[instruct]\nfile = "{file}"\n')
     entries = read_in(client, work, TEXT, TEXT)
     client.warm(Role.INSTRUCT)
     do_all(client, work)
@@ -324,7 +271,7 @@ def test_a_title_of_a_program_ends_at_a_word(client: Client, work: Runner, tmp_p
 
 def test_a_refused_program_is_reported_with_the_job(client: Client, work: Runner) -> None:
     (entry,) = read_in(client, work, TEXT)
-    use(client.paths, write_compiled(client.paths, "mood", "mood", model="another"))
+    use(client.paths, write_compiled(client.paths, "title", "title", model="another"))
     client.warm(Role.INSTRUCT)
     do_all(client, work)
     describe_when_idle(work)
@@ -340,13 +287,15 @@ def test_a_refused_program_is_reported_with_the_job(client: Client, work: Runner
 
 def test_an_edit_clears_mood_and_title(client: Client) -> None:
     entry = client.journal.new_entry(TEXT)
-    client.journal.describe_entry(entry.id, entry.revision, "calm", "River")
-    assert (client.journal.entry(entry.id).mood, client.journal.entry(entry.id).suggested_title) == ("calm", "River")
+    client.journal.mark_entries({entry.id: 1}, EntryState.INDEXED, felt={entry.id: ("calm", True)})
+    client.journal.describe_entry(entry.id, entry.revision, "River")
+    now = client.journal.entry(entry.id)
+    assert (now.mood, now.distress, now.suggested_title) == ("calm", True, "River")
     changed = client.journal.write_entry(entry.id, "Bread")
-    assert (changed.mood, changed.suggested_title) == ("", "")
-    client.journal.describe_entry(entry.id, entry.revision, "calm", "River")
+    assert (changed.mood, changed.distress, changed.suggested_title) == ("", False, "")
+    client.journal.describe_entry(entry.id, entry.revision, "River")
     assert client.journal.entry(entry.id) == changed
-    client.journal.describe_entry("nobody", 1, "calm", "River")
+    client.journal.describe_entry("nobody", 1, "River")
     assert not client.journal.exist(["nobody"])[0]
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-OLDER = "starter-embedding.gguf:0123456789abcdef"
+OLDER = "tiny-embedding.gguf:0123456789abcdef"
 
 
 @pytest.mark.slow
@@ -57,7 +57,7 @@ def test_a_library_of_the_version_before_is_indexed_again_while_words_are_found(
         (after,) = client._raw.keys("charlie:vectors:*")
         assert after != before
         assert set(client._raw.hkeys(after)) == indexed
-        assert client._raw.smembers(keys.INDEXES) == {after, after.replace(b"vectors", b"chunks")}
+        assert client._raw.smembers(keys.INDEXES) == {after}
         result = ended(client.jobs, client.search("a bird at the river").id).result
         assert result is not None
         assert found.id in {hit["entry"] for hit in result["hits"]}
@@ -99,10 +99,9 @@ def older(client: Client, work: Runner, count: int) -> list[Entry]:
         pass
     work._context.stores.clear()
     now = embedding_id(manager.wanted(Role.EMBEDDING))
-    for of in (keys.vectors, keys.chunks):
-        client.redis.rename(of(now), of(OLDER))
-        client.redis.srem(keys.INDEXES, of(now))
-        client.redis.sadd(keys.INDEXES, of(OLDER))
+    client.redis.rename(keys.vectors(now), keys.vectors(OLDER))
+    client.redis.srem(keys.INDEXES, keys.vectors(now))
+    client.redis.sadd(keys.INDEXES, keys.vectors(OLDER))
     return entries
 
 

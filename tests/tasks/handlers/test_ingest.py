@@ -18,13 +18,13 @@ from core.llama.calls import never
 from core.llama.embedding import EmbeddingModel
 from core.llama.engine import load_as
 from core.roles import Role
-from core.starter import path_of
 from states.manager import ModelManager
 from tasks.handlers.context import TaskContext
 from tasks.handlers.ingest import ENTRIES_PER_BATCH, ingest_entries
 from tasks.handlers.search import search_journal
 from tasks.jobs.records import Ended, Job
 from tests.core.conftest import spec_of
+from tests.tiny_models import tiny_models
 from tests.waiting import ended, first, follow_events
 
 POISON = "poison"
@@ -114,7 +114,7 @@ def test_a_stopped_batch_keeps_the_entries_done(served: Client) -> None:
 
 
 class Failing(EmbeddingModel):
-    """The starter, which fails on poisonous texts; `before` is called before each embedding."""
+    """A tiny model, which fails on poisonous texts; `before` is called before each embedding."""
 
     before: Callable[[], object] = staticmethod(lambda: None)
 
@@ -146,7 +146,7 @@ class Manager:
 @pytest.fixture
 def context(client: Client) -> Iterator[TaskContext]:
     """A context in this process."""
-    spec = spec_of(path_of(Role.EMBEDDING), Role.EMBEDDING)
+    spec = spec_of(tiny_models()[Role.EMBEDDING], Role.EMBEDDING)
     whole = load_as(EmbeddingModel, spec)
     model = Failing(whole.llama, spec)
     yield TaskContext(

@@ -36,8 +36,8 @@ def test_one_token_has_no_rate() -> None:
     assert (event.done, event.tokens_per_second) == (1, 0.0)
 
 
-def test_a_template_that_was_not_used_is_noted_once_in_a_conversation(home: Path, starters: dict[Role, Path]) -> None:
-    file = variant(starters[Role.INSTRUCT], home / "broken.gguf", template="{% frobnicate %}")
+def test_a_template_that_was_not_used_is_noted_once_in_a_conversation(home: Path, tiny: dict[Role, Path]) -> None:
+    file = variant(tiny[Role.INSTRUCT], home / "broken.gguf", template="{% frobnicate %}")
     paths = find_paths()
     paths.make()
     paths.config_file.write_text(f'[instruct]\nfile = "{file}"\n')

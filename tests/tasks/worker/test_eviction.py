@@ -101,6 +101,6 @@ def test_memory_pressure_evicts_an_idle_model(home: object, monkeypatch: pytest.
         assert steps(changes(client.bus)) == WARMED
         refused = ended(client.jobs, client.warm(Role.EMBEDDING).id)
         assert refused.state is JobState.FAILED
-        assert "starter-embedding does not fit" in refused.error
+        assert "tiny-embedding does not fit" in refused.error
         client.paths.config_file.unlink()
         assert ended(client.jobs, client.warm(Role.EMBEDDING).id).state is JobState.DONE

@@ -51,7 +51,7 @@ def test_a_stopped_worker_is_replaced(
         old = worker_pid(client)
         hold_still(old)
         began = time.monotonic()
-        waiting = client.warm(Role.RERANKER)
+        waiting = client.warm(Role.INSTRUCT)
         lost = first(events, lambda event: isinstance(event, WorkerLost))
         assert isinstance(lost, WorkerLost)
         assert (lost.pid, lost.attempt) == (old, 1)
@@ -62,7 +62,7 @@ def test_a_stopped_worker_is_replaced(
         assert back.pid != old
         assert not psutil.pid_exists(old)
         assert ended(client.jobs, waiting.id).state is JobState.DONE
-        assert client.snapshot().role == "reranker"
+        assert client.snapshot().role == "instruct"
 
 
 @pytest.mark.slow

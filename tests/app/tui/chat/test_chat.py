@@ -487,17 +487,6 @@ async def test_titles_are_cut_between_characters(app: CharlieApp, client: Client
             assert cell_len(title) == shown + 2
 
 
-async def test_an_empty_chat_says_that_no_model_is_configured(app: CharlieApp, client: Client) -> None:
-    async with app.run_test():
-        assert "No model is configured" in str(view(app).transcript.invitation.content)
-    client.settings = client.settings.model_copy(
-        update={"instruct": client.settings.instruct.model_copy(update={"file": Path("real.gguf")})}
-    )
-    other = CharlieApp(client)
-    async with other.run_test():
-        assert str(view(other).transcript.invitation.content).endswith("leaves this machine.")
-
-
 async def test_what_the_model_did_not_get_as_written_is_said_in_one_line(
     app: CharlieApp, client: Client, until: Until
 ) -> None:
@@ -603,15 +592,20 @@ async def test_the_real_worker_answers(home: Path, until: Until) -> None:
             await until(pilot, lambda: not view(app).live)
             assert reply.text
             assert " tokens · " in foot(reply)
-            assert "starter model" in reply.header.remark
             conversation = view(app).conversation
             assert conversation is not None
             assert [m.role for m in client.conversations.messages(conversation.id)] == ["user", "assistant"]
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_picture_of_an_empty_chat(app: CharlieApp, size: tuple[int, int], snap_compare: SnapCompare) -> None:
-    assert snap_compare(app, terminal_size=size, run_before=still)
+def test_picture_of_an_empty_chat(
+    app: CharlieApp, size: tuple[int, int], until: Until, snap_compare: SnapCompare
+) -> None:
+    async def settle(pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: "F4 offers" in str(view(app).transcript.first_run.invitation.visual))
+        await still(pilot)
+
+    assert snap_compare(app, terminal_size=size, run_before=settle)
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
@@ -620,7 +614,7 @@ def test_picture_of_a_conversation(
 ) -> None:
     converse(client, "Exam week", "Tired.", at=AT - 9000)
     river = converse(client, "The river walk", "I went for a *long* walk.", "That sounds **peaceful**.\n\n- a\n- b")
-    stats = {**STATS, "left_out": 12, "starter": True}
+    stats = {**STATS, "left_out": 12, "bundled": True}
     client.conversations.put_message(river.id, StoredMessage(f"{2:020x}", "user", "And then?", AT + 60))
     stopped = StoredMessage(f"{3:020x}", "assistant", "Then you", AT + 61, MessageState.CANCELLED, stats)
     client.conversations.put_message(river.id, stopped)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from textual import events
+from textual.content import Content
 from textual.pilot import Pilot
 
 from app.client import Client
@@ -460,7 +461,7 @@ def test_picture_of_an_answer(
     if near:
         result |= {
             "text": "You were calm **by the river** [1], and in the week of the exam [2]. Your mother was, too [3–9].",
-            "starter": True, "completion_tokens": 12, "tokens_per_second": 41.0, "ttft_ms": 38.0,
+            "bundled": True, "completion_tokens": 12, "tokens_per_second": 41.0, "ttft_ms": 38.0,
         }  # fmt: skip
 
     async def settle(pilot: Pilot[None]) -> None:
@@ -685,3 +686,24 @@ async def test_the_whole_reason_of_a_failed_entry_is_shown(app: CharlieApp, clie
         await until(pilot, lambda: len(jobs(client, JobKind.INGEST)) == 1)
         assert client.journal.entry(entry.id).state is EntryState.SAVED
         await until(pilot, lambda: not notice.display)
+
+
+async def test_the_sentence_that_matches_is_marked_and_markup_is_text(
+    app: CharlieApp, client: Client, until: Until
+) -> None:
+    text = "It rained. The [bold]dentist[/bold] sang. We left."
+    entry = keep(client, text)
+    async with app.run_test() as pilot:
+        screen = await journal(pilot, until)
+        job = await seek(pilot, until, screen, "dentist")
+        start = text.index("The")
+        found = Hit(entry.id, entry.title, text, 0.6, None, 0, (start, text.index(" We")))
+        client.jobs.advance(job, JobState.RUNNING, {JobState.QUEUED})
+        client.jobs.write(job, Hits((found,), reranked=False))
+        client.jobs.end(job, Ended(JobState.DONE, {"nothing_near": True}))
+        await until(pilot, lambda: screen.finder.following is None)
+        label = screen.finder.results.options.options[0].prompt
+        assert isinstance(label, Content)
+        (marked,) = [span for span in label.spans if span.style == "$text-accent"]
+        assert label.plain[marked.start : marked.end] == "The [bold]dentist[/bold] sang."
+        assert "Not in your entries" in str(screen.finder.results.foot.content)

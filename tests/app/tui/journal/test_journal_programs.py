@@ -40,7 +40,8 @@ RESULT = {
 
 
 def describe(client: Client, id_: str, mood: str, title: str) -> None:
-    client.journal.describe_entry(id_, 1, mood, title)
+    client.journal.mark_entries({id_: 1}, EntryState.INDEXED, felt={id_: (mood, False)})
+    client.journal.describe_entry(id_, 1, title)
 
 
 async def test_moods_and_titles_appear_in_an_open_journal(app: CharlieApp, client: Client, until: Until) -> None:

@@ -19,8 +19,8 @@ from app.tui.models.memory_gauge import gauge
 from app.tui.models.model_table import ModelTable, row
 from app.tui.models.plan_panel import PlanPanel
 from app.tui.models.state_graph import StateGraph
-from core import starter
-from core.errors import ModelFileError
+from app.tui.shared.offer_list import OfferList
+from core.errors import ModelFileError, NoModelError
 from core.events.types import (
     Event,
     JobChanged,
@@ -40,6 +40,7 @@ from core.events.types import (
 from core.memory.types import Device, Memory
 from core.roles import Role
 from tasks.jobs.records import Ended, Job
+from tests.tiny_models import tiny_models
 
 if TYPE_CHECKING:
     from tests.app.conftest import Until
@@ -49,26 +50,21 @@ AT = 1_763_802_720.0
 NOW = AT + 306
 MEMORY = Memory(16 * GIB, 9 * GIB, GIB // 2, (Device("NVIDIA RTX 3070", 8 * GIB, 3 * GIB, "CUDA0"),))
 UP = WorkerUp(4321, at=AT)
-LOADING = StateChanged(
-    1, Phase.EMPTY, Phase.LOADING, "load", "instruct", "starter-instruct", "fits", 6.0, starter=True, at=AT + 1
-)
-WARM = StateChanged(
-    2, Phase.LOADING, Phase.WARM, "loaded", "instruct", "starter-instruct", "", 1840.0, starter=True, at=AT + 3
-)
+LOADING = StateChanged(1, Phase.EMPTY, Phase.LOADING, "load", "instruct", "tiny-instruct", "fits", 6.0, at=AT + 1)
+WARM = StateChanged(2, Phase.LOADING, Phase.WARM, "loaded", "instruct", "tiny-instruct", "", 1840.0, at=AT + 3)
 UNLOADING = StateChanged(
     3,
     Phase.WARM,
     Phase.UNLOADING,
     "unload",
     "instruct",
-    "starter-instruct",
+    "tiny-instruct",
     "idle for 5 min",
     300_000.0,
-    starter=True,
     at=AT + 303,
 )
-BACK = Receipt("instruct", "starter-instruct", Memory(), Memory(), 3 * GIB, 3 * GIB, 0.2, at=AT + 304)
-KEPT = Receipt("instruct", "starter-instruct", Memory(), Memory(), 4 * GIB, GIB, 5.1, at=AT + 304)
+BACK = Receipt("instruct", "tiny-instruct", Memory(), Memory(), 3 * GIB, 3 * GIB, 0.2, at=AT + 304)
+KEPT = Receipt("instruct", "tiny-instruct", Memory(), Memory(), 4 * GIB, GIB, 5.1, at=AT + 304)
 EMPTY = StateChanged(4, Phase.UNLOADING, Phase.EMPTY, "unloaded", None, None, "idle for 5 min", 210.0, at=AT + 304)
 LOST = WorkerLost(4321, "signal SIGKILL", 2, 5, at=AT + 305)
 STORY: list[Event] = [UP, LOADING, WARM, UNLOADING, BACK, EMPTY, LOST]
@@ -120,8 +116,9 @@ def test_snapshot(
         for event in (*story, *past, MemoryRead(memory, NOW - 1)):
             client.bus.publish(event)
         if phase == "loading":
-            client.bus.publish(LoadProgress("instruct", "starter-instruct", 0.63))
+            client.bus.publish(LoadProgress("instruct", "tiny-instruct", 0.63))
         await until(pilot, lambda: app.view.memory == memory and app.view.fraction == 0.63 * (phase == "loading"))
+        await until(pilot, lambda: "predicted" in str(app.screen.query_one(OfferList).visual))
         await pilot.wait_for_scheduled_animations()
 
     assert snap_compare(app, terminal_size=size, run_before=play)
@@ -129,9 +126,7 @@ def test_snapshot(
 
 async def test_events_update_graph_table_and_history(app: CharlieApp, client: Client, until: Until) -> None:
     client.bus.publish(UP, Snapshot(since=AT, worker_pid=4321))
-    client.bus.publish(
-        LOADING, Snapshot(1, Phase.LOADING, "instruct", "starter-instruct", since=AT + 1, worker_pid=4321)
-    )
+    client.bus.publish(LOADING, Snapshot(1, Phase.LOADING, "instruct", "tiny-instruct", since=AT + 1, worker_pid=4321))
     async with app.run_test(size=(120, 36)) as pilot:
         await open_models(pilot, until)
         await until(pilot, lambda: "Loading" in history_text(app))
@@ -168,7 +163,7 @@ async def test_a_failed_load_is_shown_in_its_row(app: CharlieApp, client: Client
 
 
 async def test_a_damaged_file_is_shown_in_its_row_until_repaired(app: CharlieApp, client: Client, until: Until) -> None:
-    whole = starter.path_of(Role.RERANKER).read_bytes()
+    whole = tiny_models()[Role.RERANKER].read_bytes()
     good = client.paths.models / "mine.gguf"
     good.write_bytes(whole[:1000])
     client.paths.config_file.write_text('[reranker]\nfile = "mine.gguf"\n')
@@ -191,8 +186,10 @@ async def test_a_refresh_reads_the_settings_again(app: CharlieApp, client: Clien
 
 def test_facts_come_from_the_headers(client: Client) -> None:
     facts = read_facts(client.paths)
-    assert [type(each) for each in facts] == [UsableModel, UsableModel, UsableModel]
-    assert all(isinstance(each, UsableModel) and each.spec.starter and each.needs.total > 0 for each in facts)
+    assert [type(each) for each in facts] == [UsableModel, UsableModel, UnusableModel]
+    assert all(each.spec.bundled and each.needs.total > 0 for each in facts if isinstance(each, UsableModel))
+    assert isinstance(facts[-1], UnusableModel)
+    assert isinstance(facts[-1].error, NoModelError)
     client.paths.config_file.write_text("[instruct\n")
     assert all(isinstance(each, UnusableModel) for each in read_facts(client.paths))
 
@@ -297,7 +294,7 @@ def test_rows_fit_their_width_and_show_the_whole_footprint(width: int, client: C
         lines = row(facts.role, facts, full, None, width).plain.splitlines()
         assert len(lines) == 2
         assert max(map(len, lines)) <= width
-        assert re.search(r"needs [\d.]+ [KMG]iB", lines[1])
+        assert re.search(r"needs [\d.]+ [KMG]iB|optional, sorts", lines[1])
 
 
 def test_an_error_is_shown_once_under_its_row() -> None:
@@ -336,7 +333,7 @@ async def test_returned_memory_is_in_the_history(app: CharlieApp, client: Client
         assert "200 ms  instruct   3.0 GiB of 3.0 GiB returned" in history_text(app)
         client.bus.publish(KEPT)
         client.bus.publish(
-            Planned("instruct", "starter-instruct", True, {"RAM": 1}, {"RAM": 2}, (), 0, 4096, "fits so well")
+            Planned("instruct", "tiny-instruct", True, {"RAM": 1}, {"RAM": 2}, (), 0, 4096, "fits so well")
         )
         client.bus.publish(EMPTY)
         await until(pilot, lambda: "→ Empty" in history_text(app))
@@ -451,6 +448,7 @@ def test_picture_of_a_plan(
         for event in (UP, MemoryRead(memory, NOW - 60)):
             client.bus.publish(event)
         await until(pilot, lambda: app.view.memory == memory)
+        await until(pilot, lambda: "predicted" in str(app.screen.query_one(OfferList).visual))
         await ask_for_plan(pilot, client, until, result)
         client.bus.publish(QueueChanged(0, None))
         await until(pilot, lambda: "Plan of" in plan_shown(app) and app.view.depth == 0 and app.view.queue_known)

@@ -38,7 +38,6 @@ def view(phase: Phase = Phase.WARM, *, lost: WorkerLost | None = None, **values:
         reason=lost.reason if lost else "idle for 12 min, unloaded",
         worker_pid=None if lost else 7,
         worker_lost=lost is not None,
-        starter=bool(values.get("starter")),
     )
     return MachineView(snapshot, MEMORY, depth=2, tokens_per_second=41.2, generating=True, fraction=0.63, lost=lost)
 
@@ -67,10 +66,6 @@ def test_a_lost_worker_shows_the_next_attempt() -> None:
     assert shown.startswith("✕ Worker lost  restarting (2 of 5)   signal SIGKILL")
     shown = status_line(view(Phase.EMPTY, lost=WorkerLost(7, "signal SIGKILL", 6, 5)), 100, NOW).plain
     assert shown.startswith("✕ Worker lost  given up after 5 attempts")
-
-
-def test_the_starter_model_is_named_as_such() -> None:
-    assert "instruct · starter model" in status_line(view(starter=True), 80, NOW).plain
 
 
 @given(st.sampled_from(["warm", "loading", "unloading", "empty"]), st.integers(min_value=22, max_value=200))

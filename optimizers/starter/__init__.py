@@ -1,1 +1,0 @@
-"""The training and the evaluation of the starter models: everything from words and a grammar of our own."""
