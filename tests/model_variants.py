@@ -66,11 +66,13 @@ def write_chain(
     ends: bool = False,
     control: tuple[str, ...] = (),
     after_newline: str = "",
+    tires: bool = False,
 ) -> Path:
     """An instruct model that replies with these pieces, all different, to any prompt, and goes on without an end.
 
     Each token leads to one other: a piece to the next, the last one to itself or to the end, all others to the first
-    piece, but a line feed to the piece `after_newline`. The pieces in `control` are control tokens.
+    piece, but a line feed to the piece `after_newline`. The pieces in `control` are control tokens. A model that
+    `tires` ends as soon as a repeat penalty makes its last piece less likely.
     """
     tokens = [b"<unk>", b"<s>", b"</s>", *(f"<0x{byte:02X}>".encode() for byte in range(256))]
     kinds = [gguf.TokenType.UNKNOWN, gguf.TokenType.CONTROL, gguf.TokenType.CONTROL, *[gguf.TokenType.BYTE] * 256]
@@ -86,6 +88,8 @@ def write_chain(
         if after_newline and token == NEWLINE:
             following = first + pieces.index(after_newline)
         embedding[token, token] = output[following, token] = 1
+    if tires:
+        output[EOS, len(tokens) - 1] = 0.95
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_name(path.stem)
     writer.add_context_length(2048)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from core.errors import CharlieError
 from core.llama.calls import ABORTED, Detokenizer, aborting, cuttable, ignore, never, shared_tokens, tokenize, vocab_of
@@ -139,7 +139,6 @@ class InstructModel(LoadedModel):
         sampling: Sampling,
         *,
         session: str = "",
-        dry: bool = False,
         cancelled: Callable[[], bool] = never,
         on_prefill: Callable[[int, int], None] = ignore,
     ) -> Iterator[str | Thought | Completion]:
@@ -147,8 +146,7 @@ class InstructModel(LoadedModel):
 
         `session` names the conversation of the prompt; its KV cache is saved while others are answered.
         `on_prefill(done, total)` counts prompt tokens. `cancelled` stops prefill and decoding within milliseconds;
-        evaluated tokens stay in the KV cache. `dry` keeps small models from loops. Raises CharlieError when llama.cpp
-        fails.
+        evaluated tokens stay in the KV cache. Raises CharlieError when llama.cpp fails.
         """
 
         began, total = perf_counter(), len(prompt.tokens)
@@ -158,8 +156,7 @@ class InstructModel(LoadedModel):
             yield Completion(total, reused, 0, FinishReason.CANCELLED, 0.0, 0.0)
             return
         prefilled, decoded = perf_counter(), _Decoded()
-        with sampler(self.llama, sampling, dry=dry) as chain:
-            yield from self._decode(prompt, sampling, chain, cancelled, decoded)
+        yield from self._decode(prompt, sampling, cancelled, decoded)
         yield Completion(
             prompt_tokens=total,
             reused_tokens=reused,
@@ -173,7 +170,7 @@ class InstructModel(LoadedModel):
         )
 
     def _decode(
-        self, prompt: FittedPrompt, sampling: Sampling, chain: Any, cancelled: Callable[[], bool], decoded: _Decoded
+        self, prompt: FittedPrompt, sampling: Sampling, cancelled: Callable[[], bool], decoded: _Decoded
     ) -> Iterator[str | Thought]:
         import llama_cpp
 
@@ -182,27 +179,28 @@ class InstructModel(LoadedModel):
         limit, room = sampling.max_tokens, llama.n_ctx() - len(prompt.tokens)
         budget = min(sampling.thinking_tokens, room - min(limit, room // 2))
         sample, ends = llama_cpp.llama_sampler_sample, llama_cpp.llama_vocab_is_eog
-        # The second limit is for a model that writes neither thought nor answer.
-        while decoded.answer < limit and decoded.thought <= budget + limit:
-            if cancelled():
-                decoded.reason = FinishReason.CANCELLED
-                break
-            if thoughts.part is Part.THOUGHT and decoded.thought >= budget and not decoded.cut:
-                decoded.cut = True
-                yield from self._close(thoughts, text)
-            token = sample(chain, llama.ctx, -1)
-            decoded.first_at = decoded.first_at or perf_counter()
-            if ends(vocab, token):
-                decoded.reason = FinishReason.STOP
-                break
-            yield from thoughts.split(text.add(token))
-            decoded.add(thoughts)
-            if thoughts.done:
-                decoded.reason = FinishReason.STOP
-                break
-            if decoded.answer == limit or llama.n_tokens >= llama.n_ctx():
-                break
-            self._eval([token])
+        with sampler(llama, sampling) as chain:
+            # The second limit is for a model that writes neither thought nor answer.
+            while decoded.answer < limit and decoded.thought <= budget + limit:
+                if cancelled():
+                    decoded.reason = FinishReason.CANCELLED
+                    break
+                if thoughts.part is Part.THOUGHT and decoded.thought >= budget and not decoded.cut:
+                    decoded.cut = True
+                    yield from self._close(thoughts, text)
+                token = sample(chain, llama.ctx, -1)
+                decoded.first_at = decoded.first_at or perf_counter()
+                if ends(vocab, token):
+                    decoded.reason = FinishReason.STOP
+                    break
+                yield from thoughts.split(text.add(token))
+                decoded.add(thoughts)
+                if thoughts.done:
+                    decoded.reason = FinishReason.STOP
+                    break
+                if decoded.answer == limit or llama.n_tokens >= llama.n_ctx():
+                    break
+                self._eval([token])
         yield from thoughts.split("", last=True)
         decoded.end(thoughts)
 

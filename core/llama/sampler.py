@@ -5,8 +5,6 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from core.llama.calls import vocab_of
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -16,32 +14,27 @@ if TYPE_CHECKING:
 
 REPEAT_LAST = 64
 """The number of last tokens that the repeat penalty considers."""
-DRY = 0.8, 1.75, 2
-"""Multiplier, base and length: the logit of a token that would go on with n tokens written before is lowered by
-multiplier * base ** (n - length)."""
 
 
 @contextmanager
-def sampler(llama: Llama, sampling: Sampling, *, dry: bool = False) -> Iterator[Any]:
-    """A llama_sampler chain in llama.cpp's own order: penalty, DRY, top-k, top-p, min-p, temperature, draw."""
+def sampler(llama: Llama, sampling: Sampling) -> Iterator[Any]:
+    """A llama_sampler chain in llama.cpp's own order: penalty, top-k, top-p, min-p, temperature, draw."""
     import llama_cpp
 
     chain = llama_cpp.llama_sampler_chain_init(llama_cpp.llama_sampler_chain_default_params())
     try:
-        for link in _links(llama, sampling, dry=dry):
+        for link in _links(llama, sampling):
             llama_cpp.llama_sampler_chain_add(chain, link)
         yield chain
     finally:
         llama_cpp.llama_sampler_free(chain)
 
 
-def _links(llama: Llama, sampling: Sampling, *, dry: bool) -> Iterator[Any]:
+def _links(llama: Llama, sampling: Sampling) -> Iterator[Any]:
     import llama_cpp
 
     if sampling.repeat_penalty != 1.0:
         yield llama_cpp.llama_sampler_init_penalties(llama.n_vocab(), REPEAT_LAST, sampling.repeat_penalty, 0.0, 0.0)
-    if dry:
-        yield llama_cpp.llama_sampler_init_dry(vocab_of(llama), *DRY, llama.n_ctx(), None, 0)
     if sampling.temperature == 0:
         yield llama_cpp.llama_sampler_init_greedy()
         return

@@ -112,7 +112,7 @@ def _answer(
         read = [f"{day}: {quote}" for day, quote in zip(days, quotes, strict=True)]
         answered = recall(context, job, model, read, question, sampling, notes)
         messages = [Message("system", ASK_PROMPT), Message("user", journal_question(read, question))]
-        _, stats = answered or reply(context, job, model, messages, sampling, session, thinking, dry=True)
+        _, stats = answered or reply(context, job, model, messages, sampling, session, thinking, steady=True)
     if answered is None and cancelled(stats):
         raise CancelledError
     return stats, read

@@ -33,8 +33,8 @@ def chat_response(context: TaskContext, job: Job) -> dict[str, Any]:
     with context.manager.lease(Role.INSTRUCT, context.stop.is_set) as model:
         context.begin(job)
         messages = [system, *(Message(turn.role, turn.text, turn.reasoning) for turn in turns)]
-        thinking, dry = context.thinking(job), model.spec.bundled
-        text, stats = reply(context, job, model, messages, sampling, conversation, thinking, dry=dry)
+        thinking, steady = context.thinking(job), model.spec.bundled
+        text, stats = reply(context, job, model, messages, sampling, conversation, thinking, steady=steady)
     if any((turn.stats or {}).get("note") == stats["note"] for turn in turns):
         stats["note"] = ""  # one time in a conversation is enough
     stopped, asked = cancelled(stats), next((turn for turn in reversed(turns) if turn.role == "user"), turns[-1])

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from tasks.jobs.records import Job
 
 PROGRESS_SECONDS = 0.25
+STEADY = 1.1
+"""The repeat penalty that ends most loops of a small model; DRY ends fewer, and changes dates and names."""
 FEW_TOKENS = 64
 """A rest of the prompt below this is evaluated in one piece; its progress is not published."""
 
@@ -65,20 +67,20 @@ def reply(
     session: str,
     thinking: Thinking,
     *,
-    dry: bool,
+    steady: bool,
 ) -> tuple[str, dict[str, Any]]:
     """Stream a completion into the job's output; returns its text and the result of the job.
 
-    `session` names the KV cache to continue: the conversation's, or that of the journal's revision. `dry` keeps a small
-    model from loops, unless there is a repeat penalty.
+    `session` names the KV cache to continue: the conversation's, or that of the journal's revision. `steady` keeps a
+    small model from loops, by a repeat penalty unless one is set.
     """
     prompt = model.fit(messages, sampling.max_tokens, thinking=thinking, thinking_tokens=sampling.thinking_tokens)
     writer, text, thought = TextWriter(context.jobs, job.id), [], []
     progress = ReplyProgress(context.bus, job.id)
     completion: Completion | None = None
-    dry = dry and "repeat_penalty" not in sampling.model_fields_set
-    stop, prefill = context.stop.is_set, progress.prefill
-    stream = model.stream(prompt, sampling, session=session, dry=dry, cancelled=stop, on_prefill=prefill)
+    if steady and "repeat_penalty" not in sampling.model_fields_set:
+        sampling = sampling.model_copy(update={"repeat_penalty": STEADY})
+    stream = model.stream(prompt, sampling, session=session, cancelled=context.stop.is_set, on_prefill=progress.prefill)
     for piece in stream:
         if isinstance(piece, Completion):
             completion = piece

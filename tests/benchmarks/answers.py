@@ -1,7 +1,7 @@
 """Thirty questions of the labelled set to a journal: `python -m tests.benchmarks.answers [INSTRUCT [EMBEDDING]]`.
 
-Prints how much of each prompt the KV cache had already, how many answers ran to the token limit with DRY and without,
-and how many have the expected words. Without files, the bundled models answer; it takes some minutes.
+Prints how much of each prompt the KV cache had already, how many answers ran to the token limit with the repeat penalty
+and without, and how many have the expected words. Without files, the bundled models answer; it takes some minutes.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import statistics
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -39,11 +40,11 @@ def main() -> int:
             written = datetime.fromisoformat(entry["date"]).timestamp() + 20 * 3600
             stored = client.journal.new_entry(entry["text"])
             client.journal._put_entry(replace(stored, created=written), client.redis)
-        print("| | without DRY | with DRY |\n|---|---:|---:|")
+        print("| | without penalty | with |\n|---|---:|---:|")
         plain = [asked(client, row, repeat_penalty=1.0) for row in rows]
-        dry = [asked(client, row) for row in rows]
+        steady = [asked(client, row) for row in rows]
     for name, of in FIGURES.items():
-        print(f"| {name} | {of(plain)} | {of(dry)} |")
+        print(f"| {name} | {of(plain)} | {of(steady)} |")
     return 0
 
 
@@ -68,7 +69,7 @@ def _right(results: list[dict[str, Any]]) -> str:
     return f"{sum(set(words(each['expected'])) <= set(words(each['text'])) for each in results)} of {len(results)}"
 
 
-FIGURES = {
+FIGURES: dict[str, Callable[[list[dict[str, Any]]], str]] = {
     "not asked: nothing is near": lambda results: _count(results, "nothing_near", True),
     "answers cut at the token limit": lambda results: _count(results, "finish_reason", "length"),
     "answers with all expected words": _right,

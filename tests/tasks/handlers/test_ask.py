@@ -24,9 +24,9 @@ RAIN = "It rained all day, and the lawn is under water. "
 
 
 @contextmanager
-def answering(home: Path, answer: str, *entries: str, ends: bool = True) -> Iterator[Client]:
-    """A worker whose model always gives this answer, or repeats its end for ever, and a journal."""
-    file = write_chain(home / "chain.gguf", cut(answer, 5), ends=ends)
+def answering(home: Path, answer: str, *entries: str, tires: bool = False) -> Iterator[Client]:
+    """A worker whose model always gives this answer, and a journal."""
+    file = write_chain(home / "chain.gguf", cut(answer, 5), ends=not tires, tires=tires)
     paths = find_paths()
     paths.make()
     paths.config_file.write_text(f'[instruct]\nfile = "{file}"\n')
@@ -98,9 +98,8 @@ def test_nothing_near_is_said_without_the_model(home: Path) -> None:
 
 
 def test_an_answer_does_not_loop_unless_a_repeat_penalty_is_set(home: Path) -> None:
-    with answering(home, "By the river", "I walked by the river.", ends=False) as client:
-        dry, plain = (
-            asked(client, "Where did I walk?", max_tokens=50, **penalty) for penalty in ({}, {"repeat_penalty": 1.0})
-        )
-    assert "er" * 30 in plain["text"]
-    assert "er" * 15 not in dry["text"]
+    with answering(home, "By the river", "I walked by the river.", tires=True) as client:
+        steady = asked(client, "Where did I walk?", max_tokens=50)
+        looping = asked(client, "Where did I walk?", max_tokens=50, repeat_penalty=1.0)
+    assert (steady["text"], steady["finish_reason"]) == ("By the river", "stop")
+    assert (looping["text"], looping["finish_reason"]) == ("By the riv" + "er" * 48, "length")
