@@ -28,7 +28,8 @@ def offers(app: CharlieApp) -> str:
 
 
 def real(role: Role) -> bytes:
-    return tiny_models()[role].read_bytes()
+    """A tiny model, with so much behind it that its download takes several parts."""
+    return tiny_models()[role].read_bytes() + bytes(4_000_000)
 
 
 @pytest.mark.slow
