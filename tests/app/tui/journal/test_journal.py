@@ -30,6 +30,7 @@ from tasks.jobs.records import Ended, Hit, Hits, Text, citations
 from tests.app.conftest import Until
 from tests.app.tui.stillness import still
 from tests.parked import park
+from tests.tiny_models import configure_reranker
 
 AT = 1767600000.0  # 2026-01-05 08:00 UTC
 SIZES = [(80, 24), (120, 36)]
@@ -333,6 +334,7 @@ async def test_a_paste_of_a_megabyte_on_one_line_is_kept(app: CharlieApp, client
 
 @pytest.mark.slow
 async def test_the_real_worker_indexes_searches_and_answers(home: Path, until: Until) -> None:
+    configure_reranker(find_paths())
     client = Client(load_settings(), find_paths())
     with Runtime(client) as runtime:
         entry = client.journal.new_entry("I baked bread and it rose well.")
