@@ -68,7 +68,7 @@ def find_entries(context: TaskContext, job: Job, query: str, limit: int) -> Foun
             missing = [id_ for id_ in store.follow(context.journal) if id_ not in parked]
             _index_missing(context, job, model, missing, notes)
             vector = model.embed([query], query=True)[0]
-            nearest = store.nearest(vector, count, among, with_words)
+            nearest = store.rows.nearest(vector, count, among, with_words)
             scored = with_texts(rank(with_words, nearest, weights), context.journal.entries_of, covers)
             show(scored)
             embed = partial(model.embed, cancelled=context.stop.is_set)
