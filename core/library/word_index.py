@@ -58,7 +58,8 @@ class WordIndex:
             for id_ in batch:
                 self.put(id_, texts.get(id_, ""))
             self._db.execute("COMMIT")
-            progress(start + len(batch), len(ids))
+            if len(ids) > BATCH_ENTRIES:
+                progress(start + len(batch), len(ids))
         self._seen = seen
 
     def put(self, entry: str, text: str) -> None:
