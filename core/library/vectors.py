@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.database import keys
-from core.library.vector_matrix import Nearest, Rows
+from core.library.vector_matrix import Rows
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -32,7 +32,7 @@ class VectorStore:
     def __init__(self, redis: RedisClient, model_id: str, dimension: int) -> None:
         self._redis = redis
         self._vectors_key = keys.vectors(model_id)
-        self._rows = Rows(dimension)
+        self.rows = Rows(dimension)
         self._seen = ""
         """The position in the journal's changes up to which this index follows them."""
         self._missing: dict[str, None] = {}
@@ -41,7 +41,7 @@ class VectorStore:
         for batch in _batches(stored):
             for key, value in zip(batch, redis.hmget(self._vectors_key, batch), strict=True):
                 if value is not None:  # None: deleted a moment ago
-                    self._rows.put(key, np.frombuffer(value, "<f4").reshape(-1, dimension))
+                    self.rows.put(key, np.frombuffer(value, "<f4").reshape(-1, dimension))
 
     def forget_older(self) -> None:
         """Delete the vectors of the same file in an earlier format, or with another pooling: none reads them again."""
@@ -61,8 +61,8 @@ class VectorStore:
         if changed is None:
             there = journal.entry_ids()
             stored = {key.decode() for key in self._redis.hkeys(self._vectors_key)}
-            self.forget(self._rows.entries() - (stored & set(there)))
-            self._missing = dict.fromkeys(id_ for id_ in there if id_ not in self._rows)
+            self.forget(self.rows.entries() - (stored & set(there)))
+            self._missing = dict.fromkeys(id_ for id_ in there if id_ not in self.rows)
         else:
             ids = list(dict.fromkeys(changed))
             with self._redis.pipeline(transaction=False) as pipe:
@@ -71,10 +71,10 @@ class VectorStore:
                 stored = {id_ for id_, held in zip(ids, pipe.execute(), strict=True) if held}
             exist = {id_ for id_, exists in zip(ids, journal.exist(ids), strict=True) if exists}
             # A deleted and restored entry exists, but its vectors do not.
-            self.forget(id_ for id_ in ids if id_ in self._rows and not (id_ in exist and id_ in stored))
+            self.forget(id_ for id_ in ids if id_ in self.rows and not (id_ in exist and id_ in stored))
             for id_ in ids:
                 self._missing.pop(id_, None)
-                if id_ in exist and id_ not in self._rows:
+                if id_ in exist and id_ not in self.rows:
                     self._missing[id_] = None
         self._seen = seen
         return list(self._missing)
@@ -87,7 +87,7 @@ class VectorStore:
             pipe.sadd(keys.INDEXES, self._vectors_key)
             pipe.execute()
         for entry, vectors in entries.items():
-            self._rows.put(entry, vectors)
+            self.rows.put(entry, vectors)
             self._missing.pop(entry, None)
 
     def forget(self, entries: Iterable[str]) -> None:
@@ -95,13 +95,7 @@ class VectorStore:
         for batch in _batches(list(entries)):
             self._redis.hdel(self._vectors_key, *batch)
             for entry in batch:
-                self._rows.remove(entry)
-
-    def nearest(
-        self, query: Vectors, count: int, among: Collection[str] | None = None, also: Iterable[str] = ()
-    ) -> Nearest:
-        """See Rows.nearest."""
-        return self._rows.nearest(query, count, among, also)
+                self.rows.remove(entry)
 
 
 def _batches(ids: Sequence[str]) -> Iterator[Sequence[str]]:

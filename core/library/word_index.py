@@ -47,52 +47,42 @@ class WordIndex:
 
     def follow(self, journal: Journal, progress: Callable[[int, int], None] = lambda _done, _total: None) -> None:
         """Take up what has changed in the journal; the first time all of it."""
-        ids, self._seen = journal.changes(self._seen)
-        if ids is None:
-            ids = journal.entry_ids()
-            for id_ in self._rows.keys() - set(ids):
-                self.remove(id_)
-        ids = list(dict.fromkeys(ids))
+        changed, seen = journal.changes(self._seen)
+        ids = journal.entry_ids() if changed is None else list(dict.fromkeys(changed))
+        for id_ in self._rows.keys() - set(ids) if changed is None else ():
+            self.put(id_, "")
         for start in range(0, len(ids), BATCH_ENTRIES):
             batch = ids[start : start + BATCH_ENTRIES]
             texts = {entry.id: entry.text for entry in journal.entries_of(batch)}
             self._db.execute("BEGIN")
             for id_ in batch:
-                self.remove(id_)
-            for id_, text in texts.items():
-                self.put(id_, text)
+                self.put(id_, texts.get(id_, ""))
             self._db.execute("COMMIT")
-            progress(start + len(batch), len(ids))
+            if len(ids) > BATCH_ENTRIES:
+                progress(start + len(batch), len(ids))
+        self._seen = seen
 
     def put(self, entry: str, text: str) -> None:
-        """Add an entry, or replace its text."""
-        self.remove(entry)
-        rows = [(text[start:end], entry) for start, end in passages(text)]
-        self._rows[entry] = range(self._next, self._next + len(rows))
-        self._next += len(rows)
-        numbered = zip(self._rows[entry], rows, strict=True)
-        self._db.executemany(
-            "INSERT INTO passages(rowid, text, entry) VALUES (?, ?, ?)", ((n, *row) for n, row in numbered)
-        )
-
-    def remove(self, entry: str) -> None:
+        """Add an entry, or replace its text; an empty one removes it."""
         if rows := self._rows.pop(entry, None):
             self._db.execute("DELETE FROM passages WHERE rowid BETWEEN ? AND ?", (rows[0], rows[-1]))
+        if spans := passages(text):
+            self._rows[entry] = rows = range(self._next, self._next + len(spans))
+            self._next = rows.stop
+            put = "INSERT INTO passages(rowid, text, entry) VALUES (?, ?, ?)"
+            self._db.executemany(put, ((row, text[slice(*span)], entry) for row, span in zip(rows, spans, strict=True)))
 
     def find(
         self, words: Sequence[str], count: int, among: Collection[str] | None = None
     ) -> dict[str, dict[int, float]]:
         """The passages of about `count` entries that have most of the words: by entry and passage the BM25 score."""
         found: dict[str, dict[int, float]] = {}
-        if not words:
-            return found
         wanted = " OR ".join(f'"{word}"' for word in words)
         query = "SELECT rowid, entry, -bm25(passages) FROM passages WHERE passages MATCH ? ORDER BY rank"
-        for row, entry, score in self._db.execute(query, (wanted,)):
-            if among is not None and entry not in among:
-                continue
-            found.setdefault(entry, {})[row - self._rows[entry][0]] = score
-            if len(found) >= count:
+        for row, entry, score in self._db.execute(query, (wanted,)) if words else ():
+            if among is None or entry in among:
+                found.setdefault(entry, {})[row - self._rows[entry][0]] = score
+            if len(found) == count:
                 break
         return found
 

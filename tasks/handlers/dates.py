@@ -50,10 +50,10 @@ def find_span(question: str, now: float) -> Span | None:
         lead = (match["lead"] or "").lower()
         if match["bare"] and not (lead or match["past"]):
             continue  # "may" and "march" are verbs too
-        found = _days(match, datetime.fromtimestamp(now))  # noqa: DTZ006  # the person's own calendar
-        if found is None:
+        try:
+            first, after = (day.timestamp() for day in _days(match, datetime.fromtimestamp(now)))  # noqa: DTZ006  # local
+        except (ValueError, OverflowError):  # 30 February, the year 10000
             continue
-        first, after = (day.timestamp() for day in found)
         until = lead in ("before", "until", "till")
         start = min(start, -math.inf if until else first)
         end = max(end, first if until else math.inf if lead in ("since", "after") else after)
@@ -65,7 +65,7 @@ def find_span(question: str, now: float) -> Span | None:
     return Span(start, end, " ".join(text.split()))
 
 
-def _days(match: re.Match[str], now: datetime) -> tuple[datetime, datetime] | None:
+def _days(match: re.Match[str], now: datetime) -> tuple[datetime, datetime]:
     """The first day of a period, and the day after it."""
     from dateparser.date import DateDataParser  # late: it takes 0.1 s
 
@@ -78,19 +78,16 @@ def _days(match: re.Match[str], now: datetime) -> tuple[datetime, datetime] | No
     settings["DATE_ORDER"] = "MDY" if "/" in words else "DMY"
     parsed = DateDataParser(languages=["en"], settings=settings).get_date_data(words)
     if parsed.date_obj is None:
-        return None
+        raise ValueError("no date")
     day = parsed.date_obj.replace(hour=0, minute=0, second=0, microsecond=0)
     if match["back"]:
         return day, today + timedelta(days=1)
     if match["bare"] and day > today and parsed.period == "day":  # "on the 14th", before this month's
         day -= timedelta(days=(day.replace(day=1) - timedelta(days=1)).day)
-    match parsed.period:
-        case "week":
-            day -= timedelta(days=day.weekday())
-            return day, day + timedelta(days=7)
-        case "month":
-            return day.replace(day=1), (day.replace(day=1) + timedelta(days=32)).replace(day=1)
-        case "year":
-            return day.replace(month=1, day=1), day.replace(year=day.year + 1, month=1, day=1)
-        case _:
-            return day, day + timedelta(days=1)
+    first, days = {
+        "week": (day - timedelta(days=day.weekday()), 7),
+        "month": (day.replace(day=1), 32),
+        "year": (day.replace(month=1, day=1), 366),
+    }.get(parsed.period, (day, 1))
+    after = first + timedelta(days=days)
+    return first, after.replace(day=1) if days > 7 else after

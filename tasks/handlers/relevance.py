@@ -6,12 +6,10 @@ The constants were fitted on the training and validation writers of the labelled
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
-from core.library.chunking import Span, passages, sentences
+from core.library.chunking import passages, sentences
 from core.library.records import Entry, EntryState
 from tasks.jobs.records import Hit
 
@@ -23,56 +21,42 @@ if TYPE_CHECKING:
 
 WORDS = 3.0
 """Weight of the BM25 score, as a share of what all words of the query weigh, beside the standardized similarity."""
-NEIGHBOURS = 0.2
-"""Weight of the more similar one of the two passages beside a passage."""
-SENTENCE = 0.5
-"""Weight of the most similar sentence of a passage; the passage as a whole has the rest."""
-REFINED = 12
-"""The sentences of this many hits are embedded."""
+SENTENCE, REFINED = 0.5, 12
+"""Weight of the most similar sentence beside its passage, and the number of hits whose sentences are embedded."""
 TOP = 5
 """Hits that are looked at to tell whether any is near."""
 NEAR, COVERED, UNKNOWN = 0.21, 0.22, 0.48
 """The least similarity, by all-MiniLM-L6-v2; what it counts that all words were found, and that none occurs at all."""
 
 
-@dataclass(frozen=True, slots=True)
-class Passage:
-    """A passage of an entry by its number, its cosine similarity (0 where no model was asked), and its score."""
+class Passage(NamedTuple):
+    """The best passage of an entry, by its number; its cosine similarity is 0 where no model was asked."""
 
+    score: float
     entry: str
     number: int
     similarity: float
-    score: float
 
 
 def weights_of(index: WordIndex, words: Iterable[str]) -> dict[str, float]:
     """What each word of a query weighs, by its stem: the rarer in the entries, the more."""
     stems = dict.fromkeys(stem for word in words for stem in index.stems(word))
-    counts = {stem: index.passages_with(stem) for stem in stems}
-    return {stem: math.log(1 + (len(index) - count + 0.5) / (count + 0.5)) for stem, count in counts.items()}
+    total, counts = len(index), {stem: index.passages_with(stem) for stem in stems}
+    return {stem: math.log(1 + (total - count + 0.5) / (count + 0.5)) for stem, count in counts.items()}
 
 
 def rank(found: Mapping[str, Mapping[int, float]], nearest: Nearest, weights: Mapping[str, float]) -> list[Passage]:
     """The best passage of each entry that was found by its words or is near by its meaning, best first."""
-    whole = sum(weights.values()) or 1.0
-    best: list[Passage] = []
-    for entry in dict.fromkeys([*found, *nearest.entries]):
-        words, near = found.get(entry, {}), nearest.entries.get(entry, np.empty(0, np.float32))
-        meaning = (near - nearest.mean) / (nearest.deviation or 1.0)
-        beside = np.zeros_like(meaning)
-        if len(meaning) > 1:
-            beside[1:-1] = np.maximum(meaning[:-2], meaning[2:])
-            beside[0], beside[-1] = meaning[1], meaning[-2]
-        scores = np.zeros(max(len(near), max(words, default=-1) + 1), np.float32)
-        scores[: len(near)] = meaning + NEIGHBOURS * beside
-        for number, score in words.items():
-            scores[number] += WORDS * score / whole
-        if len(scores):
-            number = int(scores.argmax())
-            best.append(
-                Passage(entry, number, float(near[number]) if number < len(near) else 0.0, float(scores[number]))
-            )
-    return sorted(best, key=lambda passage: passage.score, reverse=True)
+    whole, best = sum(weights.values()) or 1.0, list[Passage]()
+    for entry in found.keys() | nearest.entries.keys():
+        words, near = found.get(entry, {}), nearest.entries.get(entry, ())
+        passages = []
+        for number in words.keys() | range(len(near)):
+            similarity = float(near[number]) if number < len(near) else 0.0
+            meaning = (similarity - nearest.mean) / (nearest.deviation or 1.0) if similarity else 0.0
+            passages.append(Passage(meaning + WORDS * words.get(number, 0.0) / whole, entry, number, similarity))
+        best.append(max(passages))
+    return sorted(best, reverse=True)
 
 
 def covered_share(index: WordIndex, text: str, weights: Mapping[str, float]) -> float:
@@ -92,13 +76,9 @@ def with_texts(
             continue
         start, end = spans[min(each.number, len(spans) - 1)]  # an entry may change at this moment
         text = entry.text[start:end]
-        mark = _best(text, covers)
+        mark = max(sentences(text), key=lambda span, text=text: covers(text[slice(*span)]))  # type: ignore[misc]
         scored.append((each.score, Hit(entry.id, entry.title, text, round(each.similarity, 4), None, start, mark)))
     return scored
-
-
-def _best(text: str, value: Callable[[str], float]) -> Span:
-    return max(sentences(text), key=lambda span: value(text[slice(*span)]))
 
 
 def refine(

@@ -6,7 +6,7 @@ import time
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from core.database import keys
 from core.errors import CancelledError, CharlieError, NoModelError
@@ -19,9 +19,6 @@ from tasks.handlers.dates import find_span
 from tasks.handlers.ingest import index_entries, vector_store
 from tasks.handlers.relevance import covered_share, is_nothing_near, rank, refine, weights_of, with_texts
 from tasks.jobs.records import Hit, Hits, Job
-
-if TYPE_CHECKING:
-    from core.llama.embedding import EmbeddingModel
 
 CANDIDATES_PER_HIT = 4
 """Each hit is chosen from this many entries by their words, and as many by their meaning."""
@@ -43,7 +40,7 @@ def search_journal(context: TaskContext, job: Job) -> dict[str, Any]:
 
 def find_entries(context: TaskContext, job: Job, query: str, limit: int) -> Found:
     index, notes, count = context.words, list[str](), limit * CANDIDATES_PER_HIT
-    index.follow(context.journal, lambda done, total: context.bus.publish(JobProgress(job.id, "embed", done, total)))
+    index.follow(context.journal, lambda *done: context.bus.publish(JobProgress(job.id, "embed", *done)))
     query, among = _within_span(context, query, notes)
     words = content_words(query)
     weights, with_words = weights_of(index, words), index.find(words, count, among)
@@ -66,9 +63,11 @@ def find_entries(context: TaskContext, job: Job, query: str, limit: int) -> Foun
             context.begin(job)
             store = vector_store(context, model)
             missing = [id_ for id_ in store.follow(context.journal) if id_ not in parked]
-            _index_missing(context, job, model, missing, notes)
+            indexed = index_entries(context, job, model, missing, context.stop.is_set)
+            if failures := [done.error for done in indexed if done.error]:
+                notes.append(f"{len(failures):,} of the entries could not be indexed: {failures[0]}")
             vector = model.embed([query], query=True)[0]
-            nearest = store.nearest(vector, count, among, with_words)
+            nearest = store.rows.nearest(vector, count, among, with_words)
             scored = with_texts(rank(with_words, nearest, weights), context.journal.entries_of, covers)
             show(scored)
             embed = partial(model.embed, cancelled=context.stop.is_set)
@@ -96,20 +95,10 @@ def _within_span(context: TaskContext, query: str, notes: list[str]) -> tuple[st
     return query, None
 
 
-def _index_missing(
-    context: TaskContext, job: Job, model: EmbeddingModel, missing: Sequence[str], notes: list[str]
-) -> None:
-    """Index the entries without vectors of this model."""
-    if missing:
-        indexed = index_entries(context, job, model, missing, context.stop.is_set)
-        if failures := [done.error for done in indexed if done.error]:
-            notes.append(f"{len(failures):,} of the entries could not be indexed: {failures[0]}")
-
-
 def _reranked(context: TaskContext, job: Job, query: str, hits: list[Hit], limit: int, notes: list[str]) -> list[Hit]:
     """The best hits as the reranker sorts them; as they are without one."""
     if not hits:
-        return hits
+        return []
     try:
         with context.manager.lease(Role.RERANKER, context.stop.is_set) as model:
             scores = model.score(query, [hit.chunk for hit in hits], cancelled=context.stop.is_set)

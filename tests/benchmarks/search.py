@@ -60,7 +60,7 @@ def _nearest(store: VectorStore, width: int, rounds: int) -> float:
     figures = []
     for query in _unit(np.random.default_rng(2), rounds, width):
         began = time.perf_counter()
-        assert len(store.nearest(query, NEAREST).entries) == NEAREST
+        assert len(store.rows.nearest(query, NEAREST).entries) == NEAREST
         figures.append((time.perf_counter() - began) * 1000)
     return statistics.median(figures)
 

@@ -148,9 +148,9 @@ def search(
     limit: Limit = 10,
     as_json: AsJson = False,
 ) -> None:
-    """Find entries by words and by meaning; days such as `last week` or `in March` are a filter.
+    """Find entries by words and by meaning, of the days that the query names (`last week`, `in March`).
 
-    Words are found in any language. The default embedder understands English; for others choose a multilingual one.
+    The default embedder knows the meaning of English only; words are found in any language with spaces between them.
     """
     found: list[Hit] = []
 

@@ -39,7 +39,7 @@ def put(store: VectorStore, *entries: str) -> None:
 
 
 def names(store: VectorStore) -> set[str]:
-    return set(store.nearest(ONE, 100).entries)
+    return set(store.rows.nearest(ONE, 100).entries)
 
 
 def plainly(entries: dict[str, NDArray[np.float32]], query: NDArray[np.float32], count: int) -> list[tuple[str, int]]:
@@ -58,10 +58,10 @@ def test_the_nearest_are_those_of_a_plain_search(client: Client, seed: int, size
     store.put(entries)
     query = unit(dice, 1)[0]
     for each in (store, VectorStore(client._raw, "m", DIMENSION)):  # also as read from the database
-        assert best_rows(each.nearest(query, count)) == plainly(entries, query, count)
+        assert best_rows(each.rows.nearest(query, count)) == plainly(entries, query, count)
         among = frozenset(list(entries)[::2])
         some = {name: rows for name, rows in entries.items() if name in among}
-        found = each.nearest(query, count, among, also=["e1"])
+        found = each.rows.nearest(query, count, among, also=["e1"])
         assert best_rows(found)[: len(plainly(some, query, count))] == plainly(some, query, count)
         assert ("e1" in found.entries) == (len(entries.get("e1", ())) > 0)
 
@@ -119,13 +119,13 @@ def test_adding_rows_rarely_copies_the_others() -> None:
 
 def test_an_entry_with_many_chunks_does_not_hide_others(store: VectorStore) -> None:
     store.put({"long": np.tile(ONE, (500, 1)), "short": TWO[None]})
-    assert best_rows(store.nearest(ONE, 2)) == [("long", 0), ("short", 0)]
+    assert best_rows(store.rows.nearest(ONE, 2)) == [("long", 0), ("short", 0)]
 
 
 def test_put_replaces(store: VectorStore) -> None:
     store.put({"e": np.stack([ONE, ONE])})
     store.put({"e": TWO[None]})
-    assert store.nearest(ONE, 5).entries["e"].tolist() == [0.0]
+    assert store.rows.nearest(ONE, 5).entries["e"].tolist() == [0.0]
 
 
 def test_added_and_deleted_entries_are_followed(client: Client, store: VectorStore) -> None:
@@ -229,7 +229,7 @@ def test_a_deleted_entry_leaves_no_text(client: Client, store: VectorStore) -> N
     store.put({entry.id: vectors})
     client.journal.delete_entry(entry.id)
     store.follow(client.journal)
-    assert not store.nearest(vectors[0], 5).entries
+    assert not store.rows.nearest(vectors[0], 5).entries
     client.trash.purge([entry.id])
     for key in client.redis.scan_iter():
         kind = client.redis.type(key)
@@ -242,4 +242,4 @@ def test_each_model_has_its_own_vectors(client: Client, store: VectorStore) -> N
     put(store, entry.id)
     other = VectorStore(client._raw, "other", 3)
     assert other.follow(client.journal) == [entry.id]
-    assert not other.nearest(np.ones(3, np.float32), 5).entries
+    assert not other.rows.nearest(np.ones(3, np.float32), 5).entries
