@@ -13,6 +13,7 @@ from core.model_files.spec import resolve
 from core.programs import in_use as programs_in_use
 from core.programs.in_use import compiled_folder, find, in_use, reset, use, used_file
 from core.programs.saved import Score, read_program, write_program
+from core.programs.signatures import PROGRAMS
 from core.roles import Role
 from core.settings_file import load_settings
 from tests.app.commands.charlie import charlie, environment, refused
@@ -27,16 +28,16 @@ if TYPE_CHECKING:
 def test_nothing_is_compiled_yet(home: Path) -> None:
     listed = charlie(home, "programs", "list")
     assert listed.code == 0
-    assert listed.out.splitlines()[0].split(maxsplit=1) == ["mood", "default"]
+    assert listed.out.splitlines()[0].split(maxsplit=1) == [next(iter(PROGRAMS)), "default"]
     assert "No optimizer has written a program yet" in listed.err
     assert charlie(home, "programs", "list", "--json").json == {
-        "programs": {name: {"in_use": "", "error": ""} for name in ("mood", "title", "recall", "reflection")},
+        "programs": {name: {"in_use": "", "error": ""} for name in PROGRAMS},
         "compiled": [],
     }
 
 
 def test_listed_used_and_reset(paths: Paths, home: Path) -> None:
-    saved = write_compiled(paths, "mood", "mood-bootstrap")
+    saved = write_compiled(paths, "reflection", "reflection-bootstrap")
     write_compiled(paths, "title", "title-mipro", model="another")
     (compiled_folder(paths) / "broken.json").write_text("{}")
     text = charlie(home, "programs", "list").out
@@ -46,21 +47,21 @@ def test_listed_used_and_reset(paths: Paths, home: Path) -> None:
     listed = charlie(home, "programs", "list", "--json").json["compiled"]
     assert [(each["name"], each.get("fits"), "error" in each) for each in listed] == [
         ("broken", None, True),
-        ("mood-bootstrap", True, False),
+        ("reflection-bootstrap", True, False),
         ("title-mipro", False, False),
     ]
-    used = charlie(home, "programs", "use", "mood-bootstrap")
+    used = charlie(home, "programs", "use", "reflection-bootstrap")
     assert used.code == 0
     assert used.err.splitlines() == [
-        "'mood' now uses 'mood-bootstrap', starting with the next job.",
+        "'reflection' now uses 'reflection-bootstrap', starting with the next job.",
     ]
-    assert in_use(paths, "mood") == saved
+    assert in_use(paths, "reflection") == saved
     after = charlie(home, "programs", "list", "--json").json
-    assert after["programs"]["mood"] == {"in_use": "mood-bootstrap", "error": ""}
-    assert [each["name"] for each in after["compiled"] if each.get("in_use")] == ["mood-bootstrap"]
-    assert charlie(home, "programs", "reset").err == "'mood' now uses its default, starting with the next job.\n"
-    assert in_use(paths, "mood") is None
-    assert charlie(home, "programs", "reset", "mood").err == "'mood' already uses its default.\n"
+    assert after["programs"]["reflection"] == {"in_use": "reflection-bootstrap", "error": ""}
+    assert [each["name"] for each in after["compiled"] if each.get("in_use")] == ["reflection-bootstrap"]
+    assert charlie(home, "programs", "reset").err == "'reflection' now uses its default, starting with the next job.\n"
+    assert in_use(paths, "reflection") is None
+    assert charlie(home, "programs", "reset", "reflection").err == "'reflection' already uses its default.\n"
     assert charlie(home, "programs", "reset").err == "All programs already use their defaults.\n"
 
 
@@ -126,11 +127,11 @@ def test_an_incompatible_program_is_refused_and_changes_nothing(paths: Paths, ho
 def test_an_incompatible_program_in_use_is_reported(paths: Paths, home: Path) -> None:
     saved = write_compiled(paths, "title", "title-bootstrap", model="another")
     used_file(paths, "title").write_text(saved.model_dump_json())
-    used_file(paths, "mood").write_text("{}")
+    used_file(paths, "reflection").write_text("{}")
     listed = charlie(home, "programs", "list", "--json").json["programs"]
     assert listed["title"]["in_use"] == "title-bootstrap"
     assert listed["title"]["error"].startswith("It was made for another model")
-    assert "is not a program of Charlie" in listed["mood"]["error"]
+    assert "is not a program of Charlie" in listed["reflection"]["error"]
 
 
 @pytest.mark.parametrize("command", ["list", "show"])
