@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from core.figures import exact_size
 from core.memory.footprint import CONTEXT_STEP, RAM, Footprint
@@ -43,6 +43,17 @@ class Plan:
     unload: tuple[str, ...]
     reason: str
     hint: str = ""
+
+    def data(self) -> dict[str, Any]:
+        """As plain data, for another process or a page."""
+        spec, need = self.spec, self.need
+        return {
+            "role": spec.role.value, "model": spec.name, "file": str(spec.path), "fits": self.fits,
+            "needed": self.needed, "available": self.available, "unload": list(self.unload),
+            "gpu_layers": spec.gpu_layers, "layers": spec.header.layers + 1, "context": spec.context_length,
+            "reason": self.reason, "hint": self.hint, "measured": None,
+            "parts": {name: getattr(need, name) for name in ("weights", "kv_cache", "compute", "overhead")},
+        }  # fmt: skip
 
 
 def make_plan(

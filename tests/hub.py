@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +17,10 @@ PATIENCE = 30.0
 
 
 class Hub:
-    """One repository with one file, and `more`. A `broken` hub cuts off the first download and refuses the next."""
+    """One repository with one file, and `more`.
+
+    A `broken` hub cuts off the first download and refuses the next; one that is not `ranged` sends whole files.
+    """
 
     def __init__(
         self,
@@ -25,9 +29,10 @@ class Hub:
         file: str = "model.gguf",
         *,
         broken: bool = False,
+        ranged: bool = True,
         more: Mapping[str, bytes] | None = None,
     ) -> None:
-        self.data, self.repo, self.file, self.broken = data, repo, file, broken
+        self.data, self.repo, self.file, self.broken, self.ranged = data, repo, file, broken, ranged
         self.more = dict(more or {})
         self.etag = hashlib.sha256(data).hexdigest()
         self.ranges: list[str | None] = []
@@ -60,13 +65,21 @@ def handler(hub: Hub) -> type[BaseHTTPRequestHandler]:  # noqa: C901  # one clas
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             pass
 
-        def _head(self, status: int, data: bytes, start: int = 0) -> None:
+        def _head(self, status: int, data: bytes, start: int = 0, end: int | None = None) -> None:
             self.send_response(status)
             etag = hub.etag if data is hub.data else hashlib.sha256(data).hexdigest()
             self.send_header("ETag", f'"{etag}"')
             self.send_header("X-Repo-Commit", "0" * 40)
-            self.send_header("Content-Length", str(len(data) - start))
+            self.send_header("Content-Length", str((len(data) if end is None else end) - start))
             self.send_header("Connection", "close")
+
+        def _list(self) -> None:
+            """The files of the repository, as the hub's interface for programs lists them."""
+            files = [{"type": "file", "path": each, "size": 1, "oid": ""} for each in (hub.file, *hub.more)]
+            text = json.dumps(files).encode()
+            self._head(200, text)
+            self.end_headers()
+            self.wfile.write(text)
 
         def _wanted(self) -> bytes | None:
             data = hub.data_of(self.path)
@@ -85,6 +98,9 @@ def handler(hub: Hub) -> type[BaseHTTPRequestHandler]:  # noqa: C901  # one clas
                 self.end_headers()
 
         def do_GET(self) -> None:
+            if self.path.startswith(f"/api/models/{hub.repo}/tree/"):
+                self._list()
+                return
             data = self._wanted()
             if data is None:
                 return
@@ -95,16 +111,20 @@ def handler(hub: Hub) -> type[BaseHTTPRequestHandler]:  # noqa: C901  # one clas
                 self.send_header("Content-Length", "0")
                 self.end_headers()
                 return
-            start = int(wanted.removeprefix("bytes=").split("-")[0]) if wanted else 0
-            self._head(206 if start else 200, data, start)
+            start, _, last = (wanted or "").removeprefix("bytes=").partition("-") if hub.ranged else ("", "", "")
+            at, end = int(start or 0), min(len(data), int(last) + 1 if last else len(data))
+            self._head(206 if start else 200, data, at, end)
             if start:
-                self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
+                self.send_header("Content-Range", f"bytes {at}-{end - 1}/{len(data)}")
             self.end_headers()
-            self.wfile.write(data[start : start + HALF])
-            self.wfile.flush()
-            if not hub.broken and hub.go.wait(PATIENCE):
-                self.wfile.write(data[start + HALF :])
+            try:
+                self.wfile.write(data[at : min(at + HALF, end)])
                 self.wfile.flush()
+                if not hub.broken and hub.go.wait(PATIENCE):
+                    self.wfile.write(data[at + HALF : end])
+                    self.wfile.flush()
+            except ConnectionError:
+                pass  # the client has read enough
             self.close_connection = True
 
     return Handler

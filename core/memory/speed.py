@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from core.model_files.gguf_reader import EXPERTS, OUTPUT
-from core.model_files.gguf_types import BLOCKS
+from core.files import write_atomically
+from core.memory.rates import FORM, known_rates, nearest
+from core.model_files.gguf import EXPERTS, OUTPUT
 
 if TYPE_CHECKING:
     from core.memory.rates import Kernels, Rates
     from core.model_files.gguf import Header
+    from core.model_files.spec import ModelSpec
+    from core.paths import Paths
 
 PROMPT, ANSWER, SECONDS = 300, 200, 30.0
 """Tokens of a usual prompt and answer, and the longest time for both in which a model suits."""
+THOUGHTS = 500
+"""Tokens of a model that thinks, before a usual answer."""
 F32, F16 = 0, 1
-STATE_DECODE, STATE_PREFILL = 3.0, 6.0
-"""How often a token goes through the recurrent state."""
+STATE, STATE_PREFILL = 3.0, 2.0
+"""How often decode and prefill of a token go through the recurrent state."""
 LAYER, WORD = 15e-6, 10e-9
 """Seconds for a layer's small steps in decode, and for a word of the vocabulary in sampling."""
-ACTIVATION = 3.0
-"""Small steps of the prefill, in passes through a layer's activations."""
+LONG, LARGE, MODELS = 64, 200_000_000, 50
+"""Tokens and bytes from which a reply tells of the machine: less is in a processor's cache. The most models kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +41,7 @@ def predict(header: Header, context_length: int, gpu_layers: int, rates: Rates) 
     offloaded = min(1.0, gpu_layers / (header.layers + 1)) if rates.gpu else 0.0
     shares = [(rates.cpu, 1 - offloaded), (rates.gpu or rates.cpu, offloaded)]
     prefill, decode = (
-        sum(seconds(header, context_length, kernels) * share for kernels, share in shares if share)
+        sum(seconds(header, context_length, kernels) * share for kernels, share in shares)
         for seconds in (_prefill, _decode)
     )
     return Speed(rates.reached[0] / prefill, rates.reached[1] / decode)
@@ -44,10 +49,10 @@ def predict(header: Header, context_length: int, gpu_layers: int, rates: Rates) 
 
 def roughly(file_bytes: int, parameters: float, active: float, layers: int, rates: Rates) -> Speed:
     """The speed of a model of which only this is known; `active` is the share of its parameters that a token uses."""
-    width = file_bytes / parameters
-    used = parameters * active
-    decode = used / _nearest(rates.cpu.one, width) + layers * LAYER
-    return Speed(rates.reached[0] * _nearest(rates.cpu.many, width) / used, rates.reached[1] / decode)
+    width, used = file_bytes / parameters, parameters * active
+    decode = used / nearest(rates.cpu["one"], width) + layers * LAYER
+    prefill = used / nearest(rates.cpu["experts" if active < 1 else "many"], width)
+    return Speed(rates.reached[0] / prefill, rates.reached[1] / decode)
 
 
 def answer_seconds(speed: Speed, thoughts: int) -> float:
@@ -60,43 +65,35 @@ def suits(speed: Speed, thoughts: int) -> bool:
     return answer_seconds(speed, thoughts) <= SECONDS
 
 
+def learn(paths: Paths, spec: ModelSpec, tokens: int, seconds: float, answered: int, decode: float) -> None:
+    """Keep which shares of its predicted speed a model reached: `tokens` of prompt in `seconds`, and an answer."""
+    known = known_rates(paths) if tokens >= LONG and answered >= LONG and spec.header.file_bytes >= LARGE else None
+    if known is None:
+        return
+    speed = predict(spec.header, tokens + answered, spec.gpu_layers, replace(known, models={}))
+    others = [(name, shares) for name, shares in known.models.items() if name != spec.name]
+    models = dict([*others, (spec.name, (tokens / seconds / speed.prefill, decode / speed.decode))][-MODELS:])
+    write_atomically(paths.speed, FORM.dump_json(replace(known, models=models)), durable=False)
+
+
 def _decode(header: Header, context: int, kernels: Kernels) -> float:
     """Seconds for a token with all others in the KV cache."""
-    shares = {EXPERTS: header.expert_share}
-    weights = sum(n * shares.get(what, 1) / _rate(kernels.one, kind) for kind, what, n in header.matrices)
-    attention = _attended(header, context) / kernels.one[F16]
-    state = sum(layer.state for layer in header.memory) * STATE_DECODE / kernels.one[F32]
-    return weights + attention + state + header.layers * LAYER + header.vocab_size * WORD
+    shares, one = {EXPERTS: header.expert_share}, kernels["one"]
+    weights = sum(n * shares.get(what, 1) / one.get(kind, one[F16]) for kind, what, n in header.matrices)
+    return weights + _memory(header, context, kernels, STATE) + header.layers * LAYER + header.vocab_size * WORD
 
 
 def _prefill(header: Header, context: int, kernels: Kernels) -> float:
     """Seconds for each token of a prompt; the output is computed for the last one only."""
-    shares, rates = {EXPERTS: header.expert_share, OUTPUT: 1 / PROMPT}, {EXPERTS: kernels.experts}
-    weights = sum(
-        n * shares.get(what, 1) / _rate(rates.get(what, kernels.many), kind) for kind, what, n in header.matrices
-    )
-    attention = _attended(header, min(context, PROMPT) / 2) / kernels.one[F16]
-    state = sum(layer.state for layer in header.memory) * STATE_PREFILL / kernels.one[F32]
-    return weights + attention + state
+    shares, own = {EXPERTS: header.expert_share, OUTPUT: 1 / PROMPT}, {EXPERTS: kernels["experts"]}
+    rates = ((own.get(what, kernels["many"]), kind, n * shares.get(what, 1)) for kind, what, n in header.matrices)
+    weights = sum(n / rate.get(kind, rate[F16]) for rate, kind, n in rates)
+    return weights + _memory(header, min(context, PROMPT) / 2, kernels, STATE_PREFILL)
 
 
-def _attended(header: Header, tokens: float) -> float:
-    """Multiplications of one token's attention with `tokens` others, in all layers."""
-    per_token = header.heads * (header.head_dim_key + header.head_dim_value)
+def _memory(header: Header, tokens: float, kernels: Kernels, passes: float) -> float:
+    """Seconds for a token's attention with `tokens` others, and for the recurrent states."""
     windows = [header.window if layer.windowed and header.window else tokens for layer in header.memory if layer.values]
-    return sum(per_token * min(tokens, window) for window in windows)
-
-
-def _width(kind: int) -> float:
-    """Bytes of a weight."""
-    block, size = BLOCKS.get(kind, (1, 4))
-    return size / block
-
-
-def _nearest(rates: dict[int, float], width: float) -> float:
-    """The rate of the measured tensor type that is the nearest in bytes for each weight."""
-    return rates[min(rates, key=lambda kind: abs(_width(kind) - width))]
-
-
-def _rate(rates: dict[int, float], kind: int) -> float:
-    return rates.get(kind) or _nearest(rates, _width(kind))
+    attended = header.heads * (header.head_dim_key + header.head_dim_value) * sum(min(tokens, each) for each in windows)
+    states = sum(layer.state for layer in header.memory)
+    return attended / kernels["one"][F16] + passes * states / kernels["one"][F32]

@@ -16,8 +16,8 @@ from pydantic import ValidationError
 
 from core.errors import ModelFileError
 from core.files import stamp
-from core.model_files.gguf_reader import EMBEDDING, OUTPUT, CutOffError, FormatError, Metadata, Tensors, read_gguf
-from core.model_files.gguf_types import FILE_TYPES
+from core.model_files.gguf_reader import CutOffError, FormatError, Metadata, Tensor, read_gguf
+from core.model_files.gguf_types import FILE_TYPES, REPACKED
 from core.model_files.layers import Layer, family_of, layers_of
 from core.model_files.parts import download_of, parts_of
 from core.model_files.text_forms import PLAIN, Pooling, TextForm, text_form
@@ -41,6 +41,8 @@ SAMPLING: Final = {
     "temp": "temperature", "top_p": "top_p", "top_k": "top_k", "min_p": "min_p", "penalty_repeat": "repeat_penalty",
 }  # fmt: skip
 """Keys after `general.sampling.`, and the settings of the same meaning."""
+EXPERTS, OUTPUT = "experts", "output"
+"""What a matrix is, if not a usual one of a layer."""
 NAMES: Final = ("architecture", "name", "basename", "finetune", "base_model.0.name", "base_model.0.repo_url")
 """Keys after `general.` that tell the family of an embedding model."""
 
@@ -146,31 +148,35 @@ class Header:
         return self.embedding_bytes if tied and not self.is_encoder and (offloaded or self.repacked) else 0
 
 
-def read_header(path: Path) -> Header:
-    """Read a GGUF header, of all parts where `path` is one of several; the weights stay on disk.
+Part = tuple[File, Metadata, list[Tensor]]
+
+
+def read_header(path: Path, read: Callable[[Path], Part] | None = None) -> Header:
+    """Read a GGUF header, of all parts where `path` is one of several; the weights stay on disk, or wherever `read` is.
 
     Raises ModelFileError, with one sentence, for a file that is not a whole GGUF file, and for a missing part.
     """
     first, *others = parts_of(path)
-    file, metadata, tensors = _read(first, of=path)
-    files, count = [file], metadata.integer("split.count", 1)
-    if count > 1 and count != len(others) + 1:
-        raise ModelFileError(
-            f"The file {path} is part {metadata.integer('split.no') + 1} of {count} of a model, and its name is not "
-            "that of a part.",
-            f"Give each part its own name again: NAME-00001-of-{count:05}.gguf and so on.",
-        )
-    for each in others if count > 1 else ():
-        file, _, more = _read(each, of=path)
-        files.append(file)
-        tensors += more
+    read = read or (lambda part: _read(part, of=path))
     try:
+        file, metadata, tensors = read(first)
+        files, count = [file], metadata.integer("split.count", 1)
+        if count > 1 and count != len(others) + 1:
+            raise ModelFileError(
+                f"The file {path} is part {metadata.integer('split.no') + 1} of {count} of a model, and its name is "
+                "not that of a part.",
+                f"Give each part its own name again: NAME-00001-of-{count:05}.gguf and so on.",
+            )
+        for each in others if count > 1 else ():
+            file, _, more = read(each)
+            files.append(file)
+            tensors += more
         return _compose(files, metadata, tensors)
     except FormatError as error:
         raise _damaged(first, str(error)) from error
 
 
-def _read(path: Path, of: Path) -> tuple[File, Metadata, Tensors]:
+def _read(path: Path, of: Path) -> Part:
     """One file of the model `of`."""
     later = "Wait for its download, or download it again."
     if download := download_of(path):
@@ -184,7 +190,7 @@ def _read(path: Path, of: Path) -> tuple[File, Metadata, Tensors]:
             if stat.st_size == 0:
                 raise _damaged(path, "it is empty", later)
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
-                return File(path, stat.st_size, stat.st_mtime_ns), *read_gguf(view)
+                return File(path, stat.st_size, stat.st_mtime_ns), *read_gguf(view, stat.st_size)
     except FileNotFoundError as error:
         raise _missing(path, of) from error
     except IsADirectoryError as error:
@@ -213,10 +219,10 @@ def _damaged(path: Path, reason: str, hint: str = "Download it again; Charlie re
     return ModelFileError(f"The file {path} cannot be used as a model: {reason}.", hint)
 
 
-def _compose(files: list[File], metadata: Metadata, tensors: Tensors) -> Header:
+def _compose(files: list[File], metadata: Metadata, tensors: list[Tensor]) -> Header:
     architecture = metadata.text("general.architecture")
     kind = _kind(metadata, tensors)
-    if not tensors.end and kind is not FileKind.VOCABULARY:
+    if not tensors and kind is not FileKind.VOCABULARY:
         raise FormatError("it holds no tensors")
     if not architecture and kind is not FileKind.IMATRIX:
         raise FormatError("it does not say its architecture")
@@ -231,6 +237,14 @@ def _compose(files: list[File], metadata: Metadata, tensors: Tensors) -> Header:
     shared = family.shared_expert or own("expert_shared_count") or own("expert_shared_feed_forward_length")
     loaded = max(0, own("block_count") - own("nextn_predict_layers"))
     names = [metadata.text(f"general.{key}") for key in NAMES]
+    layers: Counter[int] = Counter()
+    for each in tensors:
+        layers[each.layer] += each.bytes
+    parameters = sum(each.weights for each in tensors)
+    output = sum(each.bytes for each in tensors if each.name.startswith(("output", "cls")))
+    table = [each for each in tensors if each.name == "token_embd.weight"]
+    embedding_bytes = sum(each.bytes for each in table)
+    tied = output < embedding_bytes // 8 and architecture not in ENCODERS
     form = text_form(" ".join([*names, files[0].path.stem]))
     pooling = POOLING.get(own("pooling_type")) or form.pooling or ("mean" if architecture in ENCODERS else None)
     return Header(
@@ -239,7 +253,7 @@ def _compose(files: list[File], metadata: Metadata, tensors: Tensors) -> Header:
         files=tuple(files),
         kind=kind,
         architecture=one_line(architecture, MAX_SHOWN),
-        name=one_line(_name(metadata, tensors.parameters, files[0].path.stem), MAX_SHOWN) or files[0].path.stem,
+        name=one_line(_name(metadata, parameters, files[0].path.stem), MAX_SHOWN) or files[0].path.stem,
         layers=own("block_count"),
         memory=layers_of(architecture, metadata, loaded),
         window=own("attention.sliding_window", family.window),
@@ -257,31 +271,31 @@ def _compose(files: list[File], metadata: Metadata, tensors: Tensors) -> Header:
         pooling=pooling,
         quantization=FILE_TYPES.get(metadata.integer("general.file_type", -1), "mixed"),
         chat_template=metadata.text("tokenizer.chat_template") or None,
-        tensor_bytes=tensors.bytes,
-        layer_bytes=tuple(tensors.layers.get(layer, 0) for layer in range(max(tensors.layers, default=-1) + 1)),
-        output_bytes=tensors.output,
-        embedding_bytes=tensors.embedding,
-        repacked=tensors.repacked,
-        draft_bytes=sum(size for layer, size in tensors.layers.items() if layer >= loaded),
-        parameters=tensors.parameters,
-        is_reranker=pooling == "rank" or tensors.classifier,
+        tensor_bytes=layers.total(),
+        layer_bytes=tuple(layers[layer] for layer in range(max(layers, default=-1) + 1)),
+        output_bytes=output,
+        embedding_bytes=embedding_bytes,
+        repacked=any(each.kind in REPACKED for each in table),
+        draft_bytes=sum(size for layer, size in layers.items() if layer >= loaded),
+        parameters=parameters,
+        is_reranker=pooling == "rank" or any(each.name.startswith("cls.") for each in tensors),
         is_encoder=architecture in ENCODERS,
         starter=metadata.values.get("charlie.starter") is True,
         sampling=tuple(_sampling(metadata)),
         text_form=form,
-        matrices=tuple(_matrices(tensors, loaded, architecture)),
+        matrices=_matrices([each for each in tensors if each.layer < loaded], tied=tied),
         expert_share=own("expert_used_count") / max(1, own("expert_count")) if own("expert_used_count") else 1.0,
     )
 
 
-def _matrices(tensors: Tensors, loaded: int, architecture: str) -> Iterator[tuple[int, str, int]]:
-    """Without layers that are not loaded, and without the embedding, unless it is the output, too."""
-    tied = tensors.output < tensors.embedding // 8 and architecture not in ENCODERS
+def _matrices(tensors: list[Tensor], *, tied: bool) -> tuple[tuple[int, str, int], ...]:
+    """All but those that are only looked up, as the embedding, unless it is the output, too."""
     sums: Counter[tuple[int, str]] = Counter()
-    for (layer, kind, what), weights in tensors.matrices.items():
-        if layer < loaded and (what != EMBEDDING or tied):
-            sums[kind, OUTPUT if what == EMBEDDING else what] += weights
-    return ((kind, what, weights) for (kind, what), weights in sums.items())
+    for each in tensors:
+        if each.dimensions > 1 and ("_embd" not in each.name or (tied and each.name == "token_embd.weight")):
+            output = each.name.startswith(("output", "token_embd"))
+            sums[each.kind, EXPERTS if "_exps" in each.name else OUTPUT if output else ""] += each.weights
+    return tuple((kind, what, weights) for (kind, what), weights in sums.items())
 
 
 def _name(metadata: Metadata, parameters: int, stem: str) -> str:
@@ -306,11 +320,11 @@ def _sampling(metadata: Metadata) -> Iterator[tuple[str, float]]:
                 yield setting, getattr(Sampling.model_validate({setting: round(value, 6)}), setting)
 
 
-def _kind(metadata: Metadata, tensors: Tensors) -> FileKind:
+def _kind(metadata: Metadata, tensors: list[Tensor]) -> FileKind:
     """By `general.type`, which older projectors and vocabularies do not have."""
     if (kind := metadata.text("general.type")) in (FileKind.ADAPTER, FileKind.IMATRIX, FileKind.PROJECTOR):
         return FileKind(kind)
     if metadata.text("general.architecture") == "clip":
         return FileKind.PROJECTOR
-    vocabulary = not tensors.end and "tokenizer.ggml.tokens" in metadata.values
+    vocabulary = not tensors and "tokenizer.ggml.tokens" in metadata.values
     return FileKind.VOCABULARY if vocabulary else FileKind.MODEL

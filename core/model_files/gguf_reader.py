@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import re
 import struct
-from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
-from core.model_files.gguf_types import BLOCKS, REPACKED
+from core.model_files.gguf_types import BLOCKS
 
 if TYPE_CHECKING:
     import mmap
@@ -52,8 +51,6 @@ MAX_STRINGS_LISTED: Final = 1 << 21
 MAX_LISTED: Final = 512
 """Length of the longest list whose numbers are read: one for each layer."""
 LAYER: Final = re.compile(r"blk\.(\d{1,5})\.")
-EMBEDDING, OUTPUT, EXPERTS = "embedding", "output", "experts"
-"""What a matrix is, if not a usual one of a layer."""
 
 
 class FormatError(Exception):
@@ -64,8 +61,11 @@ class CutOffError(FormatError):
     """Bytes are missing at the end, as in a file that is still being downloaded."""
 
 
-def read_gguf(data: mmap.mmap) -> tuple[Metadata, Tensors]:
-    """The metadata and tensors of a whole file; some files have no tensors. Raises FormatError."""
+def read_gguf(data: mmap.mmap | bytes, size: float) -> tuple[Metadata, list[Tensor]]:
+    """The metadata and tensors of a whole file of `size` bytes that begins with `data`; some have no tensors.
+
+    Raises FormatError.
+    """
     if data[:4] != MAGIC:
         raise FormatError("it is not a GGUF file")
     reader = _Reader(data)
@@ -80,10 +80,7 @@ def read_gguf(data: mmap.mmap) -> tuple[Metadata, Tensors]:
         key = reader.string()
         values[key] = reader.value()
     metadata = Metadata(values)
-    tensors = _tensors(reader, count, metadata.integer("general.alignment", 32))
-    if tensors.end > len(data):
-        raise CutOffError(f"it is cut off: {len(data):,} of {tensors.end:,} bytes are there")
-    return metadata, tensors
+    return metadata, _tensors(reader, count, metadata.integer("general.alignment", 32), size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,37 +105,15 @@ class Metadata:
         return [max(0, each) for each in [*value, *[0] * count][:count]] if isinstance(value, list) else None
 
 
-@dataclass(frozen=True, slots=True)
-class Tensors:
-    """Sums over all tensors: bytes, weights, and the end of the last tensor in the file."""
+class Tensor(NamedTuple):
+    """One tensor; `layer` is its number, -1 outside the layers."""
 
+    name: str
+    layer: int
+    kind: int
+    dimensions: int
+    weights: int
     bytes: int
-    layers: dict[int, int]
-    """By the number of the layer."""
-    output: int
-    embedding: int
-    repacked: bool
-    """Whether a CPU keeps the embedding in another order, too, if it is also the output."""
-    end: int
-    parameters: int
-    classifier: bool
-    """Whether there is a scoring head; not every reranker's header names its pooling."""
-    matrices: Counter[tuple[int, int, str]]
-    """Weights by layer, tensor type and what they are; without other tables that are only looked up."""
-
-    def __add__(self, other: Tensors) -> Tensors:
-        """The tensors of two parts of a model; a layer may have some in both."""
-        return Tensors(
-            bytes=self.bytes + other.bytes,
-            layers=dict(Counter(self.layers) + Counter(other.layers)),
-            output=self.output + other.output,
-            embedding=self.embedding + other.embedding,
-            repacked=self.repacked or other.repacked,
-            end=max(self.end, other.end),
-            parameters=self.parameters + other.parameters,
-            classifier=self.classifier or other.classifier,
-            matrices=self.matrices + other.matrices,
-        )
 
 
 class _Reader:
@@ -146,7 +121,7 @@ class _Reader:
 
     __slots__ = ("at", "data", "strings_left")
 
-    def __init__(self, data: mmap.mmap) -> None:
+    def __init__(self, data: mmap.mmap | bytes) -> None:
         self.data = data
         self.at = 0
         self.strings_left = MAX_STRINGS_LISTED
@@ -223,16 +198,12 @@ def _scalar(kind: int) -> struct.Struct:
     return scalar
 
 
-def _tensors(reader: _Reader, count: int, alignment: int) -> Tensors:
+def _tensors(reader: _Reader, count: int, alignment: int, size: float) -> list[Tensor]:
     if alignment <= 0 or alignment > 1 << 20:
         raise FormatError(f"its alignment of {alignment:,} bytes makes no sense")
-    total = last = parameters = output = embedding = 0
-    layers: dict[int, int] = {}
-    matrices: Counter[tuple[int, int, str]] = Counter()
-    classifier = repacked = False
+    tensors, last = [], 0
     for _ in range(count):
         name = reader.string()
-        classifier = name.startswith("cls.") or classifier
         dimensions = int(reader.unpack(U32))
         if not 1 <= dimensions <= 4:
             raise FormatError(f"a tensor has {dimensions:,} dimensions")
@@ -242,28 +213,11 @@ def _tensors(reader: _Reader, count: int, alignment: int) -> Tensors:
         kind = int(reader.unpack(U32))
         offset = int(reader.unpack(U64))
         block, block_bytes = BLOCKS.get(kind, (1, 0))
+        layer = LAYER.match(name)
         length = elements // block * block_bytes
-        total += length
-        if layer := LAYER.match(name):
-            layers[int(layer[1])] = layers.get(int(layer[1]), 0) + length
-        elif name.startswith(("output", "cls")):
-            output += length
-        elif name == "token_embd.weight":
-            embedding, repacked = length, kind in REPACKED
-        if dimensions > 1 and (name == "token_embd.weight" or "_embd" not in name):
-            own = EXPERTS if "_exps" in name else OUTPUT if name.startswith("output") else ""
-            matrices[int(layer[1]) if layer else 0, kind, EMBEDDING if "_embd" in name else own] += elements
-        parameters += elements
+        tensors.append(Tensor(name, int(layer[1]) if layer else -1, kind, dimensions, elements, length))
         last = max(last, offset + length)
-    start = -(-reader.at // alignment) * alignment
-    return Tensors(
-        bytes=total,
-        layers=layers,
-        output=output,
-        embedding=embedding,
-        repacked=repacked,
-        end=start + last if count else 0,
-        parameters=parameters,
-        classifier=classifier,
-        matrices=matrices,
-    )
+    end = -(-reader.at // alignment) * alignment + last if count else 0
+    if end > size:
+        raise CutOffError(f"it is cut off: {len(reader.data):,} of {end:,} bytes are there")
+    return tensors

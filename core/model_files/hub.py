@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -12,15 +13,24 @@ from urllib.parse import urlsplit
 from core.errors import CharlieError
 from core.model_files import checksums
 from core.model_files.configure import use
+from core.model_files.gguf import File, Header, read_header
+from core.model_files.gguf_reader import MAX_BYTES, CutOffError, read_gguf
 from core.model_files.parts import parts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+    from huggingface_hub import HfFileMetadata
+
+    from core.model_files.gguf import Part
     from core.paths import Paths
     from core.roles import Role
 
 CHUNK_BYTES = 1 << 17
+HEADER_BYTES = 1 << 22
+"""Of the first request for a header."""
+USUAL = ("Q4_K_M", "Q4_K", "Q4_0", "Q8_0")
+"""Quantizations of which a repository's file is taken, the best one first."""
 
 
 def fetch(folder: Path, repo: str, file: str, on_progress: Callable[[int, int], None]) -> Path:
@@ -29,18 +39,70 @@ def fetch(folder: Path, repo: str, file: str, on_progress: Callable[[int, int], 
     The file's checksum is compared with the hub's and saved beside the file. The environment variable HF_ENDPOINT
     names another hub. Raises CharlieError when the download fails.
     """
+    if not file.endswith(".gguf") or ".." in Path(file).parts:
+        raise CharlieError(f"{file} is not a GGUF file.", "Name one of the repository's files that end in .gguf.")
+    with _explained(repo, file):
+        return _fetch(folder, repo, file, on_progress)
+
+
+def remote_header(repo: str, file: str | None, on_progress: Callable[[int], None]) -> Header:
+    """The header of a repository's file, else of its usual one: some megabytes, mostly vocabulary, are downloaded.
+
+    `on_progress` counts bytes. Raises CharlieError.
+    """
+    with _explained(repo, file or "the list of files"):
+        return read_header(Path(file or _usual(repo)), lambda part: _read_first(repo, part, on_progress))
+
+
+def _usual(repo: str) -> str:
+    """The file of a repository that most people take."""
+    from huggingface_hub import HfApi
+
+    listed = HfApi(endpoint=os.environ.get("HF_ENDPOINT")).list_repo_files(repo)
+    files = sorted(each for each in listed if each.endswith(".gguf") and "mmproj" not in each)
+    if not files:
+        raise CharlieError(f"The repository {repo} has no GGUF files.", "Choose another one.")
+    return next((each for kind in USUAL for each in files if kind in each.upper()), files[0])
+
+
+def _read_first(repo: str, part: Path, on_progress: Callable[[int], None]) -> Part:
+    """What a file begins with, by requests for one stretch after another, until the header is whole."""
+    import httpx
+
+    found, headers = _located(repo, part.as_posix())
+    size, data = found.size or 0, b""
+    while True:
+        wanted = min(size, max(HEADER_BYTES, 2 * len(data)))
+        stretch = headers | {"Range": f"bytes={len(data)}-{wanted - 1}"}
+        with httpx.stream("GET", found.location, headers=stretch, follow_redirects=True) as answer:
+            answer.raise_for_status()
+            if answer.status_code != httpx.codes.PARTIAL_CONTENT:  # the whole file, of which the rest is not read
+                data = b""
+            for chunk in answer.iter_raw(CHUNK_BYTES):
+                data += chunk
+                on_progress(len(data))
+                if len(data) >= wanted:
+                    break
+        try:
+            return File(part, size, 0), *read_gguf(data, size)
+        except CutOffError:
+            if len(data) < wanted or wanted == size or wanted > MAX_BYTES:
+                raise
+
+
+@contextmanager
+def _explained(repo: str, file: str) -> Iterator[None]:
+    """Errors of the hub become CharlieErrors."""
     # Else the library sends a telemetry request first.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     import httpx
     from huggingface_hub import errors, hf_hub_url
     from huggingface_hub.utils import logging
 
-    if not file.endswith(".gguf") or ".." in Path(file).parts:
-        raise CharlieError(f"{file} is not a GGUF file.", "Name one of the repository's files that end in .gguf.")
     # The library logs its retries, which the progress shows already.
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     try:
-        return _fetch(folder, repo, file, on_progress)
+        yield
     except (errors.RepositoryNotFoundError, errors.GatedRepoError) as error:
         raise CharlieError(f"The repository {repo} does not exist or is not public.", "Check its name.") from error
     except errors.EntryNotFoundError as error:
@@ -65,25 +127,32 @@ def fetch(folder: Path, repo: str, file: str, on_progress: Callable[[int, int], 
         ) from error
 
 
+def _located(repo: str, file: str) -> tuple[HfFileMetadata, dict[str, str]]:
+    """Where a file is, and the headers to get it with."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
+
+    endpoint = os.environ.get("HF_ENDPOINT")
+    url = hf_hub_url(repo, file, endpoint=endpoint)
+    found, headers = get_hf_file_metadata(url, endpoint=endpoint), build_hf_headers()
+    if urlsplit(found.location).netloc != urlsplit(url).netloc:
+        headers.pop("authorization", None)
+    return found, headers
+
+
 def _fetch(folder: Path, repo: str, file: str, on_progress: Callable[[int, int], None]) -> Path:
     # hf_hub_download starts over after an interruption, so its parts are called here.
-    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
+    from huggingface_hub import constants
     from huggingface_hub.file_download import http_get
-    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
     # By default it writes and reports chunks of 10 MB: minutes without progress on a slow line, lost when stopped.
     constants.DOWNLOAD_CHUNK_SIZE = CHUNK_BYTES
-    endpoint = os.environ.get("HF_ENDPOINT")
-    url = hf_hub_url(repo, file, endpoint=endpoint)
-    found = get_hf_file_metadata(url, endpoint=endpoint)
+    found, headers = _located(repo, file)
     path = folder / Path(file).name
     # The etag of a large file is its checksum.
     expected = found.etag if found.etag and re.fullmatch(r"[0-9a-f]{64}", found.etag) else None
     if path.is_file() and path.stat().st_size == found.size and _is_current(path, repo, file, expected):
         return path
-    headers = build_hf_headers()
-    if urlsplit(found.location).netloc != urlsplit(url).netloc:
-        headers.pop("authorization", None)
     # The part's name identifies the content, so a changed file is not continued.
     content = hashlib.sha256(f"{repo} {file} {found.etag}".encode()).hexdigest()[:16]
     part = folder / f".{path.name}.{content}.part"

@@ -34,25 +34,8 @@ def plan(context: TaskContext, job: Job) -> dict[str, Any]:
     context.begin(job)
     file = job.args.get("file")
     made = context.manager.plan(Role(job.args["role"]), Path(file) if file else None)
-    spec, need, measured = made.spec, made.need, context.manager.measured(made)
+    measured = context.manager.measured(made)
     return {
-        "role": spec.role.value,
-        "model": spec.name,
-        "file": str(spec.path),
-        "fits": made.fits,
-        "needed": made.needed,
-        "available": made.available,
-        "unload": list(made.unload),
-        "gpu_layers": spec.gpu_layers,
-        "layers": spec.header.layers + 1,
-        "context": spec.context_length,
-        "reason": made.reason,
-        "hint": made.hint,
-        "parts": {
-            "weights": need.weights,
-            "kv_cache": need.kv_cache,
-            "compute": need.compute,
-            "overhead": need.overhead,
-        },
+        **made.data(),
         "measured": {"predicted": measured.predicted, "actual": measured.actual} if measured else None,
     }

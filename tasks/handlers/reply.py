@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from core.events.types import JobProgress
 from core.llama.instruct import Completion, FinishReason, Thought
+from core.memory.speed import learn
 from tasks.jobs.text_writer import TextWriter
 
 if TYPE_CHECKING:
@@ -87,6 +88,9 @@ def reply(
     writer.flush()
     if completion is None:
         raise AssertionError("a stream ends with its Completion")
+    fresh, answered = completion.prompt_tokens - completion.reused_tokens, completion.completion_tokens
+    answered += completion.reasoning_tokens
+    learn(context.paths, model.spec, fresh, completion.ttft_s, answered, completion.tokens_per_second)
     return "".join(text), {
         "text": "".join(text),
         "model": model.spec.name,

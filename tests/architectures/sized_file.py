@@ -22,6 +22,15 @@ TEMPLATE = (
     "{% if add_generation_prompt %}assistant: ^{% endif %}"
 )
 """As of a model that thinks: the prompt ends with a mark that the history does not contain."""
+BLOCKS = 4096
+"""Different ones in each matrix of a `quick` file."""
+Q4_K = gguf.GGMLQuantizationType.Q4_K
+SCALES = {
+    gguf.GGMLQuantizationType.Q8_0: {0: 4e-4},
+    Q4_K: {0: 2e-4, 2: 15e-4},
+    gguf.GGMLQuantizationType.Q6_K: {208: 4e-5},
+}
+"""Where a block has its scales, and numbers that keep the activations near 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +55,17 @@ class Size:
     convolution: int = 4
     context: int = 8192
     vocabulary: Literal["bytes", "smollm2"] | int = "bytes"
-    """A number of tokens for a file over holes, which is never loaded."""
+    """A number of tokens for a file over holes, which is never loaded, or for a `quick` one."""
     tied: bool = False
     """Whether the embedding is the output, too."""
     weights: gguf.GGMLQuantizationType = gguf.GGMLQuantizationType.F16
 
+    quick: bool = False
+    """Whether the same random blocks fill all matrices: for the speed of large files in any type, not for text."""
+
     @property
     def hollow(self) -> bool:
-        return isinstance(self.vocabulary, int)
+        return isinstance(self.vocabulary, int) and not self.quick
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +106,10 @@ class RandomFile:
     def _add_vocabulary(self) -> tuple[int, list[int]]:
         """Returns the number of tokens, and those of a reply."""
         vocabulary = self.size.vocabulary
+        if isinstance(vocabulary, int) and self.size.quick:
+            pieces = [f"word{number}" for number in range(vocabulary - BYTE_TOKENS)]
+            add_bytes(self.writer, self.words.template, pieces=pieces)
+            return vocabulary, []
         if isinstance(vocabulary, int):
             self.keys(vocab_size=vocabulary)
             self.writer.add_tokenizer_model("gpt2")
@@ -133,6 +149,9 @@ class RandomFile:
 
     def matrix(self, name: str, *shape: int) -> None:
         """`shape` is [out, in], or [experts, out, in]."""
+        if self.size.quick:
+            self._add_blocks(name, shape)
+            return
         self._matrix(name, shape, None if self.size.hollow else self._numbers(shape))
 
     def router(self, name: str, *shape: int) -> None:
@@ -151,6 +170,30 @@ class RandomFile:
             return
         stored = gguf.quant_shape_to_byte_shape(shape, kind)
         self._add(name, stored, np.dtype(np.uint8), None if data is None else gguf.quants.quantize(data, kind), kind)
+
+    def _add_blocks(self, name: str, shape: tuple[int, ...]) -> None:
+        """As in llama.cpp's medium mixes, Q4_K comes with Q6_K, and rows that no block divides with Q8_0."""
+        kind = self.size.weights
+        layer = int(name.split(".")[1]) if name.startswith("blk.") else 0
+        if kind is Q4_K and (
+            "embd" in name or "attn_v" in name or name == "output.weight" or ("down" in name and layer % 2)
+        ):
+            kind = gguf.GGMLQuantizationType.Q6_K
+        if shape[-1] % gguf.GGML_QUANT_SIZES[kind][0]:
+            kind = gguf.GGMLQuantizationType.Q8_0 if shape[-1] % 32 == 0 else gguf.GGMLQuantizationType.F16
+        block, size = gguf.GGML_QUANT_SIZES[kind]
+        blocks = self._random.integers(0, 256, (BLOCKS, size), np.uint8)
+        for start, number in SCALES.get(kind, {}).items():
+            blocks[:, start : start + 2] = np.frombuffer(np.float16(number).tobytes(), np.uint8)
+        if kind is gguf.GGMLQuantizationType.MXFP4:
+            blocks[:, 0] = 120
+        count = math.prod(shape) // block
+        if kind is gguf.GGMLQuantizationType.F16:
+            data: Any = np.resize(self._random.standard_normal(BLOCKS).astype(np.float16) / 32, shape)
+            self._add(name, shape, np.dtype(np.float16), data)
+            return
+        data = np.resize(blocks, (count, size)).reshape(gguf.quant_shape_to_byte_shape(shape, kind))
+        self._add(name, data.shape, np.dtype(np.uint8), data, kind)
 
     def _add(self, name: str, shape: Any, dtype: Any, data: Any, kind: Any = None) -> None:
         size = math.prod(shape) * dtype.itemsize
@@ -246,7 +289,9 @@ class RandomFile:
             output = False
         else:
             self.matrix("token_embd.weight", tokens, size.width)
-        if output and not size.tied:
+        if output and not size.tied and size.quick:
+            self.matrix("output.weight", tokens, size.width)
+        elif output and not size.tied:
             weights = None
             if not size.hollow:
                 weights = np.zeros((tokens, size.width), np.float32)
