@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from core.memory.rates import FORM, TYPES, Rates, machine
+from core.memory.rates import FORM, TYPES, Kernels, Rates, machine
 
 if TYPE_CHECKING:
     from core.paths import Paths
@@ -13,9 +13,13 @@ ONE, MANY = 1.2e10, 2.4e11
 """Weights a second."""
 
 
+def made_up_kernels(factor: float) -> Kernels:
+    many = dict.fromkeys(TYPES, MANY * factor)
+    return {"one": dict.fromkeys(TYPES, ONE * factor), "many": many, "experts": many}
+
+
 def made_up_rates() -> Rates:
-    one, many = dict.fromkeys(TYPES, ONE), dict.fromkeys(TYPES, MANY)
-    return Rates(machine(), {"one": one, "many": many, "experts": many}, None, (), {})
+    return Rates(machine(), made_up_kernels(1), None, (), {})
 
 
 def write_rates(paths: Paths) -> None:

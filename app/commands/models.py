@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -180,7 +180,8 @@ def list_catalogue(
         refresh(paths, refresh_from)
     measured = rates.rates(paths)
     for role in Role:
-        offers = find_offers(catalogue(paths)[role], role, read_ram(), settings.memory, measured)
+        memory = replace(read_ram(), devices=measured.devices)
+        offers = find_offers(catalogue(paths)[role], role, memory, settings.memory, measured)
         for each in offers:
             if as_json:
                 data_json({"role": role, **asdict(each), "seconds": each.seconds, "best": each is best(offers)})
@@ -211,7 +212,8 @@ def pull(
     exit_on_signals()
     if repo is None or file is None:
         models, measured = catalogue(paths)[Role(role)], rates.rates(paths)
-        model = best(find_offers(models, Role(role), read_ram(), settings.memory, measured)).model
+        memory = replace(read_ram(), devices=measured.devices)
+        model = best(find_offers(models, Role(role), memory, settings.memory, measured)).model
         repo, file = model.repo, model.file
     with StatusLine() as status:
 

@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import pytest
 
 from app.offers import best, find_offers
-from core.memory.rates import Kernels
 from core.memory.types import Device, Memory
 from core.model_files.catalogue import PACKAGED, read_catalogue
 from core.roles import Role
 from core.settings import MemorySettings
-from tests.rates import made_up_rates
-
-if TYPE_CHECKING:
-    from core.memory.rates import Rates
+from tests.rates import made_up_kernels, made_up_rates
 
 GIB = 1024**3
 RATES = made_up_rates()
 MODELS = read_catalogue(PACKAGED)
-
-
-def times(factor: float) -> Rates:
-    def quicker(rates: dict[int, float]) -> dict[int, float]:
-        return {kind: rate * factor for kind, rate in rates.items()}
-
-    return replace(RATES, cpu={name: quicker(rates) for name, rates in RATES.cpu.items()})
 
 
 @pytest.mark.parametrize(
@@ -46,7 +34,7 @@ def test_the_largest_that_fits_and_answers_in_time_is_offered(
     free: int, factor: float, vram: int, name: str, suits: bool
 ) -> None:
     memory = Memory(32 * GIB, free * GIB, 0, (Device("GPU", vram * GIB, vram * GIB, "CUDA0"),) if vram else ())
-    rates = replace(times(factor), gpu=times(30).cpu) if vram else times(factor)
+    rates = replace(RATES, cpu=made_up_kernels(factor), gpu=made_up_kernels(30) if vram else None)
     found = find_offers(MODELS[Role.INSTRUCT], Role.INSTRUCT, memory, MemorySettings(), rates)
     assert (best(found).model.name, best(found).suits) == (name, suits)
     assert best(found).fits

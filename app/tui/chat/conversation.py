@@ -322,10 +322,9 @@ class ConversationView(Vertical):
         if self._branch is None:
             self.transcript.first_run.close()
             return
-        original, edited = self._branch
-        if self.prompt.whole(self.prompt.draft) == edited.text:
+        if self.prompt.whole(self.prompt.draft) == self._branch[1].text:
             self.prompt.replace_text("")
-        await self.open(original)
+        await self.open(self._branch[0])
 
     @on(Turn.Copied)
     def copied(self, message: Turn.Copied) -> None:

@@ -14,8 +14,8 @@ from textual.widgets import Static
 
 from app.tui.fetching import models_command
 from app.tui.host import host
+from app.tui.offer_list import OfferList
 from app.tui.shared.dialogs import TextDialog
-from app.tui.shared.offer_list import OfferList
 from core.errors import CharlieError
 from core.roles import Role
 from core.settings_file import load_settings

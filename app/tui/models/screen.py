@@ -24,8 +24,8 @@ from app.tui.models.memory_gauge import MemoryGauge
 from app.tui.models.model_table import ModelTable
 from app.tui.models.plan_panel import PlanPanel
 from app.tui.models.state_graph import StateGraph
+from app.tui.offer_list import OfferList
 from app.tui.shared.coalesced import Coalesced
-from app.tui.shared.offer_list import OfferList
 from app.tui.shared.status_bar import StatusBar
 from app.tui.shared.steady_footer import SteadyFooter
 from core.errors import CharlieError

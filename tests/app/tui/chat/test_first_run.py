@@ -152,6 +152,7 @@ async def test_the_next_message_uses_what_was_fetched(runtime: tuple[Runtime, Cl
         assert f"↓ {OFFERED} " in status(app), "on every screen"
         await pilot.press("f2")
         hub.go.set()
+        await until(pilot, client.paths.config_file.exists)
         await until(pilot, lambda: app.view.fetch is None and not card(app))
         assert str(first_run(app).invitation.visual).endswith("leaves this machine.")
         await pilot.press("H", "i", "enter")
@@ -176,6 +177,7 @@ async def test_a_download_stops_at_a_key_and_goes_on_later(
         assert card(app)
         hub.go.set()
         await pilot.press("f6")
+        await until(pilot, (client.paths.models / hub.file).exists)
         await until(pilot, client.paths.config_file.exists)
         await until(pilot, lambda: not card(app))
         assert int((hub.ranges[-1] or "0").removeprefix("bytes=").split("-")[0]) > 0, "it continues the first"

@@ -19,7 +19,7 @@ from app.tui.models.memory_gauge import gauge
 from app.tui.models.model_table import ModelTable, row
 from app.tui.models.plan_panel import PlanPanel
 from app.tui.models.state_graph import StateGraph
-from app.tui.shared.offer_list import OfferList
+from app.tui.offer_list import OfferList
 from core.errors import ModelFileError, NoModelError
 from core.events.types import (
     Event,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from textual.widgets import Static
 
-from app.tui.shared.offer_list import OfferList
+from app.tui.offer_list import OfferList
 from core.events.types import MemoryRead
 from core.memory.types import Memory
 from core.roles import Role
@@ -62,5 +62,7 @@ async def test_f_fetches_for_the_role_and_the_table_follows(
         with hub.served() as address:
             monkeypatch.setenv("HF_ENDPOINT", address)
             await pilot.press("f")
+            await until(pilot, (client.paths.models / hub.file).exists)
+            await until(pilot, client.paths.config_file.exists)
             await until(pilot, lambda: chosen.model.file in str(app.screen.query_one("#details", Static).content))
         assert load_settings().role(Role.INSTRUCT).file == client.paths.models / chosen.model.file

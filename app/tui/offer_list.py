@@ -119,7 +119,7 @@ class OfferList(Static):
         about = f"  {one_line(model.good_for, LONGEST)} · {one_line(model.licence, LONGEST)}"
         if speed is not None:
             about += f"\n  predicted: prefill {rate(speed.prefill)}, decode {rate(speed.decode)}"
-            about += f", after about {model.thoughts:,} of thoughts" if model.thoughts else ""
+            about += f", about {model.thoughts:,} tokens of thoughts" if model.thoughts else ""
         return [Content.styled(header, "$foreground-muted"), *listed, Content.styled(about, "$foreground-muted")]
 
     def _row(self, offer: Offer, chosen: Offer) -> Content:
