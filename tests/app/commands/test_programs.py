@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 def test_nothing_is_compiled_yet(home: Path) -> None:
     listed = charlie(home, "programs", "list")
     assert listed.code == 0
-    assert listed.out.splitlines()[0].split(maxsplit=1) == ["mood", "default"]
+    assert listed.out.splitlines()[0].split(maxsplit=1) == ["title", "default"]
     assert "No optimizer has written a program yet" in listed.err
     assert charlie(home, "programs", "list", "--json").json == {
-        "programs": {name: {"in_use": "", "error": ""} for name in ("mood", "title", "recall", "reflection")},
+        "programs": {name: {"in_use": "", "error": ""} for name in ("title", "recall", "reflection")},
         "compiled": [],
     }
 
 
 def test_listed_used_and_reset(paths: Paths, home: Path) -> None:
-    saved = write_compiled(paths, "mood", "mood-bootstrap")
-    write_compiled(paths, "title", "title-mipro", model="another")
+    saved = write_compiled(paths, "title", "title-bootstrap")
+    write_compiled(paths, "recall", "recall-mipro", model="another")
     (compiled_folder(paths) / "broken.json").write_text("{}")
     text = charlie(home, "programs", "list").out
     assert "10.0 → 50.0% [40.0, 60.0]  gain 40.0% [30.0, 50.0]  significant  8/6/9 train/validation/test" in text
@@ -44,22 +44,22 @@ def test_listed_used_and_reset(paths: Paths, home: Path) -> None:
     listed = charlie(home, "programs", "list", "--json").json["compiled"]
     assert [(each["name"], each.get("fits"), "error" in each) for each in listed] == [
         ("broken", None, True),
-        ("mood-bootstrap", True, False),
-        ("title-mipro", False, False),
+        ("recall-mipro", False, False),
+        ("title-bootstrap", True, False),
     ]
-    used = charlie(home, "programs", "use", "mood-bootstrap")
+    used = charlie(home, "programs", "use", "title-bootstrap")
     assert used.code == 0
     assert used.err.splitlines() == [
-        "'mood' now uses 'mood-bootstrap', starting with the next job.",
-        "The starter model is as good without it, or better; `charlie programs reset mood` undoes this.",
+        "'title' now uses 'title-bootstrap', starting with the next job.",
+        "The starter model is as good without it, or better; `charlie programs reset title` undoes this.",
     ]
-    assert in_use(paths, "mood") == saved
+    assert in_use(paths, "title") == saved
     after = charlie(home, "programs", "list", "--json").json
-    assert after["programs"]["mood"] == {"in_use": "mood-bootstrap", "error": ""}
-    assert [each["name"] for each in after["compiled"] if each.get("in_use")] == ["mood-bootstrap"]
-    assert charlie(home, "programs", "reset").err == "'mood' now uses its default, starting with the next job.\n"
-    assert in_use(paths, "mood") is None
-    assert charlie(home, "programs", "reset", "mood").err == "'mood' already uses its default.\n"
+    assert after["programs"]["title"] == {"in_use": "title-bootstrap", "error": ""}
+    assert [each["name"] for each in after["compiled"] if each.get("in_use")] == ["title-bootstrap"]
+    assert charlie(home, "programs", "reset").err == "'title' now uses its default, starting with the next job.\n"
+    assert in_use(paths, "title") is None
+    assert charlie(home, "programs", "reset", "title").err == "'title' already uses its default.\n"
     assert charlie(home, "programs", "reset").err == "All programs already use their defaults.\n"
 
 
@@ -94,11 +94,11 @@ def test_an_incompatible_program_is_refused_and_changes_nothing(paths: Paths, ho
 def test_an_incompatible_program_in_use_is_reported(paths: Paths, home: Path) -> None:
     saved = write_compiled(paths, "title", "title-bootstrap", model="another")
     used_file(paths, "title").write_text(saved.model_dump_json())
-    used_file(paths, "mood").write_text("{}")
+    used_file(paths, "title").write_text("{}")
     listed = charlie(home, "programs", "list", "--json").json["programs"]
     assert listed["title"]["in_use"] == "title-bootstrap"
     assert listed["title"]["error"].startswith("It was made for another model")
-    assert "is not a program of Charlie" in listed["mood"]["error"]
+    assert "is not a program of Charlie" in listed["title"]["error"]
 
 
 @pytest.mark.parametrize("command", ["list", "show"])

@@ -11,7 +11,7 @@ import pytest
 from core.errors import CharlieError
 from core.programs.prompts import number_entries
 from core.programs.saved import load_program, save_program, signature_hash
-from core.programs.signatures import MOODS, mood_program, recall_program
+from core.programs.signatures import recall_program, title_program
 from tests.compiled import run_of
 
 if TYPE_CHECKING:
@@ -130,14 +130,8 @@ def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
 
 def test_a_program_of_another_task_is_refused(saved: Path) -> None:
     with pytest.raises(CharlieError, match="other fields"):
-        load_program(saved, mood_program(), MODEL)
+        load_program(saved, title_program(), MODEL)
 
 
 def test_the_signature_hash_depends_on_fields_and_not_on_instructions(optimized: Any) -> None:
-    assert signature_hash(optimized) == signature_hash(recall_program()) != signature_hash(mood_program())
-
-
-def test_moods_are_the_values_of_the_signature() -> None:
-    from typing import get_args
-
-    assert get_args(mood_program().predict.signature.output_fields["mood"].annotation) == MOODS
+    assert signature_hash(optimized) == signature_hash(recall_program()) != signature_hash(title_program())
