@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from core.paths import Paths
 
 DEMOS: dict[str, dict[str, Any]] = {
-    "mood": {"text": "I sang all day.", "mood": "joyful"},
     "title": {"text": "I sang all day.", "title": "A day of songs"},
     "recall": {"entries": "[1] I sang.\n\n[2] I slept.", "question": "What?", "citations": [1], "answer": "You sang."},
     "reflection": {

@@ -87,6 +87,6 @@ def test_the_command_line_loads_no_heavy_library(home: Path, arguments: list[str
 
 
 def test_optimizers_load_neither_queue_nor_interface(home: Path) -> None:
-    loaded = run(sys.executable, "-c", "import sys, optimizers.optimize_mood; print(sorted(sys.modules))")
+    loaded = run(sys.executable, "-c", "import sys, optimizers.optimize_title; print(sorted(sys.modules))")
     for other in ("app", "tasks", "states", "huey", "redis", "textual"):
         assert f"'{other}'" not in loaded, other

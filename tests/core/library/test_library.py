@@ -157,7 +157,7 @@ def test_the_last_used_conversation_is_first(client: Client) -> None:
 
 def test_the_newest_entry_is_first_and_a_deleted_one_is_gone(client: Client) -> None:
     one, two = client.journal.new_entry("\n \n# Title\nrest"), client.journal.new_entry("  ")
-    assert (one.title, two.title) == ("# Title", "Untitled")
+    assert (one.title, two.title) == ("Title", "Untitled")
     assert client.journal.entries() == [two, one]
     assert client.journal.entries_of([one.id, "none", two.id]) == [one, two]
     assert client.journal.entries_of([]) == []
