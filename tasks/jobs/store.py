@@ -36,10 +36,6 @@ KEPT_SECONDS = 24 * 3600
 """The record and output of an ended job are kept this long."""
 
 
-def _nothing(pipe: Any) -> None:  # noqa: ARG001
-    return
-
-
 class Jobs:
     """The jobs in the database. `redis` must decode responses."""
 
@@ -79,7 +75,7 @@ class Jobs:
         id_: str,
         to: JobState,
         expect: Collection[JobState],
-        also: Callable[[Any], None] = _nothing,
+        also: Callable[[Any], None] = lambda _: None,
         **changes: Any,
     ) -> Job | None:
         """Move a job that is in one of the states `expect`; returns the moved job, else None.
