@@ -51,7 +51,8 @@ class JSONAdapter(dspy.JSONAdapter):  # type: ignore[misc]  # dspy is untyped
 
     def _call_preprocess(self, lm: Any, lm_kwargs: dict[str, Any], signature: Any, inputs: dict[str, Any]) -> Any:
         asked = super()._call_preprocess(lm, lm_kwargs, signature, inputs)
-        lm_kwargs["response_format"] = _response_format(output_schema(asked))
+        answer = {"name": "answer", "schema": output_schema(asked), "strict": True}
+        lm_kwargs["response_format"] = {"type": "json_schema", "json_schema": answer}
         return asked
 
     def parse(self, signature: Any, completion: str) -> dict[str, Any]:
@@ -63,7 +64,3 @@ class JSONAdapter(dspy.JSONAdapter):  # type: ignore[misc]  # dspy is untyped
         except (ValueError, LookupError, TypeError):
             parsed: dict[str, Any] = super().parse(signature, completion)
             return parsed
-
-
-def _response_format(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": True}}

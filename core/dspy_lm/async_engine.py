@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Generator
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from core.errors import CharlieError
 
@@ -21,14 +21,29 @@ class Engine(Protocol):
     def events(self, request: lm15.Request, stop: threading.Event) -> Generator[lm15.StreamEvent]: ...
 
 
-class AsyncLlamaEngine:
+class Borrowing:
+    """Whoever loaded the model closes it. A copy is the engine itself: a copied `Llama` would load the file again."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def dump_state(self) -> dict[str, Any]:
+        return {}
+
+    @classmethod
+    def load_state(cls, _state: dict[str, Any]) -> Self:
+        """Never: a file that builds a model could name any model.
+
+        DSPy asks for it before it writes a program that holds an LM.
+        """
+        raise CharlieError("A saved program cannot bring a model with it.", "Load it without its LM.")
+
+
+class AsyncLlamaEngine(Borrowing):
     """A call that is cancelled, or a stream that is given up, stops its thread."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> AsyncLlamaEngine:
-        return self
 
     async def complete(self, request: lm15.Request) -> lm15.Response:
         stop = threading.Event()
@@ -62,10 +77,3 @@ class AsyncLlamaEngine:
 
     async def aclose(self) -> None:
         """Nothing: whoever loaded the model closes it."""
-
-    def dump_state(self) -> dict[str, Any]:
-        return {}
-
-    @classmethod
-    def load_state(cls, _state: dict[str, Any]) -> AsyncLlamaEngine:
-        raise CharlieError("A saved program cannot bring a model with it.", "Load it without its LM.")

@@ -13,11 +13,11 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 from weakref import WeakKeyDictionary
 
 from core.dspy_lm.answer_mask import AnswerMask, GrammarError
-from core.dspy_lm.async_engine import AsyncLlamaEngine
+from core.dspy_lm.async_engine import AsyncLlamaEngine, Borrowing
 from core.errors import CancelledError, CharlieError
 from core.lazy import Lazy
 from core.llama.calls import Detokenizer, aborting, cut_memory, is_closed, never, shared_tokens, tokenize, vocab_of
@@ -86,8 +86,8 @@ def make_lm(
     )
 
 
-class LlamaEngine:
-    """One attempt, one candidate. A copy is the engine itself: a copied `Llama` would load the file again."""
+class LlamaEngine(Borrowing):
+    """One attempt, one candidate."""
 
     supports_function_calling = False
     supports_reasoning = False
@@ -106,9 +106,6 @@ class LlamaEngine:
         # Without thoughts: they would take the answer's tokens; a program that wants some has a field for them.
         self._prompt = ChatPrompt(llama, self._template)
         self._piece = pieces_with_marks(llama, self._template)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> LlamaEngine:
-        return self
 
     def complete(self, request: lm15.Request) -> lm15.Response:
         return self.collect(request, threading.Event())
@@ -178,17 +175,6 @@ class LlamaEngine:
 
     def close(self) -> None:
         """Nothing: whoever loaded the model closes it."""
-
-    def dump_state(self) -> dict[str, Any]:
-        return {}
-
-    @classmethod
-    def load_state(cls, _state: dict[str, Any]) -> LlamaEngine:
-        """Never: a file that builds a model could name any model.
-
-        DSPy asks for it before it writes a program that holds an LM.
-        """
-        raise CharlieError("A saved program cannot bring a model with it.", "Load it without its LM.")
 
     def _plan(self, request: lm15.Request) -> _Plan:
         prompt = self._fitted(request)

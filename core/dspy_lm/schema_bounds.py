@@ -38,10 +38,6 @@ class GrammarError(ValueError):
     """No answer can satisfy the schema, or it needs more tokens than the budget has."""
 
 
-def _nothing(room: int) -> None:  # noqa: ARG001
-    return
-
-
 @dataclass(frozen=True, slots=True)
 class Part:
     """A bounded schema."""
@@ -51,7 +47,7 @@ class Part:
     """Tokens that always suffice to complete a value, wherever in it the model is."""
     longest: int
     """Characters of the longest value, before `divide` gives it a share."""
-    divide: Callable[[int], None] = _nothing
+    divide: Callable[[int], None] = lambda _: None
     """Sets the open bounds so that a value has about this many characters."""
 
 

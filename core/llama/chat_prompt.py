@@ -204,7 +204,8 @@ class ChatPrompt:
         with suppress(TemplateError):
             # Some are composed, such as `<|` + role + `|>`.
             marks += self._compiled(marks).render([SYSTEM, *PROBE])
-        kinds = ((token, llama_cpp.llama_vocab_get_attr(vocab, token)) for token in range(self._llama.n_vocab()))
+        attributes = llama_cpp.llama_vocab_get_attr  # looked up once: there are many tokens
+        kinds = ((token, attributes(vocab, token)) for token in range(self._llama.n_vocab()))
         texts = {(self._token_text(token), bool(kind & control)) for token, kind in kinds if kind & either}
         split = {text for text, special in texts if len(text.strip()) > 1 and (special or text in marks)}
         firsts = "|".join(f"{re.escape(text[0])}(?={re.escape(text[1:])})" for text in split)

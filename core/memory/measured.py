@@ -17,6 +17,7 @@ from core.model_files.trial import try_out
 
 MAX_CORRECTION = 2.0
 """A corrected estimate is at most this many times the estimate."""
+_llama_cpp = cache(lambda: version("llama-cpp-python"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +87,6 @@ class MeasuredLoads:
         devices = {device: size + known.missing(device) for device, size in predicted.devices.items()}
         extra = known.missing(RAM) + sum(devices.values()) - predicted.vram
         return replace(predicted, overhead=predicted.overhead + extra, devices=devices)
-
-
-@cache
-def _llama_cpp() -> str:
-    return version("llama-cpp-python")
 
 
 def _files(spec: ModelSpec) -> list[tuple[str, int, int]]:

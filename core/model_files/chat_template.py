@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache, cached_property, lru_cache, partial
@@ -13,8 +14,6 @@ from core.settings import Thinking
 from core.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import jinja2
 
 Turn = dict[str, Any]

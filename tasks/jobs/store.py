@@ -36,10 +36,6 @@ KEPT_SECONDS = 24 * 3600
 """The record and output of an ended job are kept this long."""
 
 
-def _nothing(pipe: Any) -> None:  # noqa: ARG001
-    return
-
-
 class Jobs:
     """The jobs in the database. `redis` must decode responses."""
 
@@ -55,10 +51,6 @@ class Jobs:
     def new(self, kind: JobKind, args: dict[str, Any], subject: str = "", after: str = "") -> Job:
         """A new job, whose id sorts behind all others and behind the message `after`. `add` writes it."""
         return Job(next_id(self.redis, after), kind, args, subject, enqueued=time.time())
-
-    def add(self, pipe: Any, job: Job) -> None:
-        """Write a new job with the caller's pipeline."""
-        self._write(pipe, job)
 
     def find(self, id_: str) -> Job | None:
         found = self.redis.get(keys.job(id_))
@@ -79,7 +71,7 @@ class Jobs:
         id_: str,
         to: JobState,
         expect: Collection[JobState],
-        also: Callable[[Any], None] = _nothing,
+        also: Callable[[Any], None] = lambda _: None,
         **changes: Any,
     ) -> Job | None:
         """Move a job that is in one of the states `expect`; returns the moved job, else None.
@@ -121,7 +113,7 @@ class Jobs:
                 return None
             moved = replace(job, state=to, **changes)
             pipe.multi()
-            self._write(pipe, moved)
+            self.add(pipe, moved)
             also(pipe, moved)
             return moved
 
@@ -132,8 +124,8 @@ class Jobs:
         """Replace an abandoned job by several, in one MULTI with `also`."""
         with self.redis.pipeline(transaction=True) as pipe:
             for each in parts:
-                self._write(pipe, each)
-            self._write(pipe, replace(job, state=ended.state, **_last_fields(ended)))
+                self.add(pipe, each)
+            self.add(pipe, replace(job, state=ended.state, **_last_fields(ended)))
             _close(pipe, job.id, ended)
             also(pipe)
             pipe.execute()
@@ -216,7 +208,8 @@ class Jobs:
         old = self.redis.hget(keys.DURATIONS, kind)
         self.redis.hset(keys.DURATIONS, kind, str(seconds if old is None else 0.7 * float(old) + 0.3 * seconds))
 
-    def _write(self, pipe: Any, job: Job) -> None:
+    def add(self, pipe: Any, job: Job) -> None:
+        """Write a job and its event with the caller's pipeline."""
         pipe.set(keys.job(job.id), encode_job(job))
         event = JobChanged(job.id, job.kind, job.state, job.subject, job.error, job.hint)
         pipe.xadd(keys.JOBS, {"event": encode(event)}, maxlen=KEPT_EVENTS, approximate=True)

@@ -88,13 +88,16 @@ def enqueue(queue: Queue, kind: JobKind, job_id: str, pipe: Any) -> None:
 
 def withdraw(queue: Queue, kind: JobKind, job_id: str) -> bool:
     """Remove a job that has not started from the queue."""
-    return bool(queue.storage.withdraw(job_message(kind, job_id)))
+    return bool(queue.storage.conn.lrem(queue.storage.queue_key, 1, job_message(kind, job_id)))
 
 
 def waiting_before(queue: Queue, kind: JobKind, job_id: str) -> int | None:
     """The number of messages ahead of a waiting job; None when it does not wait."""
-    before: int | None = queue.storage.before(job_message(kind, job_id))
-    return before
+    with queue.storage.conn.pipeline(transaction=True) as pipe:
+        pipe.lpos(queue.storage.queue_key, job_message(kind, job_id), -1)
+        pipe.llen(queue.storage.queue_key)
+        index, length = pipe.execute()
+    return None if index is None else length - 1 - index
 
 
 def put_back(queue: Queue, kind: JobKind, job_id: str) -> None:

@@ -27,18 +27,6 @@ class ProcessingStorage(RedisStorage):  # type: ignore[misc]  # huey has no type
     def acknowledge(self, data: bytes) -> None:
         self.conn.lrem(self.processing_key, 1, data)
 
-    def withdraw(self, data: bytes) -> bool:
-        """Remove a message that was not taken yet from the queue."""
-        return bool(self.conn.lrem(self.queue_key, 1, data))
-
-    def before(self, data: bytes) -> int | None:
-        """The number of messages ahead of this one; None when it does not wait."""
-        with self.conn.pipeline(transaction=True) as pipe:
-            pipe.lpos(self.queue_key, data, -1)
-            pipe.llen(self.queue_key)
-            index, length = pipe.execute()
-        return None if index is None else length - 1 - index
-
     def reject(self, data: bytes) -> None:
         """Keep the beginning of a taken message that is not Charlie's, and count it."""
         with self.conn.pipeline(transaction=True) as pipe:

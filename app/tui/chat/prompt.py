@@ -122,7 +122,7 @@ class Prompt(TypingArea):
         if self.max_scroll_y == 0:
             self.post_message(self.Scrolled(step, far=True))
         else:
-            self.move_cursor(self.document.start if step < 0 else self.document.end)
+            super().action_far(step)
 
     def action_send(self) -> None:
         text = self.whole(self.text)

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from time import time as clock
-from typing import TYPE_CHECKING
 
 from textual.content import Content
 from textual.widget import Widget
 
 from app.tui.host import host
-from app.tui.machine_view import SPAN_SECONDS
+from app.tui.machine_view import SPAN_SECONDS, MachineView
 from app.tui.shared.sparkline import REDRAW_SECONDS, sparkline
 from core.figures import gib
 from core.text import one_line
-
-if TYPE_CHECKING:
-    from app.tui.machine_view import MachineView
 
 NARROW = 100
 LABEL_WIDTH = 6

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from asyncio import to_thread
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from textual import on
 from textual.content import Content
@@ -14,12 +14,9 @@ from app import plan_text as plans
 from app.tui.host import host
 from app.tui.shared.job_follower import JobFollower
 from core.events.types import JobState
+from core.roles import Role
 from core.text import one_line, printable
-from tasks.jobs.records import Ended
-
-if TYPE_CHECKING:
-    from core.roles import Role
-    from tasks.jobs.records import Job
+from tasks.jobs.records import Ended, Job
 
 LONGEST_NAME = 40
 LONGEST = 800

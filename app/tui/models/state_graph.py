@@ -5,19 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 from textual.content import Content
 from textual.widget import Widget
 
 from app.tui.host import host
+from app.tui.machine_view import MachineView
 from app.tui.shared.phase_looks import PHASE_LOOKS
-from core.events.types import Phase
+from core.events.types import Phase, Snapshot
 from states.lifecycle import TRANSITIONS
-
-if TYPE_CHECKING:
-    from app.tui.machine_view import MachineView
-    from core.events.types import Snapshot
 
 WIDTH, HEIGHT = 76, 5
 Point = tuple[int, int]

@@ -66,10 +66,7 @@ class JobLine(Static):
                 | events.LoadProgress()
                 | events.StateChanged()
                 | events.WorkerUp()
-            ):
-                pass
-            case (
-                events.QueueChanged()
+                | events.QueueChanged()
                 | events.MemoryRead()
                 | events.LibraryChanged()
                 | events.Planned()
