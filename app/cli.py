@@ -18,8 +18,8 @@ from core.errors import CharlieError
 
 COMMANDS = {
     "ask": ("ask:ask", "Ask the model, and stream its reply."),
-    "warm": ("models:warm", "Load a role's model, and print the load time. It is 0 for a warm model."),
-    "unload": ("models:unload", "Unload the warm model."),
+    "warm": ("models.manage:warm", "Load a role's model, and print the load time. It is 0 for a warm model."),
+    "unload": ("models.manage:unload", "Unload the warm model."),
     "cancel": ("jobs:cancel", "Cancel a waiting or running job."),
     "retry": ("jobs:retry", "Index the entry of a parked job again."),
     "drop": ("jobs:drop", "Skip the entry of a parked job. It stays saved but is not searchable."),
@@ -40,7 +40,7 @@ COMMANDS = {
     "journal": ("library.journal:journal", "Add, edit and search entries, or ask them a question."),
     "conversations": ("library.conversations:conversations", "List, print, rename, export and delete conversations."),
     "trash": ("library.trash:trash", "List deleted texts, and restore or remove them."),
-    "models": ("models:models", "List the roles' models, choose others, or download one."),
+    "models": ("models.manage:models", "List the roles' models, choose others, or download one."),
     "programs": ("programs:programs", "List compiled programs, and choose the ones in use."),
 }
 """By name: the module below app.commands with the function or group in it, and the help text."""

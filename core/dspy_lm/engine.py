@@ -19,8 +19,17 @@ from weakref import WeakKeyDictionary
 from core.dspy_lm.answer_mask import AnswerMask, GrammarError
 from core.dspy_lm.async_engine import AsyncLlamaEngine, Borrowing
 from core.errors import CancelledError, CharlieError
-from core.lazy import Lazy
-from core.llama.calls import Detokenizer, aborting, cut_memory, is_closed, never, shared_tokens, tokenize, vocab_of
+from core.llama.calls import (
+    Detokenizer,
+    Lazy,
+    aborting,
+    cut_memory,
+    is_closed,
+    never,
+    shared_tokens,
+    tokenize,
+    vocab_of,
+)
 from core.llama.chat_prompt import ChatPrompt, FittedPrompt, Message
 from core.llama.instruct import InstructModel
 from core.llama.thoughts import Thought, Thoughts, pieces_with_marks, thoughts_after

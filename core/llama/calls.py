@@ -7,12 +7,23 @@ import ctypes
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from core.errors import CancelledError, CharlieError
-from core.lazy import Lazy
 from core.text import clean
+
+
+class Lazy:
+    """Stands for a module, which is imported when it is first used: the interface never loads these."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        return getattr(import_module(self._name), attribute)
+
 
 if TYPE_CHECKING:
     import llama_cpp

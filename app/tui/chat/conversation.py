@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from asyncio import to_thread
+from asyncio import Lock, to_thread
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
@@ -50,7 +49,7 @@ class ConversationView(Vertical):
         self._opened = 0
         """Counts openings: two new conversations in a row have no id to tell them apart."""
         self._followers: dict[str, JobFollower] = {}
-        self._changing = asyncio.Lock()
+        self._changing = Lock()
         self.transcript = Transcript(id="transcript")
         self.notice = Notice(id="chat-notice")
         self.prompt = Prompt(id="prompt")
@@ -131,10 +130,7 @@ class ConversationView(Vertical):
                 messages = await to_thread(self.client.conversations.messages, id_)
                 replaced = {message for reply in self.live for message in reply.replaces}
                 stored = [(m.id, m.text) for m in messages if m.text and m.id not in replaced]
-            for message in messages:
-                reply = self.transcript.reply(message.id) if (message.stats or {}).get("distress") else None
-                if reply is not None:
-                    reply.show_support()
+            self.transcript.show_support(messages)
         if not there:
             await self.open(None, keep_text=True)
             self.notice.say(f"This conversation {IN_TRASH}")

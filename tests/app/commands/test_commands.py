@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from app.client import Client
-from app.commands.models import RoleName
+from app.commands.models.manage import RoleName
 from core.library.records import EntryState
 from core.paths import find_paths
 from core.roles import Role

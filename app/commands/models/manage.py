@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from app.commands import fit
 from app.commands.attach import exit_on_signals
+from app.commands.models.fit import fit
 from app.commands.output import AsJson, StatusLine, data, data_json, note, table
 from app.commands.session import session
 from app.model_facts import ModelFacts, UnusableModel, UsableModel, read_facts
@@ -31,7 +31,7 @@ from core.roles import Role
 from core.settings_file import load_settings
 
 models = typer.Typer(rich_markup_mode=None)
-models.command()(fit.fit)
+models.command()(fit)
 
 RoleName = Literal["instruct", "embedding", "reranker"]
 

@@ -1,0 +1,1 @@
+"""`charlie models`: one file manages the files of models, one says which would fit."""
