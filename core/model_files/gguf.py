@@ -229,14 +229,6 @@ def _compose(files: list[File], metadata: Metadata, tensors: list[Tensor]) -> He
     own: Callable[..., int] = lambda key, default=0: metadata.integer(f"{architecture}.{key}", default)  # noqa: E731
     if own("block_count") > MAX_LAYERS:
         raise FormatError(f"its header claims {own('block_count'):,} layers")
-    layers: Counter[int] = Counter()
-    for each in tensors:
-        layers[each.layer] += each.bytes
-    parameters = sum(each.weights for each in tensors)
-    output = sum(each.bytes for each in tensors if each.name.startswith(("output", "cls")))
-    table = [each for each in tensors if each.name == "token_embd.weight"]
-    embedding_bytes = sum(each.bytes for each in table)
-    tied = output < embedding_bytes // 8 and architecture not in ENCODERS
     heads = own("attention.head_count")
     embedding = own("embedding_length")
     head_dim = embedding // heads if heads else 0
@@ -245,6 +237,14 @@ def _compose(files: list[File], metadata: Metadata, tensors: list[Tensor]) -> He
     shared = family.shared_expert or own("expert_shared_count") or own("expert_shared_feed_forward_length")
     loaded = max(0, own("block_count") - own("nextn_predict_layers"))
     names = [metadata.text(f"general.{key}") for key in NAMES]
+    layers: Counter[int] = Counter()
+    for each in tensors:
+        layers[each.layer] += each.bytes
+    parameters = sum(each.weights for each in tensors)
+    output = sum(each.bytes for each in tensors if each.name.startswith(("output", "cls")))
+    table = [each for each in tensors if each.name == "token_embd.weight"]
+    embedding_bytes = sum(each.bytes for each in table)
+    tied = output < embedding_bytes // 8 and architecture not in ENCODERS
     form = text_form(" ".join([*names, files[0].path.stem]))
     pooling = POOLING.get(own("pooling_type")) or form.pooling or ("mean" if architecture in ENCODERS else None)
     return Header(
