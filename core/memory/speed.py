@@ -24,6 +24,8 @@ STATE, STATE_PREFILL = 3.0, 2.0
 """How often decode and prefill of a token go through the recurrent state."""
 LAYER, WORD = 15e-6, 10e-9
 """Seconds for a layer's small steps in decode, and for a word of the vocabulary in sampling."""
+SCATTERED = 1.3
+"""How much longer decode reads experts, which lie here and there, than the same bytes in one piece."""
 LONG, LARGE, MODELS = 64, 200_000_000, 50
 """Tokens and bytes from which a reply tells of the machine: less is in a processor's cache. The most models kept."""
 
@@ -50,7 +52,7 @@ def predict(header: Header, context_length: int, gpu_layers: int, rates: Rates) 
 def roughly(file_bytes: int, parameters: float, active: float, layers: int, rates: Rates) -> Speed:
     """The speed of a model of which only this is known; `active` is the share of its parameters that a token uses."""
     width, used = file_bytes / parameters, parameters * active
-    decode = used / nearest(rates.cpu["one"], width) + layers * LAYER
+    decode = used * (SCATTERED if active < 1 else 1) / nearest(rates.cpu["one"], width) + layers * LAYER
     prefill = used / nearest(rates.cpu["experts" if active < 1 else "many"], width)
     return Speed(rates.reached[0] / prefill, rates.reached[1] / decode)
 
@@ -78,7 +80,7 @@ def learn(paths: Paths, spec: ModelSpec, tokens: int, seconds: float, answered: 
 
 def _decode(header: Header, context: int, kernels: Kernels) -> float:
     """Seconds for a token with all others in the KV cache."""
-    shares, one = {EXPERTS: header.expert_share}, kernels["one"]
+    shares, one = {EXPERTS: SCATTERED * header.expert_share}, kernels["one"]
     weights = sum(n * shares.get(what, 1) / one.get(kind, one[F16]) for kind, what, n in header.matrices)
     return weights + _memory(header, context, kernels, STATE) + header.layers * LAYER + header.vocab_size * WORD
 

@@ -9,7 +9,7 @@ import pytest
 
 from core.memory import rates as rates_module
 from core.memory.rates import Rates, known_rates, rates
-from core.memory.speed import LAYER, STATE, WORD, Speed, answer_seconds, learn, predict, roughly, suits
+from core.memory.speed import LAYER, SCATTERED, STATE, WORD, Speed, answer_seconds, learn, predict, roughly, suits
 from core.model_files.gguf import EXPERTS, OUTPUT, read_header
 from core.model_files.layers import Layer
 from core.model_files.spec import default_spec
@@ -54,7 +54,7 @@ def test_dense(plain: Header) -> None:
 def test_experts(plain: Header) -> None:
     header = replace(plain, matrices=((Q4_K, EXPERTS, 8_000_000_000), (Q4_K, "", 500_000_000)), expert_share=1 / 8)
     speed = predict(header, 500, 0, HERE)
-    assert 1 / speed.decode == pytest.approx(1 / 5 + 0.5 / 5 + OVERHEAD)
+    assert 1 / speed.decode == pytest.approx(SCATTERED / 5 + 0.5 / 5 + OVERHEAD)
     assert 1 / speed.prefill == pytest.approx(1 / 20 + 0.5 / 40)
 
 
@@ -90,7 +90,7 @@ def test_a_few_numbers_are_enough_for_a_rough_guess() -> None:
     guess = roughly(4_500_000_000, 8e9, 1.0, 0, HERE)  # 0.56 bytes for each weight, as Q4_K
     assert (guess.decode, guess.prefill) == pytest.approx((5 / 8, 5))
     sparse = roughly(4_500_000_000, 8e9, 1 / 8, 0, HERE)
-    assert (sparse.decode, sparse.prefill) == pytest.approx((5, 20))
+    assert (sparse.decode, sparse.prefill) == pytest.approx((5 / SCATTERED, 20))
 
 
 def test_a_model_suits_that_answers_within_half_a_minute() -> None:
