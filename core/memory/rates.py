@@ -35,8 +35,8 @@ WIDTH, ROWS, EXPERTS, USED, TOKENS, ROUNDS, FILLED = 2048, 512, 8, 2, 64, 5, 0x3
 """`FILLED` is each byte of the tensors: numbers near 1, whatever their type. The best round counts."""
 LARGE = 24 * 1024**2
 """Bytes of each type; all are read in turn, so that no processor's cache holds them until the next round."""
-BUSY = 0.7
-"""The least share of a thread's rate that each of several has on an idle machine."""
+BUSY = 0.5
+"""The least share of a thread's rate that each of several has on an idle machine, where two may share a core."""
 CPU, F32, I32 = 0, 0, 26
 """ggml-backend.h, enum ggml_backend_dev_type; ggml.h, enum ggml_type."""
 Kernels = dict[Literal["one", "many", "experts"], dict[int, float]]
