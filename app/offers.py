@@ -41,8 +41,9 @@ class Offer:
 def find_offers(
     models: Iterable[CatalogueModel], role: Role, memory: Memory, reserve: MemorySettings, rates: Rates | None
 ) -> tuple[Offer, ...]:
-    """Some models of a role on a machine with this much free memory."""
-    vram = max((device.free for device in memory.devices), default=0) - reserve.vram_reserve
+    """Some models of a role on a machine with this much free memory; the rates name the devices if it does not."""
+    devices = memory.devices or (rates.devices if rates else ())
+    vram = max((device.free for device in devices), default=0) - reserve.vram_reserve
     room = max(vram, memory.available - reserve.ram_reserve)
     share, more = BESIDE_WEIGHTS
     found = []

@@ -62,7 +62,7 @@ def test_a_day_with_charlie(home: Path, columns: int, rows: int) -> None:
 
         shown.press(F4)
         shown.until("[ WARM instruct ]")
-        shown.until("This model is small and weak.")
+        shown.until("predicted: prefill")
         shown.press(*[WHEEL_DOWN] * 20)
         shown.until("Loading → Warm")
         shown.press("\x1b[B", "w")

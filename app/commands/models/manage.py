@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -180,8 +180,7 @@ def list_catalogue(
         refresh(paths, refresh_from)
     measured = rates.rates(paths)
     for role in Role:
-        memory = replace(read_ram(), devices=measured.devices)
-        offers = find_offers(catalogue(paths)[role], role, memory, settings.memory, measured)
+        offers = find_offers(catalogue(paths)[role], role, read_ram(), settings.memory, measured)
         for each in offers:
             if as_json:
                 data_json({"role": role, **asdict(each), "seconds": each.seconds, "best": each is best(offers)})
@@ -212,8 +211,7 @@ def pull(
     exit_on_signals()
     if repo is None or file is None:
         models, measured = catalogue(paths)[Role(role)], rates.rates(paths)
-        memory = replace(read_ram(), devices=measured.devices)
-        model = best(find_offers(models, Role(role), memory, settings.memory, measured)).model
+        model = best(find_offers(models, Role(role), read_ram(), settings.memory, measured)).model
         repo, file = model.repo, model.file
     with StatusLine() as status:
 
