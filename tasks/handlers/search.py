@@ -68,7 +68,7 @@ def find_entries(context: TaskContext, job: Job, query: str, limit: int) -> Foun
                 notes.append(f"{len(failures):,} of the entries could not be indexed: {failures[0]}")
             vector = model.embed([query], query=True)[0]
             nearest = store.rows.nearest(vector, count, among, with_words)
-            scored = with_texts(rank(with_words, nearest, weights), context.journal.entries_of, covers)
+            scored = with_texts(rank(with_words, nearest, weights)[:count], context.journal.entries_of, covers)
             show(scored)
             embed = partial(model.embed, cancelled=context.stop.is_set)
             hits = show(refine(scored, embed, vector, nearest.deviation, covers))

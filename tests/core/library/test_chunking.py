@@ -19,7 +19,8 @@ def test_sentences() -> None:
         "I met Dr. Lee.", '"It hurts!"', "she said…", "At 3.30 we left.", "- one", "- two",
     ]  # fmt: skip
     assert parts("今日は雨。家にいた。") == ["今日は雨。", "家にいた。"]
-    assert parts("") == parts(" \n\n\t ") == passages(" ") == []
+    assert parts("") == parts(" \n\n\t ") == []
+    assert passages(" ") == []
 
 
 def test_passages_overlap_by_a_sentence() -> None:
