@@ -16,7 +16,7 @@ from tasks.jobs.records import Hit
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from core.library.vector_matrix import Nearest, Vectors
+    from core.library.vectors import Nearest, Vectors
     from core.library.word_index import WordIndex
 
 WORDS = 3.0

@@ -11,7 +11,7 @@ from typing import Any
 from core.database import keys
 from core.errors import CancelledError, CharlieError
 from core.events.types import JobProgress
-from core.library.vector_matrix import Nearest
+from core.library.vectors import Nearest
 from core.library.word_index import content_words
 from core.roles import Role
 from tasks.handlers.context import TaskContext

@@ -22,7 +22,7 @@ from typing import Any, Literal
 import optimizers
 from core.library.chunking import passages
 from core.library.records import Entry
-from core.library.vector_matrix import Nearest, Rows
+from core.library.vectors import Nearest, Rows
 from core.library.word_index import WordIndex, content_words
 from core.llama.engine import EmbeddingModel, load_as
 from core.roles import Role
