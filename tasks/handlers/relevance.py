@@ -16,13 +16,13 @@ from tasks.jobs.records import Hit
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from core.library.vector_matrix import Nearest, Vectors
+    from core.library.vectors import Nearest, Vectors
     from core.library.word_index import WordIndex
 
 WORDS = 3.0
 """Weight of the BM25 score, as a share of what all words of the query weigh, beside the standardized similarity."""
 SENTENCE, REFINED = 0.5, 12
-"""Weight of the most similar sentence beside its passage, and the number of hits whose sentences are embedded."""
+"""Weight of the most similar sentence beside its passage, and the number of hits whose sentences are looked at."""
 TOP = 5
 """Hits that are looked at to tell whether any is near."""
 NEAR, COVERED, UNKNOWN = 0.21, 0.22, 0.48
@@ -67,16 +67,18 @@ def covered_share(index: WordIndex, text: str, weights: Mapping[str, float]) -> 
 def with_texts(
     ranked: Sequence[Passage], entries_of: Callable[[list[str]], list[Entry]], covers: Callable[[str], float]
 ) -> list[tuple[float, Hit]]:
-    """The scores of passages, and their texts; the sentence with most of the query's words is marked."""
+    """The scores of passages, and their texts; in the first ones the sentence with most of the words is marked."""
     entries = {entry.id: entry for entry in entries_of([each.entry for each in ranked])}
-    scored = []
+    scored = list[tuple[float, Hit]]()
     for each in ranked:
         entry = entries.get(each.entry)
         if entry is None or entry.state is EntryState.SKIPPED or not (spans := passages(entry.text)):
             continue
         start, end = spans[min(each.number, len(spans) - 1)]  # an entry may change at this moment
         text = entry.text[start:end]
-        mark = max(sentences(text), key=lambda span, text=text: covers(text[slice(*span)]))  # type: ignore[misc]
+        mark = next(sentences(text))
+        if len(scored) < REFINED:
+            mark = max(sentences(text), key=lambda span, text=text: covers(text[slice(*span)]))  # type: ignore[misc]
         scored.append((each.score, Hit(entry.id, entry.title, text, round(each.similarity, 4), None, start, mark)))
     return scored
 

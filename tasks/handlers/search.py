@@ -11,7 +11,7 @@ from typing import Any
 from core.database import keys
 from core.errors import CancelledError, CharlieError, NoModelError
 from core.events.types import JobProgress
-from core.library.vector_matrix import Nearest
+from core.library.vectors import Nearest
 from core.library.word_index import content_words
 from core.roles import Role
 from tasks.handlers.context import TaskContext
@@ -68,7 +68,7 @@ def find_entries(context: TaskContext, job: Job, query: str, limit: int) -> Foun
                 notes.append(f"{len(failures):,} of the entries could not be indexed: {failures[0]}")
             vector = model.embed([query], query=True)[0]
             nearest = store.rows.nearest(vector, count, among, with_words)
-            scored = with_texts(rank(with_words, nearest, weights), context.journal.entries_of, covers)
+            scored = with_texts(rank(with_words, nearest, weights)[:count], context.journal.entries_of, covers)
             show(scored)
             embed = partial(model.embed, cancelled=context.stop.is_set)
             hits = show(refine(scored, embed, vector, nearest.deviation, covers))

@@ -22,7 +22,7 @@ from typing import Any, Literal
 import optimizers
 from core.library.chunking import passages
 from core.library.records import Entry
-from core.library.vector_matrix import Nearest, Rows
+from core.library.vectors import Nearest, Rows
 from core.library.word_index import WordIndex, content_words
 from core.llama.engine import EmbeddingModel, load_as
 from core.roles import Role
@@ -86,7 +86,8 @@ class Corpus:
         def covers(text: str) -> float:
             return covered_share(self.index, text, weights)
 
-        scored = with_texts(rank(with_words, nearest, weights), lambda ids: [self.entries[id_] for id_ in ids], covers)
+        ranked = rank(with_words, nearest, weights)[:COUNT]
+        scored = with_texts(ranked, lambda ids: [self.entries[id_] for id_ in ids], covers)
         if mode == "both":
             scored = refine(scored, self._model.embed, vector, nearest.deviation, covers)
         hits = [hit for _, hit in scored]

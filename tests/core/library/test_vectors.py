@@ -16,8 +16,7 @@ from app.client import Client
 from core.database.keys import CHANGES
 from core.library.journal import KEPT_CHANGES
 from core.library.records import Entry
-from core.library.vector_matrix import LEAST_ROWS, Nearest, Rows
-from core.library.vectors import VectorStore
+from core.library.vectors import LEAST_ROWS, Nearest, Rows, VectorStore
 
 DIMENSION = 8
 ONE, TWO = np.eye(DIMENSION, dtype=np.float32)[:2]
