@@ -344,7 +344,7 @@ async def test_the_real_worker_indexes_searches_and_answers(home: Path, until: U
             screen = await journal(pilot, until)
             await until(pilot, lambda: titles(screen) == ["● I baked bread and it ros…"])
             await pilot.press("ctrl+f", *"bread", "enter")
-            await until(pilot, lambda: "by relevance" in str(screen.finder.results.heading.content))
+            await until(pilot, lambda: "by words and meaning" in str(screen.finder.results.heading.content))
             assert [option.id for option in screen.finder.results.options.options] == [entry.id]
             await until(pilot, lambda: screen.finder.following is None)
             screen.field.value = "? what did I bake"
@@ -433,7 +433,7 @@ async def test_passages_are_shown_before_the_answer_and_then_what_it_cites(
         number = {river.id: 1, exam.id: 2} if river.id < exam.id else {river.id: 2, exam.id: 1}
         assert labels == [
             f"[{number[exam.id]}] Exam week. The algebra went… · The algebra went well, so I was calm.",
-            f"[{number[river.id]}] A [b]walk[/b]. By the river… · By the river it was calm.",
+            f"[{number[river.id]}] A [b]walk[/b] · By the river it was calm.",
         ]
         await pilot.press(str(number[river.id]))
         await until(pilot, lambda: screen.editor.entry_id == river.id)
