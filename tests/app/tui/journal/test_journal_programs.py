@@ -15,7 +15,6 @@ from app.tui.shared.job_line import JobLine
 from core.events.types import JobChanged, JobKind, JobProgress, JobState
 from core.library.records import EntryState
 from core.paths import find_paths
-from core.programs.in_use import use
 from core.settings_file import load_settings
 from tasks.jobs.records import Ended, Text
 from tests.app.commands.charlie import charlie, refused
@@ -155,11 +154,10 @@ async def test_a_question_is_answered_by_the_program_in_use(home: Path, until: U
 def test_the_week_from_the_shell(home: Path) -> None:
     assert refused(charlie(home, "journal", "reflect")) == "There is no entry from the last seven days."
     charlie(home, "journal", "add", "I walked by the river with Mira.")
-    use(find_paths(), write_compiled(find_paths(), "reflection", "reflection", model="another"))
     said = charlie(home, "journal", "reflect")
     assert said.code == 0
-    assert "[1] I walked by the river with Mira.  (" in said.out
-    assert "was made for the model another" in said.err
+    assert "> I walked by the river with Mira. [1]\n" in said.out  # a small model writes no prose of its own
+    assert "[1] I walked by the river with Mira  (" in said.out
     told = charlie(home, "journal", "reflect", "--json").json
     assert said.out.startswith(told["text"])
     assert {"themes", "reflection", "question", "citations", "note", "model"} <= told.keys()
