@@ -20,6 +20,7 @@ from optimizers import command, optimize_mood, optimize_recall, optimize_reflect
 from optimizers.methods import Method
 from optimizers.scoring import interval, overlap
 from optimizers.task import rows_of, split
+from tests.tiny_models import FOLDER
 
 if TYPE_CHECKING:
     from optimizers.task import Task
@@ -36,7 +37,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
     return kept | {
         "HOME": str(home),
         "CHARLIE_HOME": str(tmp_path / "charlie"),
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": os.pathsep.join([str(FOLDER), str(ROOT)]),  # a tiny model answers
         "PYTHONWARNINGS": "error::DeprecationWarning:optimizers,error::DeprecationWarning:core",
     }
 
