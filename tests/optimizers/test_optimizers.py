@@ -20,6 +20,7 @@ from optimizers import command, optimize_recall, optimize_reflection, optimize_t
 from optimizers.methods import Method
 from optimizers.scoring import interval, key_words
 from optimizers.task import PARTS, rows_of, split
+from tests.tiny_models import FOLDER
 
 if TYPE_CHECKING:
     from optimizers.task import Task
@@ -36,7 +37,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
     return kept | {
         "HOME": str(home),
         "CHARLIE_HOME": str(tmp_path / "charlie"),
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+        "PYTHONPATH": os.pathsep.join([str(FOLDER), str(ROOT)]),  # a tiny model answers
         "PYTHONWARNINGS": "error::DeprecationWarning:optimizers,error::DeprecationWarning:core",
     }
 

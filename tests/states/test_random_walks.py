@@ -137,11 +137,12 @@ class Walk(RuleBasedStateMachine):
 
 
 @pytest.mark.slow
-def test_random_walks(client: Client, tiny: dict[Role, Path], tmp_path: Path) -> None:
+def test_random_walks(client: Client, tiny: dict[Role, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Here(Walk):
         pass
 
     Here.client = client
+    monkeypatch.setenv("CHARLIE_RERANKER__FILE", str(tiny[Role.RERANKER]))
     Here.refused = write_refused_late(tmp_path / "refused.gguf", tiny[Role.INSTRUCT])
     run_state_machine_as_test(
         Here,

@@ -42,9 +42,8 @@ def test_a_library_of_the_version_before_is_indexed_again_while_words_are_found(
     shutil.copy(VERSION_1, paths.database / "appendonly.aof")
     client = Client(load_settings(), paths)
     with Runtime(client, worker=False):
-        (before,) = client._raw.keys("charlie:vectors:*")
+        assert client._raw.keys("charlie:vectors:*") == []  # those of the starter model are dropped
         indexed = {entry.id.encode() for entry in client.journal.entries() if entry.state is EntryState.INDEXED}
-        assert indexed <= set(client._raw.hkeys(before))
     with Runtime(client):
         events = follow_events(client.bus)
         assert isinstance(next(events), Snapshot)
@@ -55,10 +54,9 @@ def test_a_library_of_the_version_before_is_indexed_again_while_words_are_found(
         assert done.result is not None
         assert (done.state, done.result["entries"]) == (JobState.DONE, len(indexed))
         (after,) = client._raw.keys("charlie:vectors:*")
-        assert after != before
         assert set(client._raw.hkeys(after)) == indexed
         assert client._raw.smembers(keys.INDEXES) == {after}
-        result = ended(client.jobs, client.search("a bird at the river").id).result
+        result = ended(client.jobs, client.search("a walk by the river").id).result
         assert result is not None
         assert found.id in {hit["entry"] for hit in result["hits"]}
 
