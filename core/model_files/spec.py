@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from core.errors import ModelFileError, SettingsError
 from core.files import stamp
 from core.model_files.bundled import path_of
+from core.model_files.families import Pooling
 from core.model_files.gguf import FileKind, Header, read_header
 from core.model_files.parts import parts_of
-from core.model_files.text_forms import Pooling
 from core.roles import Role
 from core.settings import EmbeddingSettings, InstructSettings, KvType, RoleSettings, Settings
 

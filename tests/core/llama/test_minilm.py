@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from core.model_files.text_forms import Pooling
+    from core.model_files.families import Pooling
 
 TEXTS = [
     "This is an example sentence",

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from core.model_files.families import PLAIN, text_form
 from core.model_files.fingerprint import embedding_id
 from core.model_files.gguf import read_header
 from core.model_files.spec import DEFAULT_ENCODER_CONTEXT, default_spec, role_of
-from core.model_files.text_forms import PLAIN, text_form
 from core.roles import Role
 from tests.architectures.encoders import qwen3_embedding, qwen3_reranker
 from tests.model_variants import renamed

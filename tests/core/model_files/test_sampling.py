@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from core.model_files.families import _families, published_sampling
 from core.model_files.gguf import read_header
-from core.model_files.published_sampling import _families, published_sampling
 from core.settings import Sampling
 from tests.architectures.smollm2 import smollm2
 

@@ -1,9 +1,12 @@
-"""What embedding models were trained to read around a text: instructions before it, a mark after it."""
+"""What the family of a model asks for, by its names: what an embedding model reads around a text, and the sampling."""
 
 from __future__ import annotations
 
 import re
+import tomllib
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Final, Literal
 
 Pooling = Literal["mean", "cls", "last", "rank"]
@@ -44,3 +47,15 @@ def text_form(names: str) -> TextForm:
     """The form of the model with these names; plain for an unknown one, and for one trained on plain texts."""
     names = re.sub(r"[\s_-]+", "-", names.lower())
     return next((form for pattern, form in FAMILIES if re.search(pattern, names)), PLAIN)
+
+
+def published_sampling(names: str) -> tuple[tuple[str, float], ...]:
+    """The settings for a model with these names in its header; none for an unknown family."""
+    names = re.sub(r"[\s_-]+", "-", names.lower())
+    found = next((values for pattern, values in _families().items() if re.search(pattern, names)), {})
+    return tuple(found.items())
+
+
+@cache
+def _families() -> dict[str, dict[str, float]]:
+    return tomllib.loads(Path(__file__).with_name("sampling.toml").read_text(encoding="utf-8"))
