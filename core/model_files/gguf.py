@@ -19,8 +19,7 @@ from core.model_files.gguf_reader import CutOffError, FormatError, Metadata, Ten
 from core.model_files.gguf_types import FILE_TYPES
 from core.model_files.layers import Layer, family_of, layers_of
 from core.model_files.parts import download_of, parts_of
-from core.model_files.published_sampling import published_sampling
-from core.model_files.text_forms import PLAIN, Pooling, TextForm, text_form
+from core.model_files.text_forms import PLAIN, Pooling, TextForm, published_sampling, text_form
 from core.settings import Sampling
 from core.text import one_line
 

@@ -1,9 +1,12 @@
-"""What embedding models were trained to read around a text: instructions before it, a mark after it."""
+"""What the names in a header tell of a family: the texts that its embedding models read around a text, its sampling."""
 
 from __future__ import annotations
 
 import re
+import tomllib
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Final, Literal
 
 Pooling = Literal["mean", "cls", "last", "rank"]
@@ -42,5 +45,19 @@ base model is among the names, so a family stands before the one that it was mad
 
 def text_form(names: str) -> TextForm:
     """The form of the model with these names; plain for an unknown one, and for one trained on plain texts."""
-    names = re.sub(r"[\s_-]+", "-", names.lower())
-    return next((form for pattern, form in FAMILIES if re.search(pattern, names)), PLAIN)
+    return next((form for pattern, form in FAMILIES if re.search(pattern, _hyphened(names))), PLAIN)
+
+
+def published_sampling(names: str) -> tuple[tuple[str, float], ...]:
+    """The settings that the maker publishes for the model with these names; none for an unknown one."""
+    found = (values for pattern, values in sampling_families().items() if re.search(pattern, _hyphened(names)))
+    return tuple(next(found, {}).items())
+
+
+@cache
+def sampling_families() -> dict[str, dict[str, float]]:
+    return tomllib.loads(Path(__file__).with_name("sampling.toml").read_text(encoding="utf-8"))
+
+
+def _hyphened(names: str) -> str:
+    return re.sub(r"[\s_-]+", "-", names.lower())
