@@ -1,4 +1,4 @@
-"""What the family of a model asks for, by its names: what an embedding model reads around a text, and the sampling."""
+"""What the names in a header tell of a family: the texts that its embedding models read around a text, its sampling."""
 
 from __future__ import annotations
 
@@ -45,17 +45,19 @@ base model is among the names, so a family stands before the one that it was mad
 
 def text_form(names: str) -> TextForm:
     """The form of the model with these names; plain for an unknown one, and for one trained on plain texts."""
-    names = re.sub(r"[\s_-]+", "-", names.lower())
-    return next((form for pattern, form in FAMILIES if re.search(pattern, names)), PLAIN)
+    return next((form for pattern, form in FAMILIES if re.search(pattern, _hyphened(names))), PLAIN)
 
 
 def published_sampling(names: str) -> tuple[tuple[str, float], ...]:
-    """The settings for a model with these names in its header; none for an unknown family."""
-    names = re.sub(r"[\s_-]+", "-", names.lower())
-    found = next((values for pattern, values in _families().items() if re.search(pattern, names)), {})
-    return tuple(found.items())
+    """The settings that the maker publishes for the model with these names; none for an unknown one."""
+    found = (values for pattern, values in sampling_families().items() if re.search(pattern, _hyphened(names)))
+    return tuple(next(found, {}).items())
 
 
 @cache
-def _families() -> dict[str, dict[str, float]]:
+def sampling_families() -> dict[str, dict[str, float]]:
     return tomllib.loads(Path(__file__).with_name("sampling.toml").read_text(encoding="utf-8"))
+
+
+def _hyphened(names: str) -> str:
+    return re.sub(r"[\s_-]+", "-", names.lower())

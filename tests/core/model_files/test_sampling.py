@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from core.model_files.families import _families, published_sampling
+from core.model_files.families import published_sampling, sampling_families
 from core.model_files.gguf import read_header
 from core.settings import Sampling
 from tests.architectures.smollm2 import smollm2
@@ -32,5 +32,5 @@ def test_a_family_is_known_by_the_names_in_the_header(names: str, temperature: f
 
 
 def test_all_values_are_valid_settings() -> None:
-    for values in _families().values():
+    for values in sampling_families().values():
         assert Sampling.model_validate(values).model_dump(exclude_unset=True) == values
