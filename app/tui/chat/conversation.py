@@ -64,8 +64,7 @@ class ConversationView(Vertical):
 
     async def on_unmount(self) -> None:
         await self.drafts.close()
-        for follower in self._stop_following():
-            await to_thread(follower.join)
+        await asyncio.gather(*(to_thread(follower.join) for follower in self._stop_following()))
 
     @property
     def client(self) -> Client:
@@ -131,10 +130,7 @@ class ConversationView(Vertical):
                 messages = await to_thread(self.client.conversations.messages, id_)
                 replaced = {message for reply in self.live for message in reply.replaces}
                 stored = [(m.id, m.text) for m in messages if m.text and m.id not in replaced]
-            for message in messages:
-                reply = self.transcript.reply(message.id) if (message.stats or {}).get("distress") else None
-                if reply is not None:
-                    reply.show_support()
+            self.transcript.show_support(messages)
         if not there:
             await self.open(None, keep_text=True)
             self.notice.say(f"This conversation {IN_TRASH}")

@@ -69,6 +69,13 @@ class Transcript(VerticalScroll, can_focus=False):
     def reply(self, job_id: str) -> Reply | None:
         return next((reply for reply in self.replies if reply.turn_id == job_id), None)
 
+    def show_support(self, messages: Sequence[StoredMessage]) -> None:
+        """Show the line of `support.line` under replies to messages that tell of distress, as was found since."""
+        distress = {message.id for message in messages if (message.stats or {}).get("distress")}
+        for reply in self.replies:
+            if reply.turn_id in distress:
+                reply.show_support()
+
     def copy_reply(self) -> None:
         """Copy the last reply."""
         replies = [reply for reply in self.replies if reply.text]

@@ -106,14 +106,13 @@ def test_with_another_embedding_model_moods_follow_once_the_examples_are_embedde
 def test_a_message_is_read_after_its_reply(client: Client, work: Runner) -> None:
     """The instruct model is warm again afterwards; a message in plain words needs no embedding model."""
     talk = client.conversations.new_conversation()
-    sampling = {"max_tokens": 4}
-    plain = client.chat(talk.id, "I want to die.", **sampling)
+    plain = client.chat(talk.id, "I want to die.", max_tokens=4)
     do_all(client, work)
     assert (ended(client.jobs, plain.id).result or {})["distress"]
     work.idle_work.queue_next(work.busy)
     assert client.queue() == []
     veiled = client.chat(
-        talk.id, "I took the rope out of the shed and thought about how quick it would be.", **sampling
+        talk.id, "I took the rope out of the shed and thought about how quick it would be.", max_tokens=4
     )
     do_all(client, work)
     assert not (ended(client.jobs, veiled.id).result or {})["distress"]
@@ -123,6 +122,6 @@ def test_a_message_is_read_after_its_reply(client: Client, work: Runner) -> None
     assert (stored[veiled.id].stats or {})["distress"]
     assert steps(changes(client.bus))[-1] == "loaded instruct"
     client.paths.config_file.write_text('[support]\nline = ""\n')
-    off = client.chat(talk.id, "I want to die.", **sampling)
+    off = client.chat(talk.id, "I want to die.", max_tokens=4)
     do_all(client, work)
     assert not (ended(client.jobs, off.id).result or {})["distress"]
