@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asyncio import Lock, to_thread
+from asyncio import Lock, gather, to_thread
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
@@ -63,8 +63,7 @@ class ConversationView(Vertical):
 
     async def on_unmount(self) -> None:
         await self.drafts.close()
-        for follower in self._stop_following():
-            await to_thread(follower.join)
+        await gather(*(to_thread(follower.join) for follower in self._stop_following()))
 
     @property
     def client(self) -> Client:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 from textual.app import ComposeResult
@@ -67,10 +67,11 @@ class Transcript(VerticalScroll, can_focus=False):
     def reply(self, job_id: str) -> Reply | None:
         return next((reply for reply in self.replies if reply.turn_id == job_id), None)
 
-    def show_support(self, messages: Iterable[StoredMessage]) -> None:
-        """Show at the replies to messages of distress where to turn."""
-        for message in messages:
-            if (message.stats or {}).get("distress") and (reply := self.reply(message.id)):
+    def show_support(self, messages: Sequence[StoredMessage]) -> None:
+        """Show the line of `support.line` under replies to messages that tell of distress, as was found since."""
+        distress = {message.id for message in messages if (message.stats or {}).get("distress")}
+        for reply in self.replies:
+            if reply.turn_id in distress:
                 reply.show_support()
 
     def copy_reply(self) -> None:

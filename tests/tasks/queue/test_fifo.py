@@ -15,7 +15,7 @@ from tests.states.walks import changes, legal, state_changes
 from tests.waiting import first, follow_events
 
 COUNT = 200
-KINDS = [kind for kind in JobKind if kind not in (JobKind.REFLECT, JobKind.DESCRIBE)]
+KINDS = [kind for kind in JobKind if kind not in (JobKind.REFLECT, JobKind.DESCRIBE, JobKind.FEEL)]
 """Not drawn: reflections, which lease the same as a chat for a second, and descriptions, which only a worker queues."""
 LEASES = {
     JobKind.CHAT: (Role.INSTRUCT,),
