@@ -64,9 +64,8 @@ CASES = (
 )  # fmt: skip
 HELD_OUT = (
     ("Qwen3 4B", Q4_K), ("Phi-4 mini", Q4_K), ("Gemma 4 E2B", Q4_K), ("DeepSeek MoE 2B", Q8_0),
-    ("DeepSeek MoE 2B", Q4_K),
-    ("Qwen3.5 0.8B", Q8_0), ("Qwen3.5 0.8B", F16), ("Qwen3.5 MoE 3B", Q4_K), ("LFM2 1.2B", Q4_K),
-    ("Falcon H1 1.5B", Q8_0),
+    ("DeepSeek MoE 2B", Q4_K), ("Qwen3.5 0.8B", Q8_0), ("Qwen3.5 0.8B", F16), ("Qwen3.5 MoE 3B", Q4_K),
+    ("LFM2 1.2B", Q4_K), ("Falcon H1 1.5B", Q8_0),
 )  # fmt: skip
 NEAR = 0.25
 HEAD = (
