@@ -10,21 +10,11 @@ from textual.pilot import Pilot
 
 from app.client import Client
 from app.tui.app import CharlieApp
-from app.tui.chat.first_run import CLOSED
-from tests.rates import write_rates
 
 PATIENCE = 10.0
 """Seconds until a test that waits for something to be seen gives up."""
 
 Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
-
-
-@pytest.fixture
-def client(client: Client) -> Client:
-    """No first start, and a machine of known speed."""
-    (client.paths.data / CLOSED).touch()
-    write_rates(client.paths)
-    return client
 
 
 @pytest.fixture

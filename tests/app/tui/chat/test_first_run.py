@@ -17,12 +17,12 @@ from core.events.types import MemoryRead
 from core.memory.types import Memory
 from core.model_files import checksums
 from core.model_files.catalogue import PACKAGED, read_catalogue
+from core.paths import find_paths
 from core.roles import Role
 from core.settings_file import load_settings
 from tests.app.tui.stillness import still
 from tests.hub import Hub
 from tests.model_files import Size, write_random
-from tests.rates import write_rates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,9 +41,10 @@ OFFERED = "LFM2 8B-A1B"
 
 
 @pytest.fixture
-def client(client: Client) -> Client:
-    (client.paths.data / CLOSED).unlink()
-    return client
+def home(home: Path) -> Path:
+    """A first start."""
+    (find_paths().data / CLOSED).unlink()
+    return home
 
 
 @pytest.fixture
@@ -142,7 +143,6 @@ async def test_a_closed_card_is_gone_for_good(app: CharlieApp, client: Client, u
 @pytest.mark.slow
 async def test_the_next_message_uses_what_was_fetched(runtime: tuple[Runtime, Client], hub: Hub, until: Until) -> None:
     running, client = runtime
-    write_rates(client.paths)
     app = CharlieApp(client, running.tick)
     async with app.run_test(size=(100, 30)) as pilot:
         await choose_offered(pilot, until)
