@@ -124,7 +124,9 @@ def row(name: str, writers: str, outcomes: list[Outcome]) -> str:
 def share(of: Iterable[bool]) -> str:
     """In percent, with Wilson's 95% interval."""
     each = list(of)
-    n, p, z = len(each) or 1, sum(each) / (len(each) or 1), 1.96
+    if not each:
+        return ""
+    n, p, z = len(each), sum(each) / len(each), 1.96
     middle, half = p + z * z / (2 * n), z * sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     low, high = ((middle + sign * half) / (1 + z * z / n) for sign in (-1, 1))
     return f"{100 * p:.0f} [{100 * low:.0f}, {100 * high:.0f}]"
@@ -136,7 +138,7 @@ def table(model: EmbeddingModel, show: Callable[[str], None]) -> None:
     for among, more in (("132 entries", []), ("… and 1,000 passages", prose(min(times), max(times)))):
         corpus = Corpus(model, [*entries, *more])
         modes: tuple[Mode, ...] = ("words alone", "meaning alone", "both")
-        found = {"starter embedder and reranker": _old_default(questions, among)}
+        found = {"starter embedder and reranker": old} if (old := _old_default(questions, among)) else {}
         found |= {mode: [corpus.search(question, mode) for question in questions] for mode in modes}
         for mode, outcomes in found.items():
             show(row(f"{among}: {mode}", "all", outcomes))
@@ -144,13 +146,13 @@ def table(model: EmbeddingModel, show: Callable[[str], None]) -> None:
 
 
 def _old_default(questions: list[dict[str, Any]], among: str) -> list[Outcome]:
-    """Measured at the commit 1ac9cef, which still had the starter models: the first three entries of each question."""
-    found = json.loads((HERE / "search_before.json").read_text())[among]
-    return [Outcome(each, found[each["id"]], nothing_near=False) for each in questions]
+    """The first three entries of each question as of commit 1ac9cef, which still had the starter models."""
+    found = _read("search_before.json", HERE).get(among, {})
+    return [Outcome(each, found[each["id"]], nothing_near=False) for each in questions if each["id"] in found]
 
 
-def _read(name: str) -> Any:
-    return json.loads((DATA / name).read_text())
+def _read(name: str, folder: Path = DATA) -> Any:
+    return json.loads((folder / name).read_text())
 
 
 def main() -> int:
