@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 PROGRESS_SECONDS = 0.25
 STEADY = 1.1
-"""The repeat penalty that ends most loops of a small model; DRY ends fewer, and changes dates and names."""
+"""A repeat penalty against loops of a small model. DRY ended as many, and changed the numbers of dates."""
 FEW_TOKENS = 64
 """A rest of the prompt below this is evaluated in one piece; its progress is not published."""
 
