@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
-from core.memory.speed import answer_seconds, roughly, suits
+from core.memory.rates import Rates
+from core.memory.speed import Speed, answer_seconds, roughly, suits
+from core.memory.types import Memory
 from core.model_files.catalogue import CatalogueModel
 from core.roles import Role
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from core.memory.rates import Rates
-    from core.memory.speed import Speed
-    from core.memory.types import Memory
-    from core.settings import MemorySettings
+from core.settings import MemorySettings
 
 BESIDE_WEIGHTS = 1.1, 400 * 1024**2
 """A share of the weights and bytes: KV cache and computation at the default context length, until a header tells."""

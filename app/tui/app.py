@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from types import FrameType
+from typing import Any, ClassVar
 
 from redis import RedisError
 from textual import events, work
@@ -22,6 +23,7 @@ from textual.reactive import var
 from textual.screen import Screen
 from textual.worker import WorkerCancelled, get_current_worker
 
+from app.client import Client
 from app.tui.bridge import Began, Happened, follow
 from app.tui.chat.screen import ChatScreen
 from app.tui.fetching import models_command
@@ -35,14 +37,9 @@ from app.tui.models.screen import ModelsScreen
 from app.tui.textual_fixes import QuietApp
 from core.database.connection import explain
 from core.errors import CharlieError
+from core.model_files.catalogue import CatalogueModel
 from core.roles import Role
-
-if TYPE_CHECKING:
-    from types import FrameType
-
-    from app.client import Client
-    from core.model_files.catalogue import CatalogueModel
-    from tasks.jobs.records import Job
+from tasks.jobs.records import Job
 
 log = logging.getLogger(__name__)
 

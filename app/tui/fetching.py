@@ -6,14 +6,12 @@ import asyncio
 import json
 import signal
 import sys
-from typing import TYPE_CHECKING, Any, cast
+from asyncio import StreamReader
+from collections.abc import Callable
+from typing import Any, cast
 
 from core.die_with_parent import bound_to_parent
 from core.errors import CharlieError
-
-if TYPE_CHECKING:
-    from asyncio import StreamReader
-    from collections.abc import Callable
 
 
 async def models_command(arguments: list[str], on_line: Callable[[dict[str, Any]], None] = lambda _: None) -> None:

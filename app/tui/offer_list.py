@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from asyncio import to_thread
-from typing import TYPE_CHECKING
 
 from textual import work
 from textual.content import Content
@@ -11,19 +10,16 @@ from textual.widgets import Static
 
 from app.offers import Offer, best, find_offers
 from app.tui.host import host
+from app.tui.machine_view import MachineView
 from core.errors import CharlieError
 from core.figures import rate, size
 from core.memory import rates
+from core.memory.rates import Rates
 from core.memory.readings import read_ram
 from core.memory.types import Memory
-from core.model_files.catalogue import catalogue
+from core.model_files.catalogue import CatalogueModel, catalogue
 from core.roles import Role
 from core.text import one_line
-
-if TYPE_CHECKING:
-    from app.tui.machine_view import MachineView
-    from core.memory.rates import Rates
-    from core.model_files.catalogue import CatalogueModel
 
 WORDS = 0.75
 """Of a token, in English."""

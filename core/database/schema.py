@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from core.database import keys
-
-if TYPE_CHECKING:
-    from core.database.connection import RedisClient
+from core.database.connection import RedisClient
 
 SCHEMA: Final = 3
 """Version 1 had no trash, no revisions and no zones; its records are read as they are. Version 2 had starter models."""

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from core.library.chunking import passages
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
-
-    from core.library.journal import Journal
+from core.library.journal import Journal
 
 MOST_WORDS = 40
 """Of a query."""

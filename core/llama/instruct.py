@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from time import perf_counter
@@ -13,19 +14,13 @@ from core.llama.chat_prompt import ChatPrompt, FittedPrompt, Message
 from core.llama.checkpoints import Checkpoints
 from core.llama.loaded_model import LoadedModel
 from core.llama.sampler import sampler
-from core.llama.session_cache import MIN_TOKENS, SessionCache
-from core.llama.thoughts import Part, Thought, can_think, pieces_with_marks, thoughts_after
-from core.settings import Thinking
+from core.llama.session_cache import MIN_TOKENS, Saved, SessionCache
+from core.llama.thoughts import Part, Thought, Thoughts, can_think, pieces_with_marks, thoughts_after
+from core.model_files.spec import ModelSpec
+from core.settings import Sampling, Thinking
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
     from llama_cpp import Llama
-
-    from core.llama.session_cache import Saved
-    from core.llama.thoughts import Thoughts
-    from core.model_files.spec import ModelSpec
-    from core.settings import Sampling
 
 QUOTED_CHARACTERS = 1200
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from core.settings import Sampling
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from llama_cpp import Llama
-
-    from core.settings import Sampling
 
 REPEAT_LAST = 64
 """The number of last tokens that the repeat penalty considers."""

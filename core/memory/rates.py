@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 from pydantic import TypeAdapter
 
@@ -25,9 +25,7 @@ from core.files import write_atomically
 from core.memory.readings import GPU, INTEGRATED_GPU, read_devices
 from core.memory.types import Device
 from core.model_files.gguf_types import BLOCKS, REPACKED
-
-if TYPE_CHECKING:
-    from core.paths import Paths
+from core.paths import Paths
 
 TYPES: Final = (0, 1, 30, 2, 8, 12, 13, 14, 23, 39)
 """F32, F16, BF16, Q4_0, Q8_0, Q4_K, Q5_K, Q6_K, IQ4_XS and MXFP4; any other is taken for the nearest in bytes."""

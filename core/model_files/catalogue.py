@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from core.errors import CharlieError
 from core.files import write_atomically
+from core.paths import Paths
 from core.roles import Role
-
-if TYPE_CHECKING:
-    from core.paths import Paths
 
 PACKAGED = Path(__file__).with_name("catalogue.toml")
 

@@ -5,16 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from core.files import write_atomically
 from core.model_files import checksums
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from core.model_files.gguf import Header
-    from core.model_files.spec import ModelSpec
+from core.model_files.gguf import Header
+from core.model_files.spec import ModelSpec
 
 EMBEDDING_BYTES = 1 << 20
 """Only the start of each file of an embedding model is read: its vectors are looked up at each load."""

@@ -6,11 +6,13 @@ import mmap
 import os
 import re
 from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 from pydantic import ValidationError
 
@@ -23,10 +25,6 @@ from core.model_files.layers import Layer, family_of, layers_of
 from core.model_files.parts import download_of, parts_of
 from core.settings import Sampling
 from core.text import one_line
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 MAX_SHOWN: Final = 100
 """Characters of a name, which is shown on one line, without control characters."""

@@ -5,26 +5,22 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
+
+from huggingface_hub import HfFileMetadata
 
 from core.errors import CharlieError
 from core.model_files import checksums
 from core.model_files.configure import use
-from core.model_files.gguf import File, Header, read_header
+from core.model_files.gguf import File, Header, Part, read_header
 from core.model_files.gguf_reader import MAX_BYTES, CutOffError, read_gguf
 from core.model_files.parts import parts_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from huggingface_hub import HfFileMetadata
-
-    from core.model_files.gguf import Part
-    from core.paths import Paths
-    from core.roles import Role
+from core.paths import Paths
+from core.roles import Role
 
 CHUNK_BYTES = 1 << 17
 HEADER_BYTES = 1 << 22

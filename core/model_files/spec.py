@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from core.errors import ModelFileError, SettingsError
 from core.files import stamp
@@ -12,13 +12,9 @@ from core.model_files.bundled import path_of
 from core.model_files.families import Pooling
 from core.model_files.gguf import FileKind, Header, read_header
 from core.model_files.parts import parts_of
+from core.paths import Paths
 from core.roles import Role
 from core.settings import EmbeddingSettings, InstructSettings, KvType, RoleSettings, Settings
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from core.paths import Paths
 
 DEFAULT_CONTEXT = 4096
 DEFAULT_ENCODER_CONTEXT = 512

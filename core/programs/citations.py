@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping
 
 from core.library.chunking import sentences
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
 
 CITATION = re.compile(r"\[(\d{1,4}(?:\s*[,;–-]\s*\d{1,4})*)\](?!\()")
 

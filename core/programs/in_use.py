@@ -8,17 +8,13 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from core.errors import CharlieError, NotFoundError
 from core.files import write_atomically
 from core.model_files.fingerprint import file_id
-from core.programs.saved import read_program, write_program
-
-if TYPE_CHECKING:
-    from core.model_files.gguf import Header
-    from core.paths import Paths
-    from core.programs.saved import SavedProgram
+from core.model_files.gguf import Header
+from core.paths import Paths
+from core.programs.saved import SavedProgram, read_program, write_program
 
 SHIPPED = Path(__file__).parent / "data"
 """Programs that come with Charlie, `PROGRAM-MODEL.json`: the name of the model's file, less its ending."""

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 from core.figures import local_time
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 ASK_PROMPT = (
     "Answer the question from the journal entries, briefly. Put the number of the entry you took it from "

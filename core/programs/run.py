@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from core.dspy_lm.engine import make_lm
 from core.errors import CancelledError, CharlieError
+from core.llama.instruct import InstructModel
+from core.settings import Sampling
 from core.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import dspy
-
-    from core.llama.instruct import InstructModel
-    from core.settings import Sampling
 
 REASON_WIDTH = 200
 

@@ -10,6 +10,7 @@ import hashlib
 import json
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationError
@@ -18,8 +19,6 @@ from core.errors import CharlieError
 from core.files import write_atomically
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import dspy
 
 PACKAGES = ("dspy", "llama-cpp-python")

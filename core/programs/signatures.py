@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import dspy
 
 TITLE_CHARACTERS = 60

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from core.errors import CancelledError, CharlieError
+from core.library.records import Entry
 from core.library.word_index import STOP_WORDS
-from core.llama.instruct import Message
+from core.llama.instruct import InstructModel, Message
 from core.programs.citations import supported
 from core.programs.prompts import ASK_PROMPT, day_of, journal_question, number_entries
 from core.roles import Role
-from core.settings import Thinking
+from core.settings import Sampling, Thinking
+from tasks.handlers.context import TaskContext
 from tasks.handlers.excerpts import CUT, excerpts
 from tasks.handlers.programs import is_compiled, prepare, stats_of
 from tasks.handlers.reply import cancelled, reply
 from tasks.handlers.search import find_entries
-from tasks.jobs.records import Text, citations
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from core.library.records import Entry
-    from core.llama.instruct import InstructModel
-    from core.settings import Sampling
-    from tasks.handlers.context import TaskContext
-    from tasks.jobs.records import Hit, Job
+from tasks.jobs.records import Hit, Job, Text, citations
 
 MOST_TOKENS = 1_536
 """Of the entries in a prompt: what two slow cores read in some seconds."""

@@ -18,15 +18,15 @@ from core.library.conversations import Conversations
 from core.library.journal import Journal
 from core.library.word_index import WordIndex
 from core.paths import Paths, find_paths
+from core.programs.feelings import Feelings
 from core.roles import Role
 from core.settings import Sampling, Thinking
+from states.manager import ModelManager
 from tasks.jobs.records import Job
 from tasks.jobs.store import Jobs
 
 if TYPE_CHECKING:
     from core.library.vectors import VectorStore
-    from core.programs.feelings import Feelings
-    from states.manager import ModelManager
 
 POLL_SECONDS = 0.05
 """Time between two looks at the queue."""

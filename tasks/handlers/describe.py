@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from core.errors import CancelledError, CharlieError, NotFoundError
 from core.llama.instruct import quote
 from core.programs.signatures import TITLE_CHARACTERS
 from core.roles import Role
 from core.text import whole_words
-from tasks.handlers.context import StopCondition
+from tasks.handlers.context import StopCondition, TaskContext
 from tasks.handlers.programs import follows_programs, prepare
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tasks.handlers.context import TaskContext
-    from tasks.jobs.records import Job
+from tasks.jobs.records import Job
 
 log = logging.getLogger(__name__)
 

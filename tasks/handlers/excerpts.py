@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from core.library.chunking import sentences
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
     Span = tuple[int, int]
 
 CUT = "[…]"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from io import BytesIO
 from itertools import accumulate, chain, pairwise
@@ -13,20 +14,15 @@ from core.database import keys
 from core.errors import CancelledError
 from core.events.types import LibraryChanged
 from core.files import write_atomically
-from core.library.records import EntryState
+from core.library.records import Entry, EntryState, StoredMessage
+from core.llama.embedding import EmbeddingModel
 from core.programs.feelings import Feelings, certain, examples, has_words, personal, vectors_file
 from core.roles import Role
-from tasks.handlers.context import StopCondition
+from tasks.handlers.context import StopCondition, TaskContext
+from tasks.jobs.records import Job
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from numpy.typing import NDArray
-
-    from core.library.records import Entry, StoredMessage
-    from core.llama.embedding import EmbeddingModel
-    from tasks.handlers.context import TaskContext
-    from tasks.jobs.records import Job
 
 SOON = "soon"
 """Of a message that must not wait until the embedding model is loaded for something else."""

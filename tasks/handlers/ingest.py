@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain, pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import redis
@@ -21,13 +21,11 @@ from core.library.vectors import VectorStore
 from core.llama.calls import never
 from core.llama.embedding import EmbeddingModel
 from core.model_files.fingerprint import embedding_id
+from core.model_files.spec import ModelSpec
 from core.roles import Role
 from tasks.handlers.context import StopCondition, TaskContext
 from tasks.handlers.feel import feel
 from tasks.jobs.records import Job
-
-if TYPE_CHECKING:
-    from core.model_files.spec import ModelSpec
 
 log = logging.getLogger(__name__)
 

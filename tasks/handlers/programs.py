@@ -7,30 +7,27 @@ first program.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from redis.exceptions import RedisError
 
 from core.dspy_lm.engine import model_id
 from core.errors import CharlieError
+from core.events.bus import Bus
 from core.events.types import JobProgress
+from core.llama.instruct import InstructModel
+from core.model_files.spec import ModelSpec
 from core.programs.in_use import file_in_use
 from core.programs.run import Answer, answer, load_dspy
 from core.programs.saved import load_program
 from core.programs.signatures import PROGRAMS
+from core.settings import Sampling
+from tasks.handlers.context import TaskContext
 from tasks.handlers.reply import PROGRESS_SECONDS, milliseconds
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from core.events.bus import Bus
-    from core.llama.instruct import InstructModel
-    from core.model_files.spec import ModelSpec
-    from core.settings import Sampling
-    from tasks.handlers.context import TaskContext
-    from tasks.jobs.records import Job
+from tasks.jobs.records import Job
 
 LEAST_PARAMETERS = 1_000_000_000
 LEAST_TOKENS = 512

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from core.errors import CharlieError
 from core.figures import days_before
 from core.library.chunking import sentences
 from core.library.journal import PAGE_ENTRIES
-from core.library.records import EntryState
+from core.library.records import Entry, EntryState
 from core.programs.prompts import number_entries
 from core.roles import Role
+from tasks.handlers.context import TaskContext
 from tasks.handlers.excerpts import CUT, excerpts
 from tasks.handlers.feel import feelings_of
 from tasks.handlers.programs import follows_programs, prepare, stats_of
-from tasks.jobs.records import Text
-
-if TYPE_CHECKING:
-    from core.library.records import Entry
-    from tasks.handlers.context import TaskContext
-    from tasks.jobs.records import Job
+from tasks.jobs.records import Job, Text
 
 WEEK = 7
 

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
+from core.events.bus import Bus
 from core.events.types import JobProgress
-from core.llama.instruct import Completion, FinishReason, Thought
+from core.llama.instruct import Completion, FinishReason, InstructModel, Message, Thought
 from core.memory.speed import learn
+from core.settings import Sampling, Thinking
+from tasks.handlers.context import TaskContext
+from tasks.jobs.records import Job
 from tasks.jobs.text_writer import TextWriter
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from core.events.bus import Bus
-    from core.llama.instruct import InstructModel, Message
-    from core.settings import Sampling, Thinking
-    from tasks.handlers.context import TaskContext
-    from tasks.jobs.records import Job
 
 PROGRESS_SECONDS = 0.25
 STEADY = 1.1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from asyncio import Lock, gather, to_thread
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, assert_never
+from typing import assert_never
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -12,6 +12,7 @@ from textual.containers import Vertical
 from textual.message import Message
 from textual.widgets import Markdown, TextArea
 
+from app.client import Client
 from app.tui.chat.prompt import Prompt
 from app.tui.chat.prompt_drafts import PromptDrafts
 from app.tui.chat.reply import Reply
@@ -22,13 +23,9 @@ from app.tui.shared.job_follower import JobFollower
 from app.tui.shared.notice import FAILURES, Notice
 from app.tui.shared.queue_places import QueuePlaces
 from core.events.types import Event, JobChanged, JobKind, JobState, LibraryChanged
-from core.library.records import TITLE_WIDTH, RevisionKind
+from core.library.records import TITLE_WIDTH, Conversation, RevisionKind, StoredMessage
 from core.text import one_line, printable
 from tasks.jobs.records import Ended, Hits, Job, Text, Thought
-
-if TYPE_CHECKING:
-    from app.client import Client
-    from core.library.records import Conversation, StoredMessage
 
 UNANSWERED = "The last message has no reply · ^R asks for one"
 IN_TRASH = "is in the trash. In the list, u brings it back, t shows the trash."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from asyncio import to_thread
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from textual import work
 from textual.app import ComposeResult
@@ -14,14 +13,12 @@ from textual.widgets import Static
 
 from app.tui.fetching import models_command
 from app.tui.host import host
+from app.tui.machine_view import MachineView
 from app.tui.offer_list import OfferList
 from app.tui.shared.dialogs import TextDialog
 from core.errors import CharlieError
 from core.roles import Role
 from core.settings_file import load_settings
-
-if TYPE_CHECKING:
-    from app.tui.machine_view import MachineView
 
 INVITATION = "Say something, and Charlie answers.\nNothing of it leaves this machine."
 UNCONFIGURED = "A small model (135M) answers now, and it is weak. F4 offers larger ones."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from asyncio import to_thread
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual import events, on, work
 from textual.app import ComposeResult
@@ -12,11 +12,13 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.screen import Screen
 
+from app.client import Client
 from app.library_changes import bring_back, bring_back_revision, delete_conversation, rename_conversation
 from app.tui.bridge import Began, Happened
 from app.tui.chat.conversation import IN_TRASH, ConversationView
 from app.tui.chat.conversation_list import UNTITLED, ConversationList
 from app.tui.chat.export import export_conversation
+from app.tui.chat.first_run import FirstRun
 from app.tui.host import host
 from app.tui.library.history import HistoryScreen
 from app.tui.shared.dialogs import ConfirmDialog, TextDialog
@@ -24,15 +26,9 @@ from app.tui.shared.status_bar import StatusBar
 from app.tui.shared.steady_footer import SteadyFooter
 from core.events.types import JobChanged, JobKind, LibraryChanged
 from core.figures import moment
-from core.library.records import Revision, RevisionKind
+from core.library.records import Conversation, Revision, RevisionKind
 from core.library.trash import TrashKind
 from core.text import one_line, printable
-
-if TYPE_CHECKING:
-    from app.client import Client
-    from app.tui.chat.first_run import FirstRun
-    from core.library.records import Conversation
-
 
 WIDE = 100
 WIDTHS: list[tuple[int, str]] | None = [(0, "-narrow"), (WIDE, "-wide")]

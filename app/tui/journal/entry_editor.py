@@ -6,7 +6,7 @@ import asyncio
 import logging
 from asyncio import to_thread
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual import events, on, work
 from textual.app import ComposeResult
@@ -14,8 +14,10 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
+from textual.timer import Timer
 from textual.widgets import Static, TextArea
 
+from app.client import Client
 from app.tui.host import host
 from app.tui.journal.entry_draft import PLACE, Draft, conflict, unsaved, write
 from app.tui.journal.entry_head import EntryHead
@@ -26,11 +28,6 @@ from app.tui.shared.typing_fields import TypingArea
 from core.errors import CharlieError
 from core.library.records import TITLE_WIDTH, Entry, EntryState
 from core.text import one_line
-
-if TYPE_CHECKING:
-    from textual.timer import Timer
-
-    from app.client import Client
 
 log = logging.getLogger(__name__)
 

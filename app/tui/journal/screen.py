@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from asyncio import to_thread
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual import events, on, work
 from textual.app import ComposeResult
@@ -12,6 +12,7 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
 from textual.widgets import ContentSwitcher, Input
 
+from app.client import Client
 from app.tui.bridge import Began, Happened
 from app.tui.host import host
 from app.tui.journal.answer import Answer
@@ -26,9 +27,6 @@ from app.tui.shared.steady_footer import SteadyFooter
 from app.tui.shared.typing_fields import TypingField
 from core.events.types import JobChanged, JobKind, JobProgress, JobState, LibraryChanged
 from tasks.jobs.records import Ended
-
-if TYPE_CHECKING:
-    from app.client import Client
 
 FIELD = "Filter… · Enter searches · ? asks your journal"
 

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, assert_never
+from typing import assert_never
 
+from textual import events
 from textual.content import Content
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from app.model_facts import ModelFacts, UnusableModel, UsableModel
 from app.tui.host import host
+from app.tui.machine_view import MachineView
 from app.tui.shared.phase_looks import PHASE_LOOKS
 from core.errors import NoModelError
 from core.events.types import JobChanged, JobKind, Phase
 from core.figures import size
 from core.roles import Role
 from core.text import one_line
-
-if TYPE_CHECKING:
-    from textual import events
-
-    from app.tui.machine_view import MachineView
 
 LONGEST = 300
 LONGEST_NAME = 32

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from redis import RedisError
 from textual import on, work
@@ -15,10 +15,12 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import OptionList, Static
 
-from app.model_facts import UnusableModel, UsableModel, read_facts
+from app.client import Client
+from app.model_facts import ModelFacts, UnusableModel, UsableModel, read_facts
 from app.plan_text import PARTS, parts
 from app.tui.bridge import Began, Happened
 from app.tui.host import host
+from app.tui.machine_view import MachineView
 from app.tui.models.history import KEPT, History, Kept
 from app.tui.models.memory_gauge import MemoryGauge
 from app.tui.models.model_table import ModelTable
@@ -30,15 +32,10 @@ from app.tui.shared.status_bar import StatusBar
 from app.tui.shared.steady_footer import SteadyFooter
 from core.errors import CharlieError
 from core.events.types import JobChanged, JobKind, JobState, QueueChanged, StateChanged, WorkerLost, WorkerUp
+from core.memory.types import Memory
 from core.model_files.bundled import ORIGINS
 from core.text import one_line
-
-if TYPE_CHECKING:
-    from app.client import Client
-    from app.model_facts import ModelFacts
-    from app.tui.machine_view import MachineView
-    from core.memory.types import Memory
-    from tasks.jobs.records import Job
+from tasks.jobs.records import Job
 
 
 class ModelsScreen(Screen[None]):

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import re
 from time import time as clock
-from typing import TYPE_CHECKING
 
+from textual import events
 from textual.content import Content
 from textual.widget import Widget
 
 from app.tui.host import host
+from app.tui.machine_view import MachineView
 from app.tui.shared.phase_looks import LOST, PHASE_LOOKS
 from app.tui.shared.sparkline import REDRAW_SECONDS, sparkline
 from core.events.types import Phase
 from core.figures import bar, gib
 from core.text import one_line
-
-if TYPE_CHECKING:
-    from textual import events
-
-    from app.tui.machine_view import MachineView
 
 GAP = "   "
 NARROW = 100
