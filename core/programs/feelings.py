@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 MOODS = ("joyful", "calm", "sad", "anxious", "angry", "tired")
 FILE = Path(__file__).with_name("feelings.toml")
 MOOD_RIDGE, DISTRESS_RIDGE = 2.0, 0.3
-DISTRESS, WORDS_SCORE = 0.52, 0.2
+DISTRESS, WORDS_SCORE = 0.5, 0.1
 """The least score of a sentence that speaks of distress, and the part of it that its words give."""
 CORRECTION_WEIGHT = 4.0
 """Of an entry whose mood a person has set; an example counts 1."""

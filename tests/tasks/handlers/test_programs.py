@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,14 +11,21 @@ import pytest
 from app.client import Client
 from app.library_changes import delete_conversation, delete_entry
 from app.runtime.owner import Runtime
+from core.events.bus import Bus
 from core.events.types import JobProgress, JobState, Snapshot
+from core.library.conversations import Conversations
+from core.library.journal import Journal
 from core.library.records import Entry
 from core.paths import find_paths
 from core.programs.in_use import reset, use, used_file
 from core.programs.signatures import PROGRAMS
-from core.settings_file import load_settings
+from core.settings_file import SettingsFile, load_settings
+from states.manager import ModelManager
 from states.reclaim import BACK_SECONDS
+from tasks.handlers import programs
+from tasks.handlers.context import TaskContext
 from tasks.jobs.records import Text
+from tasks.worker.runner import Runner
 from tests.compiled import write_compiled
 from tests.states.walks import state_changes
 from tests.waiting import ended, first, follow_events, output
@@ -27,6 +35,29 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TEXTS = ("I walked by the river with Mira.", "Baked bread all day, and it was good.", "I could not sleep.")
+
+
+@pytest.fixture
+def served(client: Client, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+    """A worker in a thread of this process, for which the tiny model is large enough for programs."""
+    monkeypatch.setattr(programs, "LEAST_PARAMETERS", 0)
+    bus, leaving = Bus(client.redis), threading.Event()
+    manager = ModelManager(SettingsFile(), client.paths, bus)
+    work = Runner(
+        TaskContext(manager, bus, client.jobs, Conversations(client.redis), Journal(client.redis), client._raw)
+    )
+
+    def serve() -> None:
+        while not leaving.is_set():
+            if (task := work.queue.dequeue()) is not None:  # waits a quarter of a second
+                work.queue.execute(task)
+        manager.unload_model("the test is over")
+
+    worker = threading.Thread(target=serve)
+    worker.start()
+    yield client
+    leaving.set()
+    worker.join()
 
 
 @pytest.fixture
@@ -84,17 +115,14 @@ def test_a_week_that_is_longer_than_half_of_the_context(served: Client) -> None:
     text = "I walked by the river, and it was cold. " * 25
     entries = [served.journal.new_entry(f"{number}. {text}") for number in range(12)]
     result = reflected(served)
-    given = [each["entry"] for each in result["citations"]]
-    assert 0 < len(given) < len(entries)
-    assert given == [entry.id for entry in entries[-len(given) :]]
-    assert result["note"] == f"{len(entries) - len(given)} earlier entries of the week did not fit."
+    assert [each["entry"] for each in result["citations"]] == [entry.id for entry in entries]
+    assert result["note"] == "Long entries were not read as a whole: […] stands for what was left out."
     for entry in entries:
         delete_entry(served, entry.id)
 
 
 @pytest.mark.usefixtures("written")
 def test_a_program_in_use_takes_effect_with_the_next_job(served: Client) -> None:
-    worker = served.snapshot().worker_pid
     before = reflected(served)
     use(served.paths, write_compiled(served.paths, "reflection", "reflection-bootstrap"))
     after = reflected(served)
@@ -103,7 +131,6 @@ def test_a_program_in_use_takes_effect_with_the_next_job(served: Client) -> None
     assert after["text"] != before["text"]
     assert reset(served.paths, "reflection")
     assert reflected(served)["text"] == before["text"]
-    assert served.snapshot().worker_pid == worker
 
 
 @pytest.mark.usefixtures("written")
@@ -198,7 +225,8 @@ def test_an_unload_does_not_wait_for_the_memory_of_dspy(home: Path) -> None:
     assert home
     with Runtime(client := Client(load_settings(), find_paths())):
         client.journal.new_entry("A walk by the river")
-        reflected(client)
+        use(client.paths, write_compiled(client.paths, "recall", "recall-bootstrap"))
+        assert asked(client)["program"] == "recall"
         ended(client.jobs, client.unload().id)
         *_, unloaded = state_changes(client.bus)
         assert unloaded.trigger == "unloaded"
@@ -206,11 +234,12 @@ def test_an_unload_does_not_wait_for_the_memory_of_dspy(home: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_running_reflection_can_be_stopped(slowly: Client) -> None:
+def test_a_running_program_can_be_stopped(slowly: Client) -> None:
     slowly.journal.new_entry("A long walk by the river. " * 40)
+    use(slowly.paths, write_compiled(slowly.paths, "recall", "recall-bootstrap"))
     events = follow_events(slowly.bus)
     assert isinstance(next(events), Snapshot)
-    job = slowly.reflect()
+    job = slowly.ask("Where was the walk?")
     first(events, lambda event: isinstance(event, JobProgress) and event.id == job.id)
     slowly.cancel(job.id)
     last = ended(slowly.jobs, job.id)

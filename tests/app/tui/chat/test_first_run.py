@@ -119,7 +119,7 @@ async def test_the_card_offers_what_suits_and_the_prompt_is_usable(
     async with app.run_test(size=(80, 24)) as pilot:
         await start(pilot, client, until)
         assert "✓ suits" in next(line for line in card(app).splitlines() if OFFERED in line)
-        assert "predicted: prefill 160 tok/s, decode 8.0 tok/s" in card(app)
+        assert "predicted: prefill 240 tok/s, decode 9.2 tok/s" in card(app)
         await pilot.press("f7")
         assert "● Qwen3.5 9B" in card(app)
         await pilot.press("H", "i", "enter")
