@@ -24,8 +24,9 @@ SENTENCE, REFINED = 0.5, 12
 """Weight of the most similar sentence beside its passage, and the number of hits whose sentences are looked at."""
 TOP = 5
 """Hits that are looked at to tell whether any is near."""
-NEAR, COVERED, UNKNOWN = 0.21, 0.22, 0.48
-"""The least similarity, by all-MiniLM-L6-v2; what it counts that all words were found, and that none occurs at all."""
+NEAR, COVERED, UNKNOWN, FEW = 0.21, 0.22, 0.58, 100
+"""The least similarity, by all-MiniLM-L6-v2; what it counts that all words were found, and that none occurs at all: among
+a `FEW` passages half as much, as a word may be missing there by chance."""
 
 
 class Passage(NamedTuple):
@@ -110,5 +111,5 @@ def is_nothing_near(hits: Sequence[Hit], index: WordIndex, weights: Mapping[str,
         return not hits
     near = max(hit.similarity for hit in hits[:TOP])
     words = max(covered_share(index, hit.chunk, weights) for hit in hits[:TOP])
-    unknown = sum(weight for stem, weight in weights.items() if not index.passages_with(stem))
-    return near + COVERED * words - UNKNOWN * unknown / (sum(weights.values()) or 1.0) < NEAR
+    unknown = sum(weight for stem, weight in weights.items() if not index.passages_with(stem)) / sum(weights.values())
+    return near + COVERED * words - UNKNOWN * unknown * len(index) / (len(index) + FEW) < NEAR

@@ -93,6 +93,24 @@ def test_days_are_a_filter(journal: tuple[Client, list[Entry]]) -> None:
     assert "No entry was written in the days" in last.result["note"]
 
 
+@pytest.mark.parametrize(
+    ("question", "entry"),
+    [
+        ("Did it hurt to have something extracted?", "e0"),
+        ("Whose boat let the water in?", "e1"),
+        ("Who gets married in our family?", "e2"),
+    ],
+)
+def test_few_entries_answer_questions_in_words_of_their_own(
+    journal: tuple[Client, list[Entry]], question: str, entry: str
+) -> None:
+    client, _ = journal
+    _, last = ended(client, client.search(question).id)
+    assert last.result is not None
+    assert last.result["hits"][0]["entry"] == entry
+    assert not last.result["nothing_near"]
+
+
 def test_an_absent_thing_is_told(journal: tuple[Client, list[Entry]]) -> None:
     client, _ = journal
     _, last = ended(client, client.search("What is the capital of Uzbekistan?").id)
