@@ -25,8 +25,8 @@ SENTENCE, REFINED = 0.5, 12
 TOP = 5
 """Hits that are looked at to tell whether any is near."""
 NEAR, COVERED, UNKNOWN, FEW = 0.21, 0.22, 0.58, 100
-"""The least similarity, by all-MiniLM-L6-v2; what it counts that all words were found, and that none occurs at all: among
-a `FEW` passages half as much, as a word may be missing there by chance."""
+"""The least similarity, by all-MiniLM-L6-v2; what it counts that all words were found, and that none occurs at all:
+among `FEW` passages half as much, as a word may be missing there by chance."""
 
 
 class Passage(NamedTuple):
