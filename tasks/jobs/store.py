@@ -18,19 +18,9 @@ from core.database.ids import next_id
 from core.errors import NotFoundError
 from core.events.bus import KEPT_EVENTS
 from core.events.types import TAKEN, JobChanged, JobKind, JobState
-from core.events.wire import encode
-from tasks.jobs.records import (
-    Ended,
-    Job,
-    Output,
-    Piece,
-    Text,
-    Thought,
-    decode_job,
-    decode_output,
-    encode_job,
-    encode_output,
-)  # fmt: skip
+from core.events.wire import encode as encode_event
+from core.library.records import decode, encode
+from tasks.jobs.records import Ended, Job, Output, Piece, Text, Thought, decode_output, encode_output
 
 KEPT_SECONDS = 24 * 3600
 """The record and output of an ended job are kept this long."""
@@ -54,7 +44,7 @@ class Jobs:
 
     def find(self, id_: str) -> Job | None:
         found = self.redis.get(keys.job(id_))
-        return decode_job(found) if found else None
+        return decode(Job, found) if found else None
 
     def get(self, id_: str) -> Job:
         """Raises NotFoundError."""
@@ -64,7 +54,7 @@ class Jobs:
 
     def find_all(self, ids: Collection[str]) -> list[Job]:
         found = self.redis.mget([keys.job(id_) for id_ in ids]) if ids else []
-        return [decode_job(text) for text in found if text]
+        return [decode(Job, text) for text in found if text]
 
     def advance(
         self,
@@ -90,7 +80,7 @@ class Jobs:
 
         def also(pipe: Any, job: Job) -> None:
             _close(pipe, id_, ended)
-            pipe.hset(keys.PARKED, job.subject, encode_job(job))
+            pipe.hset(keys.PARKED, job.subject, encode(job))
 
         return self._move(id_, ended.state, TAKEN, _last_fields(ended), also)
 
@@ -107,9 +97,9 @@ class Jobs:
         def move(pipe: Any) -> Job | None:
             nonlocal moved
             found = pipe.get(keys.job(id_))
-            if moved is not None and found == encode_job(moved):  # written the first time; only the answer was lost
+            if moved is not None and found == encode(moved):  # written the first time; only the answer was lost
                 return moved
-            if not found or (job := decode_job(found)).state not in expect:
+            if not found or (job := decode(Job, found)).state not in expect:
                 return None
             moved = replace(job, state=to, **changes)
             pipe.multi()
@@ -132,7 +122,7 @@ class Jobs:
 
     def parked(self) -> list[Job]:
         """The parked jobs, oldest first."""
-        return sorted(map(decode_job, self.redis.hvals(keys.PARKED)), key=lambda job: job.id)
+        return sorted((decode(Job, text) for text in self.redis.hvals(keys.PARKED)), key=lambda job: job.id)
 
     def unpark(self, *subjects: str) -> None:
         """Forget the parked jobs of these entries, which were retried, skipped or deleted."""
@@ -210,9 +200,9 @@ class Jobs:
 
     def add(self, pipe: Any, job: Job) -> None:
         """Write a job and its event with the caller's pipeline."""
-        pipe.set(keys.job(job.id), encode_job(job))
+        pipe.set(keys.job(job.id), encode(job))
         event = JobChanged(job.id, job.kind, job.state, job.subject, job.error, job.hint)
-        pipe.xadd(keys.JOBS, {"event": encode(event)}, maxlen=KEPT_EVENTS, approximate=True)
+        pipe.xadd(keys.JOBS, {"event": encode_event(event)}, maxlen=KEPT_EVENTS, approximate=True)
 
 
 def _last_fields(ended: Ended) -> dict[str, Any]:
