@@ -61,37 +61,14 @@ class Jobs:
         id_: str,
         to: JobState,
         expect: Collection[JobState],
-        also: Callable[[Any], None] = lambda _: None,
+        also: Callable[[Any, Job], None] = lambda _pipe, _job: None,
         **changes: Any,
     ) -> Job | None:
         """Move a job that is in one of the states `expect`; returns the moved job, else None.
 
         Record and event are written together, and only if no other process has changed the record since it was read:
-        two processes never both move a job. `also` may add commands to the same MULTI.
+        two processes never both move a job. `also` may add commands to the same MULTI, with the moved job.
         """
-        return self._move(id_, to, expect, changes, lambda pipe, _: also(pipe))
-
-    def end(self, id_: str, ended: Ended, expect: Collection[JobState] = TAKEN) -> Job | None:
-        """Move a job to its last state and close its output; None when it had ended already."""
-        return self._move(id_, ended.state, expect, _last_fields(ended), lambda pipe, _: _close(pipe, id_, ended))
-
-    def park(self, id_: str, ended: Ended) -> Job | None:
-        """End a job that is not run again by itself, and keep a record of it that does not expire."""
-
-        def also(pipe: Any, job: Job) -> None:
-            _close(pipe, id_, ended)
-            pipe.hset(keys.PARKED, job.subject, encode(job))
-
-        return self._move(id_, ended.state, TAKEN, _last_fields(ended), also)
-
-    def _move(
-        self,
-        id_: str,
-        to: JobState,
-        expect: Collection[JobState],
-        changes: dict[str, Any],
-        also: Callable[[Any, Job], None],
-    ) -> Job | None:
         moved: Job | None = None
 
         def move(pipe: Any) -> Job | None:
@@ -109,6 +86,19 @@ class Jobs:
 
         done: Job | None = self.redis.transaction(move, keys.job(id_), value_from_callable=True)
         return done
+
+    def end(self, id_: str, ended: Ended, expect: Collection[JobState] = TAKEN) -> Job | None:
+        """Move a job to its last state and close its output; None when it had ended already."""
+        return self.advance(id_, ended.state, expect, lambda pipe, _: _close(pipe, id_, ended), **_last_fields(ended))
+
+    def park(self, id_: str, ended: Ended) -> Job | None:
+        """End a job that is not run again by itself, and keep a record of it that does not expire."""
+
+        def also(pipe: Any, job: Job) -> None:
+            _close(pipe, id_, ended)
+            pipe.hset(keys.PARKED, job.subject, encode(job))
+
+        return self.advance(id_, ended.state, TAKEN, also, **_last_fields(ended))
 
     def split(self, job: Job, parts: Collection[Job], ended: Ended, also: Callable[[Any], None]) -> None:
         """Replace an abandoned job by several, in one MULTI with `also`."""
