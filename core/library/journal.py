@@ -149,7 +149,12 @@ class Journal(Store):
             unknown = base is not None and base != entry.revision
             if unknown or worth_keeping(entry, text, writer, decode(Revision, kept) if kept else None):
                 keep(pipe, id_, RevisionKind.TEXT, entry.text, entry.updated)
-            entry = _changed(entry, text, later(time.time(), entry.updated), entry.revision + 1, writer)
+            # It is not indexed and has no title yet, and only a mood that a person set.
+            entry = replace(
+                entry, text=text, updated=later(time.time(), entry.updated), revision=entry.revision + 1,
+                writer=writer, state=EntryState.SAVED, error="",
+                mood=entry.mood if entry.mood_by else "", suggested_title="", distress=False,
+            )  # fmt: skip
             pipe.set(keys.entry(entry.id), encode(entry))
             _record_change(pipe, entry.id)
             return entry
@@ -329,11 +334,3 @@ def _position(stream_id: str, change: Mapping[str, str]) -> str:
 
 def _no_entry(id_: str) -> NotFoundError:
     return NotFoundError(f"There is no journal entry {id_!r}.", "`charlie journal list` shows them.")
-
-
-def _changed(entry: Entry, text: str, at: float, revision: int, writer: str) -> Entry:
-    """The entry with another text, which is not indexed and has no title yet, and only a mood that a person set."""
-    return replace(
-        entry, text=text, updated=at, revision=revision, writer=writer, state=EntryState.SAVED, error="",
-        mood=entry.mood if entry.mood_by else "", suggested_title="", distress=False,
-    )  # fmt: skip

@@ -123,9 +123,6 @@ class _Reader:
             raise FormatError(f"its header claims {value:,} {what}")
         return value
 
-    def skip(self, length: int) -> None:
-        self.go_to(self.at + length)
-
     def go_to(self, at: int) -> None:
         if at > len(self.data):
             raise CutOffError("its header is cut off")
@@ -136,7 +133,7 @@ class _Reader:
     def string(self) -> str:
         length = self.count("bytes for one text", MAX_STRING)
         start = self.at
-        self.skip(length)
+        self.go_to(self.at + length)
         return self.data[start : self.at].decode("utf-8", "replace")
 
     def skip_strings(self, count: int) -> None:
@@ -168,7 +165,7 @@ class _Reader:
             return count
         scalar = _scalar(kind)
         start = self.at
-        self.skip(count * scalar.size)
+        self.go_to(self.at + count * scalar.size)
         if count > MAX_LISTED or kind in (6, 12):
             return count
         return [int(value) for (value,) in scalar.iter_unpack(self.data[start : self.at])]
