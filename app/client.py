@@ -120,7 +120,7 @@ class Client:
     def ingest(self, entry: Entry) -> Job:
         """Index an entry: split and embed its text. A failed or skipped entry becomes a saved one until then."""
         if entry.state in (EntryState.FAILED, EntryState.SKIPPED):
-            self.journal.mark_entry(entry.id, entry.revision, EntryState.SAVED)
+            self.journal.mark_entries({entry.id: entry.revision}, EntryState.SAVED)
         return self.ingest_all([entry.id])
 
     def ingest_all(self, ids: Sequence[str]) -> Job:
@@ -131,7 +131,7 @@ class Client:
 
     def skip(self, entry: Entry) -> None:
         """Do not index a failed entry: it stays saved but is not searchable."""
-        self.journal.mark_entry(entry.id, entry.revision, EntryState.SKIPPED)
+        self.journal.mark_entries({entry.id: entry.revision}, EntryState.SKIPPED)
         self.jobs.unpark(entry.id)
 
     def search(self, query: str, limit: int = 10) -> Job:

@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from core.errors import CharlieError
 from core.paths import find_paths
 from core.programs.in_use import compiled_folder
+from core.programs.saved import Run
 from core.roles import Role
 from core.settings_file import load_settings
-from optimizers.methods import Method
-from optimizers.task import split
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from core.programs.saved import Run
-    from optimizers.task import Task
+from optimizers.task import Method, Task, split
 
 INTERRUPTED = 130
 

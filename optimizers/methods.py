@@ -6,29 +6,18 @@ interrupted search has a result too.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+import dspy
 
-    import dspy
-
-    from optimizers.task import Split, Task
+from optimizers.task import Method, Split, Task
 
 MIPRO_CANDIDATES = 4
 """Instructions, and sets of examples, from which MIPROv2 chooses."""
 SIMBA_BATCH, SIMBA_VARIANTS = 12, 3
 """Examples in a step of SIMBA, and programs made from them."""
-
-
-class Method(StrEnum):
-    BOOTSTRAP = "bootstrap"
-    RANDOM_SEARCH = "random-search"
-    MIPRO = "mipro"
-    GEPA = "gepa"
-    SIMBA = "simba"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +39,6 @@ class Search:
 
     def feedback(self, expected: Any, predicted: Any, _trace: Any = None, _name: Any = None, _of: Any = None) -> Any:
         """A score with the expected values; GEPA calls it with five arguments."""
-        import dspy
-
         score = self.task.score(expected, predicted)
         wanted = {key: value for key, value in expected.items() if key not in expected.inputs()}
         return dspy.Prediction(score=score, feedback="Right." if score == 1 else f"Expected: {wanted}")
@@ -65,15 +52,11 @@ def _demos(task: Task) -> dict[str, int]:
 
 
 def _bootstrap(given: Search, program: dspy.Module) -> None:
-    import dspy
-
     optimizer = dspy.BootstrapFewShot(given.metric, metric_threshold=given.task.good, **_demos(given.task))
     given.evaluate(optimizer.compile(program, trainset=given.split.train[: given.budget]))
 
 
 def _random_search(given: Search, program: dspy.Module) -> None:
-    import dspy
-
     optimizer = dspy.BootstrapFewShotWithRandomSearch(
         given.metric,
         metric_threshold=given.task.good,
@@ -86,8 +69,6 @@ def _random_search(given: Search, program: dspy.Module) -> None:
 
 
 def _mipro(given: Search, program: dspy.Module) -> None:
-    import dspy
-
     optimizer = dspy.MIPROv2(
         given.metric,
         prompt_model=given.proposer,
@@ -112,8 +93,6 @@ def _mipro(given: Search, program: dspy.Module) -> None:
 
 
 def _gepa(given: Search, program: dspy.Module) -> None:
-    import dspy
-
     optimizer = dspy.GEPA(
         given.feedback,
         max_metric_calls=given.budget,
@@ -128,8 +107,6 @@ def _gepa(given: Search, program: dspy.Module) -> None:
 
 def _simba(given: Search, program: dspy.Module) -> None:
     """Run one step at a time, so that each step's program is evaluated; the best is the input of the next step."""
-    import dspy
-
     train, best, reached = given.split.train, program, given.evaluate(program)
     batch = min(SIMBA_BATCH, len(train))
     # A step: the first trials, the variants, and two programs on the whole batch; then the validation set.

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 from core.programs.prompts import number_entries
 from optimizers.command import main
 from optimizers.scoring import f1, key_words, share
 from optimizers.task import Task, dated, rows_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 WEEK = 3
 """Entries, in order, of one writer."""

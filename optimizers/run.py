@@ -7,28 +7,26 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
+import dspy
+from dspy.utils.callback import BaseCallback
 from tqdm import tqdm
 
+from core.dspy_lm.engine import make_lm, model_id
 from core.errors import CharlieError
+from core.llama.engine import InstructModel
 from core.programs.saved import Run, Sets, fill, predictors_of, save_program, signature_hash
 from core.programs.signatures import PROGRAMS
 from core.settings import Sampling
 from optimizers.candidates import Candidates
-from optimizers.methods import SEARCHES, Method, Search
+from optimizers.methods import SEARCHES, Search
 from optimizers.scoring import interval
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    import dspy
-
-    from core.llama.engine import InstructModel
-    from optimizers.task import Split, Task
+from optimizers.task import Method, Split, Task
 
 PROPOSAL_TEMPERATURE = 1.0
 """For writing instructions."""
@@ -76,10 +74,6 @@ def optimize(task: Task, options: Options, split: Split, model: InstructModel) -
 
     Raises CharlieError when the model cannot answer at all, KeyboardInterrupt when Ctrl+C came before any candidate.
     """
-    import dspy
-
-    from core.dspy_lm.engine import make_lm, model_id
-
     began = time.monotonic()
     sets = Sets(train=len(split.train), validation=len(split.validation), test=len(split.test))
     program = PROGRAMS[task.name]()
@@ -96,7 +90,7 @@ def optimize(task: Task, options: Options, split: Split, model: InstructModel) -
             num_threads=1,
             # An answer that does not parse is a wrong answer and never ends the run.
             max_errors=sys.maxsize,
-            callbacks=[_callback(monitor, split)],
+            callbacks=[_Callback(monitor, split)],
         ):
             monitor.bar.set_description("before")
             before = _scores(task, program, split.test)
@@ -153,8 +147,6 @@ def _open_log(task: Task, options: Options, program: dspy.Module, sets: Sets, mo
 
     A resumed search asks for the same answers again; the cache returns it quickly to the point where it stopped.
     """
-    import dspy
-
     candidates = Candidates(options.folder / "candidates.jsonl")
     parameters = {
         "program": task.name, "optimizer": options.method.value, "budget": options.budget, "seed": options.seed,
@@ -177,40 +169,35 @@ def _open_log(task: Task, options: Options, program: dspy.Module, sets: Sets, mo
 
 def _scores(task: Task, program: dspy.Module, examples: list[Any]) -> list[float]:
     """A score from 0 to 1 for each example; a failed answer has 0."""
-    import dspy
-
     evaluate = dspy.Evaluate(
         devset=examples, metric=lambda one, other, _=None: task.score(one, other), num_threads=1, display_progress=False
     )
     return [float(score) for *_, score in evaluate(program).results]
 
 
-def _callback(monitor: Monitor, split: Split) -> Any:
+class _Callback(BaseCallback):  # type: ignore[misc]  # dspy is untyped
     """Reports answers and every program that is evaluated on the validation set."""
-    from dspy.utils.callback import BaseCallback
 
-    class Callback(BaseCallback):  # type: ignore[misc]  # dspy is untyped
-        def __init__(self) -> None:
-            self.evaluated: dict[str, Any] = {}
+    def __init__(self, monitor: Monitor, split: Split) -> None:
+        self.monitor, self.validation = monitor, split.validation
+        self.evaluated: dict[str, Any] = {}
 
-        def on_lm_start(self, call_id: str, instance: Any, inputs: Any) -> None:  # noqa: ARG002
-            if monitor.stop.is_set():
-                raise KeyboardInterrupt
+    def on_lm_start(self, call_id: str, instance: Any, inputs: Any) -> None:  # noqa: ARG002
+        if self.monitor.stop.is_set():
+            raise KeyboardInterrupt
 
-        def on_lm_end(self, call_id: str, outputs: Any, exception: Exception | None = None) -> None:  # noqa: ARG002
-            monitor.answered(exception)
+    def on_lm_end(self, call_id: str, outputs: Any, exception: Exception | None = None) -> None:  # noqa: ARG002
+        self.monitor.answered(exception)
 
-        def on_evaluate_start(self, call_id: str, instance: Any, inputs: Any) -> None:
-            examples = inputs.get("devset") or instance.devset
-            if len(examples) == len(split.validation) and examples[0] is split.validation[0]:
-                self.evaluated[call_id] = inputs["program"]
+    def on_evaluate_start(self, call_id: str, instance: Any, inputs: Any) -> None:
+        examples = inputs.get("devset") or instance.devset
+        if len(examples) == len(self.validation) and examples[0] is self.validation[0]:
+            self.evaluated[call_id] = inputs["program"]
 
-        def on_evaluate_end(self, call_id: str, outputs: Any, exception: BaseException | None = None) -> None:
-            program = self.evaluated.pop(call_id, None)
-            if program is not None and exception is None:
-                monitor.found(program, float(outputs.score))
-
-    return Callback()
+    def on_evaluate_end(self, call_id: str, outputs: Any, exception: BaseException | None = None) -> None:
+        program = self.evaluated.pop(call_id, None)
+        if program is not None and exception is None:
+            self.monitor.found(program, float(outputs.score))
 
 
 @contextmanager

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 
 from core.programs.saved import Score
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 RESAMPLES = 10_000
 STEM = 6

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from core.errors import CharlieError
 from core.programs.signatures import PROGRAMS
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
 DATA = Path(__file__).parent / "data"
 PARTS = {"train": 0.4, "validation": 0.2, "test": 0.4}
 """Of the examples when their number is limited; each writer of the diary is in one part alone."""
+
+
+class Method(StrEnum):
+    BOOTSTRAP = "bootstrap"
+    RANDOM_SEARCH = "random-search"
+    MIPRO = "mipro"
+    GEPA = "gepa"
+    SIMBA = "simba"
 
 
 @dataclass(frozen=True, slots=True)

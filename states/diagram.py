@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Literal
 
 from core.errors import CharlieError
 from core.events.types import Phase
-from states.lifecycle import machine_transitions
+from states.lifecycle import TRANSITIONS
 
 TITLE = "The lifecycle of the model"
-
-
-def mermaid(live: Phase | None = None) -> str:
-    """A Mermaid state diagram with the state `live` marked."""
-    return _source("mermaid", live)
-
-
-def dot(live: Phase | None = None) -> str:
-    """A Graphviz digraph with the state `live` marked."""
-    return _source("graphviz", live)
 
 
 def render(live: Phase | None, image: Literal["svg", "png"]) -> bytes:
@@ -35,12 +26,13 @@ def render(live: Phase | None, image: Literal["svg", "png"]) -> bytes:
     return picture
 
 
-def _source(engine: Literal["mermaid", "graphviz"], live: Phase | None) -> str:
+def _source(engine: Literal["mermaid", "graphviz"], live: Phase | None = None) -> str:
+    """The graph with the state `live` marked."""
     from transitions.extensions import GraphMachine
 
     machine = GraphMachine(
         states=Phase,
-        transitions=machine_transitions(),
+        transitions=list(map(list, TRANSITIONS)),
         initial=Phase.EMPTY,
         auto_transitions=False,
         show_conditions=True,
@@ -52,3 +44,7 @@ def _source(engine: Literal["mermaid", "graphviz"], live: Phase | None) -> str:
         graph.set_node_style(live, "active")
     drawn: Any = graph.get_graph(title=TITLE if engine == "graphviz" else f"title: {TITLE}")
     return str(drawn.source)
+
+
+mermaid = partial(_source, "mermaid")
+dot = partial(_source, "graphviz")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from core.events.types import Phase
 
 
-@dataclass(frozen=True, slots=True)
-class Transition:
-    """`trigger` leads from `source` to `dest` if `guard`, a method of the manager, is true."""
+class Transition(NamedTuple):
+    """`trigger` leads from `source` to `dest` if `guard`, a method of the manager, is true.
+
+    In the order of the library's `add_transition`.
+    """
 
     trigger: str
     source: Phase
@@ -27,10 +29,3 @@ TRANSITIONS = (
 )
 """Slow work stands between two transitions: the load between `load` and `loaded`, the unload between `unload` and
 `unloaded`. An exception in it fires the failure trigger, so the machine never gets stuck."""
-
-
-def machine_transitions() -> list[dict[str, object]]:
-    """The table in the format of the library `transitions`."""
-    return [
-        {"trigger": t.trigger, "source": t.source, "dest": t.dest, "conditions": t.guard or []} for t in TRANSITIONS
-    ]

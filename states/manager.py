@@ -35,7 +35,7 @@ from core.roles import Role
 from core.settings import Settings
 from core.settings_file import SettingsFile
 from states.announcer import Announcer
-from states.lifecycle import machine_transitions
+from states.lifecycle import TRANSITIONS
 from states.memory_plan import Plan, WarmModel, fits
 from states.planner import Planner, given_back, predict, smaller
 from states.reclaim import await_return, taken, trim
@@ -84,7 +84,7 @@ class ModelManager:
         Machine(
             model=self,
             states=Phase,
-            transitions=machine_transitions(),
+            transitions=list(map(list, TRANSITIONS)),
             initial=Phase.EMPTY,
             auto_transitions=False,
             send_event=True,
@@ -168,7 +168,7 @@ class ModelManager:
 
     def measured(self, plan: Plan) -> Measured | None:
         """Predicted and actual memory of an earlier load of a plan's model with these settings."""
-        return self._planner.measured(plan.spec)
+        return self._planner.loads.find(plan.spec)
 
     def short_of_memory(self, now: Memory) -> str:
         """The reason to unload what is idle: free memory is under a reserve. Empty when there is none.

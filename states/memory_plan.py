@@ -15,6 +15,7 @@ from core.settings import MemorySettings
 
 Measure = Callable[["ModelSpec"], Footprint]
 """The footprint of a spec that is loaded exactly as specified."""
+Fit = Callable[[ModelSpec], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +78,9 @@ def make_plan(
         return _plan(chosen, measure(chosen), now, available, warm, _chosen(spec, chosen, now))
     least = replace(spec, context_length=spec.least_context, gpu_layers=spec.least_gpu_layers)
     need = measure(least)
-    return replace(
-        _plan(least, need, now, available, (), _refusal(least, need, now, reserve, available, warm)),
-        fits=False,
-        hint=_changes(least, fit, need, now, reserve, available),
-    )
+    plan = _plan(least, need, now, available, (), "")
+    hint = _changes(plan, fit, missing(need, now, available), now, reserve)
+    return replace(plan, fits=False, reason=_refusal(plan, now, reserve, warm), hint=hint)
 
 
 def fits(need: Footprint, now: Memory, reserve: MemorySettings) -> bool:
@@ -109,9 +108,7 @@ def missing(need: Footprint, now: Memory, available: Mapping[str, int]) -> dict[
     return {device: size for device, size in short.items() if size > 0}
 
 
-def _choose(
-    spec: ModelSpec, fit: Callable[[ModelSpec], bool], fit_devices: Callable[[ModelSpec], bool]
-) -> ModelSpec | None:
+def _choose(spec: ModelSpec, fit: Fit, fit_devices: Fit) -> ModelSpec | None:
     """The best that fits. Fewer layers are the last resort: each one costs speed at every token."""
     chosen = _with_largest_context(spec, fit)
     if chosen is not None or spec.least_gpu_layers == spec.gpu_layers:
@@ -124,7 +121,7 @@ def _choose(
     return _with_largest_context(replace(spec, gpu_layers=layers), fit)
 
 
-def _with_largest_context(spec: ModelSpec, fit: Callable[[ModelSpec], bool]) -> ModelSpec | None:
+def _with_largest_context(spec: ModelSpec, fit: Fit) -> ModelSpec | None:
     if fit(spec):
         return spec
     if spec.least_context == spec.context_length or not fit(replace(spec, context_length=spec.least_context)):
@@ -167,41 +164,26 @@ def _chosen(spec: ModelSpec, chosen: ModelSpec, now: Memory) -> str:
     return f"fits with {', '.join(parts)}"
 
 
-def _refusal(
-    spec: ModelSpec,
-    need: Footprint,
-    now: Memory,
-    reserve: MemorySettings,
-    available: Mapping[str, int],
-    warm: Sequence[WarmModel],
-) -> str:
+def _refusal(plan: Plan, now: Memory, reserve: MemorySettings, warm: Sequence[WarmModel]) -> str:
     """One sentence with all numbers."""
-    parts = needed(need, now)
+    spec, need, needs, available = plan.spec, plan.need, plan.needed, plan.available
     first = f" after unloading {' and '.join(model.role for model in warm)}" if warm else ""
     sentence = (
         f"{spec.name} does not fit: with {spec.context_length:,} tokens of context it needs "
-        f"{exact_size(parts[RAM])} of RAM (weights {exact_size(need.weights)}, KV cache {exact_size(need.kv_cache)}, "
-        f"compute {exact_size(need.compute)} in all), and {exact_size(max(0, available[RAM]))} are free{first}, "
+        f"{exact_size(needs[RAM])} of RAM (weights {exact_size(need.weights)}, KV cache {exact_size(need.kv_cache)}, "
+        f"compute {exact_size(need.compute)} in all), and {exact_size(available[RAM])} are free{first}, "
         f"{exact_size(reserve.ram_reserve)} of {exact_size(now.total)} being kept"
     )
     for device in now.devices:
-        free, kept = exact_size(max(0, available[device.id])), exact_size(reserve.vram_reserve)
-        sentence += f"; on {device.name} it needs {exact_size(parts[device.id])} and {free} are free"
+        free, kept = exact_size(available[device.id]), exact_size(reserve.vram_reserve)
+        sentence += f"; on {device.name} it needs {exact_size(needs[device.id])} and {free} are free"
         sentence += f", {kept} of {exact_size(device.total)} being kept"
     return sentence + "."
 
 
-def _changes(
-    spec: ModelSpec,
-    fit: Callable[[ModelSpec], bool],
-    need: Footprint,
-    now: Memory,
-    reserve: MemorySettings,
-    available: Mapping[str, int],
-) -> str:
-    """The changes, each of which would make it fit."""
-    short, takes = missing(need, now, available), needed(need, now)
-    ways = []
+def _changes(plan: Plan, fit: Fit, short: Mapping[str, int], now: Memory, reserve: MemorySettings) -> str:
+    """The changes, each of which would make it fit; `short` are the missing bytes by device."""
+    spec, ways = plan.spec, []
     smaller = _with_largest_context(replace(spec, least_context=min(CONTEXT_STEP, spec.context_length)), fit)
     if smaller is not None:
         ways.append(f"with {spec.role}.context_length = {smaller.context_length}")
@@ -216,11 +198,11 @@ def _changes(
     totals = {RAM: now.total, **{each.id: each.total for each in now.devices}}
     more = []
     for device, lacking in short.items():
-        where = "free" if takes[device] + kept[device] < totals[device] else "in the machine"
+        where = "free" if plan.needed[device] + kept[device] < totals[device] else "in the machine"
         more.append(f"{exact_size(lacking)} more {names.get(device, RAM)} {where}")
     ways.append(f"with {' and '.join(more)}")
     # Unified memory is missing once, on the device and in RAM.
-    largest = need.weights - (max if any(each.unified for each in now.devices) else sum)(short.values())
+    largest = plan.need.weights - (max if any(each.unified for each in now.devices) else sum)(short.values())
     file = f"a model file of at most {exact_size(largest)}" if largest > 0 else "a much smaller model file"
     ways.append(f"with {file} (`charlie models use {spec.role} FILE`)")
     return f"It would fit {', '.join(ways[:-1])}, or {ways[-1]}."

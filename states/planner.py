@@ -12,7 +12,7 @@ import redis
 from core.errors import OutOfMemoryError
 from core.llama.simulate import simulate
 from core.memory.footprint import RAM, Footprint, estimate
-from core.memory.measured import Measured, MeasuredLoads
+from core.memory.measured import MeasuredLoads
 from core.memory.types import Device, Memory
 from core.model_files.spec import ModelSpec
 from core.roles import Role
@@ -29,14 +29,11 @@ class Planner:
     """Plans from llama.cpp's own simulation, corrected by the ledger of past loads."""
 
     def __init__(self, loads: MeasuredLoads) -> None:
-        self._loads = loads
+        self.loads = loads
 
     def plan(self, spec: ModelSpec, reserve: MemorySettings, now: Memory, warm: Sequence[WarmModel] = ()) -> Plan:
         """The plan of loading a spec with the memory that is free now. Raises LoadFailedError."""
         return make_plan(spec, lambda each: self._measure(each, now), now, reserve, warm)
-
-    def measured(self, spec: ModelSpec) -> Measured | None:
-        return self._loads.find(spec)
 
     def record(self, spec: ModelSpec, predicted: Footprint, took: Taken, copied: int) -> None:
         """Record the memory that a loaded model has taken so far. A failure to do so stops nothing.
@@ -46,15 +43,15 @@ class Planner:
         mapped = min(took.mapped, max(0, predicted.weights - copied))
         actual = {RAM: took.own + mapped, **took.devices}
         try:
-            self._loads.record(spec, {RAM: predicted.ram, **predicted.devices}, actual)
+            self.loads.record(spec, {RAM: predicted.ram, **predicted.devices}, actual)
         except redis.RedisError:
             log.exception("The measured memory of %s could not be recorded.", spec.name)
 
     def _measure(self, spec: ModelSpec, now: Memory) -> Footprint:
         try:
-            with self._loads.trying(spec):
+            with self.loads.trying(spec):
                 predicted = predict(spec, now)
-            return self._loads.correct(spec, predicted)
+            return self.loads.correct(spec, predicted)
         except redis.RedisError:
             log.exception("The measured memory of %s could not be read.", spec.name)
             return predict(spec, now)

@@ -25,7 +25,7 @@ from core.files import write_atomically
 from core.library.backup_format import FIRST_LINE, FORMAT_VERSION, LIBRARY_FILE, ConversationRecord, Library, Progress
 from core.library.journal import PAGE_ENTRIES
 from core.library.markdown import markdown_of, markdown_of_entry, slug
-from core.library.records import Entry, Record
+from core.library.records import Entry, Record, batches
 from core.text import clean
 
 UNFINISHED_FILE: Final = ".library.json.part"
@@ -62,8 +62,7 @@ def export_library(
             yield record
 
     turns = (ConversationRecord(each, library.conversations.messages(each.id)) for each in conversations)
-    batches = (ids[start : start + PAGE_ENTRIES] for start in range(0, len(ids), PAGE_ENTRIES))
-    entries = (entry for batch in batches for entry in library.journal.entries_of(batch))
+    entries = (entry for batch in batches(ids, PAGE_ENTRIES) for entry in library.journal.entries_of(batch))
     return export_records(counted(turns, 0), counted(entries, len(conversations)), folder, markdown=markdown)
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from core.database import keys
@@ -20,6 +19,7 @@ from core.library.records import (
     RevisionKind,
     StoredMessage,
     decode,
+    encode,
     has_text,
     later,
 )  # fmt: skip
@@ -131,7 +131,7 @@ class Conversations(Store):
         message = replace(message, text=prepare(message.text), reasoning=clean(message.reasoning))
 
         def change(old: Conversation, pipe: Any) -> Conversation:
-            pipe.hset(keys.messages(id_), message.id, json.dumps(asdict(message)))
+            pipe.hset(keys.messages(id_), message.id, encode(message))
             also(pipe)
             title = old.title or one_line(message.text, TITLE_WIDTH)
             pipe.zadd(keys.CONVERSATIONS, {id_: self._first_place()})
@@ -169,7 +169,7 @@ class Conversations(Store):
             if now and now.text and now.text != revision.text:
                 keep(pipe, id_, RevisionKind.REPLY, now.text, now.at, now.id, now.reasoning)
             reply = StoredMessage(name, "assistant", revision.text, revision.at, reasoning=revision.reasoning)
-            pipe.hset(keys.messages(id_), name, json.dumps(asdict(reply)))
+            pipe.hset(keys.messages(id_), name, encode(reply))
             return replace(old, updated=later(time.time(), old.updated))
 
         self._change_conversation(id_, change)
@@ -225,13 +225,13 @@ class Conversations(Store):
             self._put_conversation(merged, pipe)
             pipe.zadd(keys.CONVERSATIONS, {merged.id: merged.updated})
             if turns:
-                pipe.hset(own[1], mapping={key: json.dumps(asdict(turn)) for key, turn in turns.items()})
+                pipe.hset(own[1], mapping={key: encode(turn) for key, turn in turns.items()})
             return Restored.RENEWED if found else Restored.ADDED
 
         return self._commit(restore, *own, *trashed)
 
     def _put_conversation(self, conversation: Conversation, pipe: Any) -> None:
-        pipe.set(keys.conversation(conversation.id), json.dumps(asdict(conversation)))
+        pipe.set(keys.conversation(conversation.id), encode(conversation))
 
     def _first_place(self) -> float:
         """The score of the conversation in use: above all others."""

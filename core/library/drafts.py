@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 from core.files import PARTIAL_SUFFIX, write_atomically
-from core.library.records import decode
+from core.library.records import decode, encode
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +52,7 @@ class Drafts:
                 self.file(draft.place).unlink(missing_ok=True)
                 return
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_atomically(self.file(draft.place), json.dumps(asdict(draft)), durable=False)
+            write_atomically(self.file(draft.place), encode(draft), durable=False)
         except OSError as error:
             log.warning("A draft could not be kept. %s", error.strerror)
 

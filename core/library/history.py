@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import time
-from dataclasses import asdict
 from typing import Any
 
 from core.database import RedisClient, keys
 from core.errors import NotFoundError
-from core.library.records import Entry, Revision, RevisionKind, decode
+from core.library.records import Entry, Revision, RevisionKind, decode, encode
 from core.text import new_id
 
 KEPT_REVISIONS = 20
@@ -25,7 +23,7 @@ def keep(
 ) -> None:
     """Keep a replaced text of an entry or conversation, with the caller's pipeline."""
     revision = Revision(new_id(), kind, text, at, time.time(), message, reasoning)
-    pipe.lpush(keys.revisions(subject), json.dumps(asdict(revision)))
+    pipe.lpush(keys.revisions(subject), encode(revision))
     pipe.ltrim(keys.revisions(subject), 0, KEPT_REVISIONS - 1)
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -15,7 +14,18 @@ from core.database.store import Store
 from core.errors import NotFoundError
 from core.figures import zone_name
 from core.library.history import keep, worth_keeping
-from core.library.records import Entry, EntryState, Restored, Revision, RevisionKind, decode, has_text, later
+from core.library.records import (
+    Entry,
+    EntryState,
+    Restored,
+    Revision,
+    RevisionKind,
+    batches,
+    decode,
+    encode,
+    has_text,
+    later,
+)
 from core.library.text_input import as_stored
 from core.library.trash import move_to_trash, take_from_trash
 from core.text import clean, fold, new_id
@@ -139,17 +149,18 @@ class Journal(Store):
             unknown = base is not None and base != entry.revision
             if unknown or worth_keeping(entry, text, writer, decode(Revision, kept) if kept else None):
                 keep(pipe, id_, RevisionKind.TEXT, entry.text, entry.updated)
-            entry = _changed(entry, text, later(time.time(), entry.updated), entry.revision + 1, writer)
-            pipe.set(keys.entry(entry.id), json.dumps(asdict(entry)))
+            # It is not indexed and has no title yet, and only a mood that a person set.
+            entry = replace(
+                entry, text=text, updated=later(time.time(), entry.updated), revision=entry.revision + 1,
+                writer=writer, state=EntryState.SAVED, error="",
+                mood=entry.mood if entry.mood_by else "", suggested_title="", distress=False,
+            )  # fmt: skip
+            pipe.set(keys.entry(entry.id), encode(entry))
             _record_change(pipe, entry.id)
             return entry
 
         # Retried when another process writes it: each text has its own revision.
         return self._commit(write, keys.entry(id_))
-
-    def mark_entry(self, id_: str, revision: int, state: EntryState, error: str = "") -> None:
-        """Store the state of one revision's indexing; without effect when the text has changed since."""
-        self.mark_entries({id_: revision}, state, error)
 
     def mark_entries(
         self,
@@ -158,7 +169,10 @@ class Journal(Store):
         error: str = "",
         felt: Mapping[str, tuple[str, bool]] = MappingProxyType({}),
     ) -> None:
-        """Does `mark_entry` for several entries, each with its revision, and stores `felt`: mood and distress by id."""
+        """Store the state of the revisions' indexing by id, and `felt`: mood and distress.
+
+        Without effect on an entry whose text has changed since.
+        """
 
         def mark(entry: Entry, pipe: Any) -> Entry:
             if state is not EntryState.INDEXED:
@@ -172,9 +186,8 @@ class Journal(Store):
                 pipe.hset(keys.CORRECTED, entry.id, mood)
             return replace(entry, state=state, error=error, ingested=entry.revision, mood=mood, distress=distress)
 
-        ids = list(revisions)
-        for start in range(0, len(ids), PAGE_ENTRIES):
-            self._change({id_: revisions[id_] for id_ in ids[start : start + PAGE_ENTRIES]}, mark)
+        for ids in batches(list(revisions), PAGE_ENTRIES):
+            self._change({id_: revisions[id_] for id_ in ids}, mark)
 
     def _change(self, revisions: Mapping[str, int], change: Callable[[Entry, Any], Entry]) -> None:
         """Change entries whose text is still the revision. Retried when one of them is written at the same time."""
@@ -185,7 +198,7 @@ class Journal(Store):
             pipe.multi()
             for key, found, revision in zip(stored, held, revisions.values(), strict=True):
                 if found and (entry := decode(Entry, found)).revision == revision:
-                    pipe.set(key, json.dumps(asdict(change(entry, pipe))))
+                    pipe.set(key, encode(change(entry, pipe)))
 
         self.redis.transaction(attempt, *stored)
 
@@ -303,7 +316,7 @@ class Journal(Store):
         return self._commit(restore, *stored, *trashed)
 
     def _put_entry(self, entry: Entry, pipe: Any) -> None:
-        pipe.set(keys.entry(entry.id), json.dumps(asdict(entry)))
+        pipe.set(keys.entry(entry.id), encode(entry))
         pipe.zadd(keys.ENTRIES, {entry.id: entry.created})
         _record_change(pipe, entry.id)
 
@@ -321,11 +334,3 @@ def _position(stream_id: str, change: Mapping[str, str]) -> str:
 
 def _no_entry(id_: str) -> NotFoundError:
     return NotFoundError(f"There is no journal entry {id_!r}.", "`charlie journal list` shows them.")
-
-
-def _changed(entry: Entry, text: str, at: float, revision: int, writer: str) -> Entry:
-    """The entry with another text, which is not indexed and has no title yet, and only a mood that a person set."""
-    return replace(
-        entry, text=text, updated=at, revision=revision, writer=writer, state=EntryState.SAVED, error="",
-        mood=entry.mood if entry.mood_by else "", suggested_title="", distress=False,
-    )  # fmt: skip

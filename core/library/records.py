@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import time
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import cache
 from typing import Any, Literal, TypeVar
@@ -140,6 +141,16 @@ def decode(kind: type[Record], text: str) -> Record:
     known: Any = kind
     record: Record = _adapter(known).validate_python(json.loads(text))
     return record
+
+
+def encode(record: Any) -> str:
+    """A record, which is a dataclass, as it is stored."""
+    return json.dumps(asdict(record))
+
+
+def batches(ids: Sequence[str], size: int) -> Iterator[list[str]]:
+    """The ids in lists of `size`; the last one may be shorter."""
+    return (list(ids[start : start + size]) for start in range(0, len(ids), size))
 
 
 def has_text(stored: str, wanted: str) -> bool:

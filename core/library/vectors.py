@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core.database import keys
+from core.database.connection import RedisClient
+from core.library.journal import Journal
+from core.library.records import batches
 
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-
-    from numpy.typing import NDArray
-
-    from core.database.connection import RedisClient
-    from core.library.journal import Journal
-
-    Vectors = NDArray[np.float32]
-
+Vectors = NDArray[np.float32]
 BATCH_ENTRIES = 1_000
 """Entries read from the database at a time."""
 LEAST_ROWS = 1_000
@@ -133,7 +129,7 @@ class VectorStore:
         self._missing: dict[str, None] = {}
         """Entries without vectors, as of `_seen`."""
         stored = [key.decode() for key in redis.hkeys(self._vectors_key)]
-        for batch in _batches(stored):
+        for batch in batches(stored, BATCH_ENTRIES):
             for key, value in zip(batch, redis.hmget(self._vectors_key, batch), strict=True):
                 if value is not None:  # None: deleted a moment ago
                     self.rows.put(key, np.frombuffer(value, "<f4").reshape(-1, dimension))
@@ -187,14 +183,10 @@ class VectorStore:
 
     def forget(self, entries: Iterable[str]) -> None:
         """Remove the vectors of entries."""
-        for batch in _batches(list(entries)):
+        for batch in batches(list(entries), BATCH_ENTRIES):
             self._redis.hdel(self._vectors_key, *batch)
             for entry in batch:
                 self.rows.remove(entry)
-
-
-def _batches(ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    return (ids[start : start + BATCH_ENTRIES] for start in range(0, len(ids), BATCH_ENTRIES))
 
 
 def larger(array: NDArray[Any], used: int, least: int) -> NDArray[Any]:

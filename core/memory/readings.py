@@ -6,9 +6,9 @@ import ctypes
 import re
 import resource
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 
@@ -148,8 +148,7 @@ def _properties() -> Iterator[_Properties]:
         yield properties
 
 
-@dataclass(frozen=True, slots=True)
-class _Nvml:
+class _Nvml(NamedTuple):
     name: str
     bus_id: str
     free: int
@@ -171,19 +170,17 @@ def _nvml() -> list[_Nvml]:
 
     try:
         pynvml.nvmlInit()
+        try:
+            handles = [pynvml.nvmlDeviceGetHandleByIndex(n) for n in range(pynvml.nvmlDeviceGetCount())]
+            return [
+                _Nvml(
+                    str(pynvml.nvmlDeviceGetName(each)),
+                    str(pynvml.nvmlDeviceGetPciInfo(each).busId),
+                    int(pynvml.nvmlDeviceGetMemoryInfo(each).free),
+                )
+                for each in handles
+            ]
+        finally:
+            pynvml.nvmlShutdown()
     except pynvml.NVMLError:
         return []
-    try:
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(n) for n in range(pynvml.nvmlDeviceGetCount())]
-        return [
-            _Nvml(
-                str(pynvml.nvmlDeviceGetName(each)),
-                str(pynvml.nvmlDeviceGetPciInfo(each).busId),
-                int(pynvml.nvmlDeviceGetMemoryInfo(each).free),
-            )
-            for each in handles
-        ]
-    except pynvml.NVMLError:
-        return []
-    finally:
-        pynvml.nvmlShutdown()

@@ -6,15 +6,13 @@ https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 
 from __future__ import annotations
 
+import mmap
 import re
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple, cast
+from typing import Final, NamedTuple, cast
 
 from core.model_files.gguf_types import BLOCKS
-
-if TYPE_CHECKING:
-    import mmap
 
 Scalar = int | float | bool | str
 Value = Scalar | list[int]
@@ -23,22 +21,7 @@ Value = Scalar | list[int]
 MAGIC: Final = b"GGUF"
 STRING: Final = 8
 ARRAY: Final = 9
-SCALARS: Final[dict[int, struct.Struct]] = {
-    number: struct.Struct("<" + code)
-    for number, code in {
-        0: "B",
-        1: "b",
-        2: "H",
-        3: "h",
-        4: "I",
-        5: "i",
-        6: "f",
-        7: "?",
-        10: "Q",
-        11: "q",
-        12: "d",
-    }.items()
-}
+SCALARS: Final = {kind: struct.Struct("<" + code) for kind, code in enumerate("BbHhIif?  Qqd") if code != " "}
 U32: Final = SCALARS[4]
 U64: Final = SCALARS[10]
 # At these limits a header is refused or read within a second; real headers are far below them.
@@ -140,9 +123,6 @@ class _Reader:
             raise FormatError(f"its header claims {value:,} {what}")
         return value
 
-    def skip(self, length: int) -> None:
-        self.go_to(self.at + length)
-
     def go_to(self, at: int) -> None:
         if at > len(self.data):
             raise CutOffError("its header is cut off")
@@ -153,7 +133,7 @@ class _Reader:
     def string(self) -> str:
         length = self.count("bytes for one text", MAX_STRING)
         start = self.at
-        self.skip(length)
+        self.go_to(self.at + length)
         return self.data[start : self.at].decode("utf-8", "replace")
 
     def skip_strings(self, count: int) -> None:
@@ -185,7 +165,7 @@ class _Reader:
             return count
         scalar = _scalar(kind)
         start = self.at
-        self.skip(count * scalar.size)
+        self.go_to(self.at + count * scalar.size)
         if count > MAX_LISTED or kind in (6, 12):
             return count
         return [int(value) for (value,) in scalar.iter_unpack(self.data[start : self.at])]

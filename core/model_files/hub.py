@@ -8,10 +8,8 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
-
-from huggingface_hub import HfFileMetadata
 
 from core.errors import CharlieError
 from core.model_files import checksums
@@ -21,6 +19,9 @@ from core.model_files.gguf_reader import MAX_BYTES, CutOffError, read_gguf
 from core.model_files.parts import parts_of
 from core.paths import Paths
 from core.roles import Role
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfFileMetadata  # not before `_explained` has turned its telemetry off
 
 CHUNK_BYTES = 1 << 17
 HEADER_BYTES = 1 << 22
@@ -89,7 +90,7 @@ def _read_first(repo: str, part: Path, on_progress: Callable[[int], None]) -> Pa
 @contextmanager
 def _explained(repo: str, file: str) -> Iterator[None]:
     """Errors of the hub become CharlieErrors."""
-    # Else the library sends a telemetry request first.
+    # Else the library sends a telemetry request first. It reads this when it is imported.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     import httpx
     from huggingface_hub import errors, hf_hub_url

@@ -10,16 +10,8 @@ PART: Final = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.gguf")
 """llama.cpp, llama_split_path."""
 MAX_PARTS: Final = 1000
 UNFINISHED: Final = (
-    ".part",
-    ".partial",
-    ".crdownload",
-    ".download",
-    ".incomplete",
-    ".opdownload",
-    ".aria2",
-    ".!ut",
-    ".!qb",
-)
+    ".part", ".partial", ".crdownload", ".download", ".incomplete", ".opdownload", ".aria2", ".!ut", ".!qb",
+)  # fmt: skip
 """Endings that browsers and downloaders give to a file until it is whole."""
 
 

@@ -34,12 +34,9 @@ def file_in_use(paths: Paths, program: str, model: Header | None) -> Path | None
     """The file of the program in use with a model; None for the program's default."""
     if (chosen := used_file(paths, program)).exists():
         return chosen if chosen.stat().st_size else None
-    return _shipped(program, model) if model else None
-
-
-def _shipped(program: str, model: Header) -> Path | None:
-    """The file that comes with Charlie for just this model."""
-    # The name is compared first: the id needs the whole file of a model.
+    if model is None:
+        return None
+    # One that comes with Charlie for just this model. The name is compared first: the id needs the model's whole file.
     file = SHIPPED / f"{program}-{model.path.stem}.json"
     fits = file.exists() and read_program(file).run.model == file_id(model, model.chat_template)
     return file if fits else None

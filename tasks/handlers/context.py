@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -16,6 +16,7 @@ from core.events.bus import Bus
 from core.events.types import JobState
 from core.library.conversations import Conversations
 from core.library.journal import Journal
+from core.library.vectors import VectorStore
 from core.library.word_index import WordIndex
 from core.paths import Paths, find_paths
 from core.programs.feelings import Feelings
@@ -24,9 +25,6 @@ from core.settings import Sampling, Thinking
 from states.manager import ModelManager
 from tasks.jobs.records import Job
 from tasks.jobs.store import Jobs
-
-if TYPE_CHECKING:
-    from core.library.vectors import VectorStore
 
 POLL_SECONDS = 0.05
 """Time between two looks at the queue."""
@@ -75,17 +73,14 @@ class TaskContext:
             raise CharlieError(f"{name} = {first['input']!r} cannot be used: {first['msg']}.") from error
 
 
-class StopCondition:
+def stop_condition(context: TaskContext, others_wait: Callable[[], bool]) -> Callable[[], bool]:
     """True when the job must end: it was stopped, or another job waits for the worker."""
+    polled, yields = 0.0, False
 
-    def __init__(self, context: TaskContext, others_wait: Callable[[], bool]) -> None:
-        self._context = context
-        self._others_wait = others_wait
-        self._polled = 0.0
-        self._yields = False
+    def stop() -> bool:
+        nonlocal polled, yields
+        if not yields and time.monotonic() - polled >= POLL_SECONDS:
+            polled, yields = time.monotonic(), others_wait()
+        return yields or context.stop.is_set()
 
-    def __call__(self) -> bool:
-        if not self._yields and time.monotonic() - self._polled >= POLL_SECONDS:
-            self._polled = time.monotonic()
-            self._yields = self._others_wait()
-        return self._yields or self._context.stop.is_set()
+    return stop

@@ -11,7 +11,7 @@ from core.llama.instruct import quote
 from core.programs.signatures import TITLE_CHARACTERS
 from core.roles import Role
 from core.text import whole_words
-from tasks.handlers.context import StopCondition, TaskContext
+from tasks.handlers.context import TaskContext, stop_condition
 from tasks.handlers.programs import follows_programs, prepare
 from tasks.jobs.records import Job
 
@@ -30,7 +30,7 @@ def describe_entries(context: TaskContext, job: Job, others_wait: Callable[[], b
     """
     described: list[str] = []
     notes: list[str] = []
-    stop = StopCondition(context, others_wait)
+    stop = stop_condition(context, others_wait)
     result = {"entries": described, "notes": notes}
     if (
         stop()

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
-from core.library.chunking import sentences
-
-if TYPE_CHECKING:
-    Span = tuple[int, int]
+from core.library.chunking import Span, sentences
 
 CUT = "[…]"
 """Stands for what was left out."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from io import BytesIO
 from itertools import accumulate, chain, pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,21 +15,19 @@ from core.errors import CancelledError
 from core.events.types import LibraryChanged
 from core.files import write_atomically
 from core.library.records import Entry, EntryState, StoredMessage
+from core.library.vectors import Vectors
 from core.llama.embedding import EmbeddingModel
 from core.programs.feelings import Feelings, certain, examples, has_words, personal, vectors_file
 from core.roles import Role
-from tasks.handlers.context import StopCondition, TaskContext
+from tasks.handlers.context import TaskContext, stop_condition
 from tasks.jobs.records import Job
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 SOON = "soon"
 """Of a message that must not wait until the embedding model is loaded for something else."""
 
 
 def feel(
-    context: TaskContext, model: EmbeddingModel, entries: Sequence[Entry], rows: Sequence[NDArray[np.float32]]
+    context: TaskContext, model: EmbeddingModel, entries: Sequence[Entry], rows: Sequence[Vectors]
 ) -> dict[str, tuple[str, bool]]:
     """Mood and distress by entry, from the vectors of their passages; later in idle time if the examples have none."""
     if not vectors_file(model.id, context.paths.data).exists():
@@ -81,7 +79,7 @@ def note_message(context: TaskContext, conversation: str, asked: StoredMessage, 
 
 def read_feelings(context: TaskContext, job: Job, others_wait: Callable[[], bool]) -> dict[str, Any]:
     """Read the waiting entries and messages, until others wait; the examples first, once for each embedding model."""
-    stop = StopCondition(context, others_wait)
+    stop = stop_condition(context, others_wait)
     swapped, read = context.manager.is_warm(Role.INSTRUCT), list[str]()
     try:
         with context.manager.lease(Role.EMBEDDING, stop) as model:

@@ -16,14 +16,14 @@ from core.database import keys
 from core.errors import CancelledError, CharlieError
 from core.events.types import JobProgress
 from core.library.chunking import passages
-from core.library.records import Entry, EntryState
+from core.library.records import Entry, EntryState, batches
 from core.library.vectors import VectorStore
 from core.llama.calls import never
 from core.llama.embedding import EmbeddingModel
 from core.model_files.fingerprint import embedding_id
 from core.model_files.spec import ModelSpec
 from core.roles import Role
-from tasks.handlers.context import StopCondition, TaskContext
+from tasks.handlers.context import TaskContext, stop_condition
 from tasks.handlers.feel import feel
 from tasks.jobs.records import Job
 
@@ -51,7 +51,7 @@ def ingest_entries(context: TaskContext, job: Job, others_wait: Callable[[], boo
     entries again ends when `others_wait`: its remaining entries stay INDEXING.
     """
     again = "left" in job.args
-    stop = StopCondition(context, others_wait) if again else context.stop.is_set
+    stop = stop_condition(context, others_wait) if again else context.stop.is_set
     left = unindexed(context, job)
     total, chunks, failures = len(left), 0, list[Exception]()
     if not left:
@@ -90,7 +90,7 @@ def unindexed(context: TaskContext, job: Job) -> dict[str, int]:
     ids: list[str] = job.args["entries"]
     again = len(ids) == 1 or "left" in job.args
     done = {EntryState.SKIPPED} if again else {EntryState.SKIPPED, EntryState.INDEXED}
-    entries = (entry for batch in _batches(ids) for entry in context.journal.entries_of(batch))
+    entries = (entry for batch in batches(ids, ENTRIES_PER_BATCH) for entry in context.journal.entries_of(batch))
     return {entry.id: entry.revision for entry in entries if entry.state not in done}
 
 
@@ -101,7 +101,7 @@ def without_vectors(context: TaskContext, spec: ModelSpec) -> list[str]:
     """
     held = {id_.decode() for id_ in context.raw.hkeys(keys.vectors(embedding_id(spec)))}
     missing = [id_ for id_ in context.journal.entry_ids() if id_ not in held]
-    entries = (entry for batch in _batches(missing) for entry in context.journal.entries_of(batch))
+    entries = (entry for batch in batches(missing, ENTRIES_PER_BATCH) for entry in context.journal.entries_of(batch))
     return [entry.id for entry in entries if entry.state in (EntryState.INDEXED, EntryState.INDEXING)]
 
 
@@ -112,9 +112,9 @@ def index_entries(
 
     If a batch fails, its entries are tried one by one, so that only the faulty ones fail.
     """
-    batches, done = list(_batches(ids))[::-1], 0
-    while batches:
-        batch = batches.pop()
+    waiting, done = list(batches(ids, ENTRIES_PER_BATCH))[::-1], 0
+    while waiting:
+        batch = waiting.pop()
         entries = [each for each in context.journal.entries_of(batch) if each.state is not EntryState.SKIPPED]
         chunks, failure = 0, None
         try:
@@ -123,10 +123,10 @@ def index_entries(
             raise
         except Exception as error:  # whatever is wrong with one entry, the others are indexed
             if len(batch) > 1:
-                batches += [[id_] for id_ in reversed(batch)]
+                waiting += [[id_] for id_ in reversed(batch)]
                 continue
             log.warning("The entry %s could not be indexed.", batch[0], exc_info=error)
-            context.journal.mark_entry(entries[0].id, entries[0].revision, EntryState.FAILED, str(error))
+            context.journal.mark_entries({entries[0].id: entries[0].revision}, EntryState.FAILED, str(error))
             failure = error
         done += len(batch)
         yield IndexedBatch(batch, chunks, failure)
@@ -164,10 +164,6 @@ def _index(
     exist = context.journal.exist(list(revisions))
     store.forget([id_ for id_, exists in zip(revisions, exist, strict=True) if not exists])
     return len(texts)
-
-
-def _batches(ids: Sequence[str]) -> Iterator[list[str]]:
-    return (list(ids[start : start + ENTRIES_PER_BATCH]) for start in range(0, len(ids), ENTRIES_PER_BATCH))
 
 
 def vector_store(context: TaskContext, model: EmbeddingModel) -> VectorStore:

@@ -7,6 +7,7 @@ from typing import Any
 
 from core.roles import Role
 from tasks.handlers.context import TaskContext
+from tasks.handlers.reply import milliseconds
 from tasks.jobs.records import Job
 
 
@@ -15,11 +16,8 @@ def warm(context: TaskContext, job: Job) -> dict[str, Any]:
     role = Role(job.args["role"])
     with context.manager.lease(role, context.stop.is_set) as model:
         context.begin(job)
-        return {
-            "role": role.value,
-            "model": model.spec.name,
-            "load_ms": round(context.manager.load_seconds * 1000, 3),
-        }
+        load_ms = milliseconds(context.manager.load_seconds)
+        return {"role": role.value, "model": model.spec.name, "load_ms": load_ms}
 
 
 def unload(context: TaskContext, job: Job) -> dict[str, Any]:
@@ -34,7 +32,5 @@ def plan(context: TaskContext, job: Job) -> dict[str, Any]:
     file = job.args.get("file")
     made = context.manager.plan(Role(job.args["role"]), Path(file) if file else None)
     measured = context.manager.measured(made)
-    return {
-        **made.data(),
-        "measured": {"predicted": measured.predicted, "actual": measured.actual} if measured else None,
-    }
+    found = {"predicted": measured.predicted, "actual": measured.actual} if measured else None
+    return {**made.data(), "measured": found}

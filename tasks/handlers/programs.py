@@ -6,7 +6,6 @@ first program.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from core.programs.saved import load_program
 from core.programs.signatures import PROGRAMS
 from core.settings import Sampling
 from tasks.handlers.context import TaskContext
-from tasks.handlers.reply import PROGRESS_SECONDS, milliseconds
+from tasks.handlers.reply import Progress, milliseconds
 from tasks.jobs.records import Job
 
 LEAST_PARAMETERS = 1_000_000_000
@@ -59,16 +58,14 @@ class Program:
         return answer(self.module, self.model, self.sampling, inputs, watched)
 
 
-class AnswerProgress:
+class AnswerProgress(Progress):
     """Publishes the progress of an answer, read from the model's KV cache: DSPy reports nothing before the end."""
 
     def __init__(self, bus: Bus, job: str, model: InstructModel) -> None:
-        self._bus = bus
-        self._job = job
+        super().__init__(bus, job)
         self._model = model
         self._held = model.llama.n_tokens
         self._decoded = 0
-        self._sent = 0.0
 
     def update(self) -> None:
         """To be called at each token, and during prefill."""
@@ -77,10 +74,8 @@ class AnswerProgress:
             return
         self._held = held
         self._decoded = self._decoded + 1 if held == before + 1 else 0  # prefill takes many tokens at a time
-        now = time.monotonic()
-        if now - self._sent < PROGRESS_SECONDS:
+        if not self._due():
             return
-        self._sent = now
         # Called by llama.cpp during its work; a lost event is no reason to stop that.
         with suppress(RedisError):
             stage: Literal["prefill", "decode"] = "decode" if self._decoded else "prefill"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+from core.database import keys
 from core.errors import CharlieError
 from core.figures import days_before
 from core.library.chunking import sentences
-from core.library.journal import PAGE_ENTRIES
 from core.library.records import Entry, EntryState
 from core.programs.prompts import number_entries
 from core.roles import Role
@@ -82,16 +83,9 @@ def _quotes(context: TaskContext, job: Job, week: list[Entry]) -> dict[str, Any]
 def _week(context: TaskContext, since: float) -> list[Entry]:
     """The entries written since a time, newest first; without parked and skipped ones."""
     parked = {each.subject for each in context.jobs.parked()}
-    start: int | None = 0
-    found: list[Entry] = []
-    while start is not None:
-        entries, start = context.journal.read_entries(start, PAGE_ENTRIES)
-        recent = [entry for entry in entries if entry.created >= since]
-        found += [
-            entry
-            for entry in recent
-            if entry.text.strip() and entry.state is not EntryState.SKIPPED and entry.id not in parked
-        ]
-        if len(recent) < len(entries):
-            break
-    return found
+    ids = context.journal.redis.zrevrangebyscore(keys.ENTRIES, math.inf, since)
+    return [
+        entry
+        for entry in context.journal.entries_of(ids)
+        if entry.text.strip() and entry.state is not EntryState.SKIPPED and entry.id not in parked
+    ]

@@ -8,15 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from core.library.chunking import passages, sentences
 from core.library.records import Entry, EntryState
+from core.library.vectors import Nearest, Vectors
 from core.library.word_index import WordIndex
 from tasks.jobs.records import Hit
-
-if TYPE_CHECKING:
-    from core.library.vectors import Nearest, Vectors
 
 WORDS = 3.0
 """Weight of the BM25 score, as a share of what all words of the query weigh, beside the standardized similarity."""

@@ -22,13 +22,24 @@ FEW_TOKENS = 64
 """A rest of the prompt below this is evaluated in one piece; its progress is not published."""
 
 
-class ReplyProgress:
-    """Publishes the progress of a reply four times a second."""
+class Progress:
+    """Publishes the progress of a job four times a second."""
 
     def __init__(self, bus: Bus, job: str) -> None:
         self._bus = bus
         self._job = job
         self._sent = 0.0
+
+    def _due(self) -> bool:
+        if time.monotonic() - self._sent < PROGRESS_SECONDS:
+            return False
+        self._sent = time.monotonic()
+        return True
+
+
+class ReplyProgress(Progress):
+    def __init__(self, bus: Bus, job: str) -> None:
+        super().__init__(bus, job)
         self._began = 0.0
         self._tokens = 0
         self._stage: Literal["think", "decode"] = "decode"
@@ -46,12 +57,6 @@ class ReplyProgress:
             seconds = self._sent - self._began  # since the first token, which prefill has made
             rate = (self._tokens - 1) / seconds if self._tokens > 1 and seconds > 0 else 0.0
             self._bus.publish(JobProgress(self._job, stage, self._tokens, 0, round(rate, 1)))
-
-    def _due(self) -> bool:
-        if time.monotonic() - self._sent < PROGRESS_SECONDS:
-            return False
-        self._sent = time.monotonic()
-        return True
 
 
 def reply(

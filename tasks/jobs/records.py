@@ -84,25 +84,10 @@ Piece = Thought | Text | Hits
 Output = Piece | Ended
 
 
-def encode_job(job: Job) -> str:
-    return json.dumps(asdict(job))
-
-
-def decode_job(text: str) -> Job:
-    return decode(Job, text)
-
-
 def encode_output(output: Output) -> str:
     return json.dumps({"kind": type(output).__name__, **asdict(output)}, ensure_ascii=False)
 
 
 def decode_output(text: str) -> Output:
-    match json.loads(text)["kind"]:
-        case "Thought":
-            return decode(Thought, text)
-        case "Text":
-            return decode(Text, text)
-        case "Hits":
-            return decode(Hits, text)
-        case _:
-            return decode(Ended, text)
+    kinds: dict[str, type[Output]] = {kind.__name__: kind for kind in (Thought, Text, Hits)}
+    return decode(kinds.get(json.loads(text)["kind"], Ended), text)

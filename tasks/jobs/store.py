@@ -18,19 +18,9 @@ from core.database.ids import next_id
 from core.errors import NotFoundError
 from core.events.bus import KEPT_EVENTS
 from core.events.types import TAKEN, JobChanged, JobKind, JobState
-from core.events.wire import encode
-from tasks.jobs.records import (
-    Ended,
-    Job,
-    Output,
-    Piece,
-    Text,
-    Thought,
-    decode_job,
-    decode_output,
-    encode_job,
-    encode_output,
-)  # fmt: skip
+from core.events.wire import encode as encode_event
+from core.library.records import decode, encode
+from tasks.jobs.records import Ended, Job, Output, Piece, Text, Thought, decode_output, encode_output
 
 KEPT_SECONDS = 24 * 3600
 """The record and output of an ended job are kept this long."""
@@ -54,7 +44,7 @@ class Jobs:
 
     def find(self, id_: str) -> Job | None:
         found = self.redis.get(keys.job(id_))
-        return decode_job(found) if found else None
+        return decode(Job, found) if found else None
 
     def get(self, id_: str) -> Job:
         """Raises NotFoundError."""
@@ -64,52 +54,29 @@ class Jobs:
 
     def find_all(self, ids: Collection[str]) -> list[Job]:
         found = self.redis.mget([keys.job(id_) for id_ in ids]) if ids else []
-        return [decode_job(text) for text in found if text]
+        return [decode(Job, text) for text in found if text]
 
     def advance(
         self,
         id_: str,
         to: JobState,
         expect: Collection[JobState],
-        also: Callable[[Any], None] = lambda _: None,
+        also: Callable[[Any, Job], None] = lambda _pipe, _job: None,
         **changes: Any,
     ) -> Job | None:
         """Move a job that is in one of the states `expect`; returns the moved job, else None.
 
         Record and event are written together, and only if no other process has changed the record since it was read:
-        two processes never both move a job. `also` may add commands to the same MULTI.
+        two processes never both move a job. `also` may add commands to the same MULTI, with the moved job.
         """
-        return self._move(id_, to, expect, changes, lambda pipe, _: also(pipe))
-
-    def end(self, id_: str, ended: Ended, expect: Collection[JobState] = TAKEN) -> Job | None:
-        """Move a job to its last state and close its output; None when it had ended already."""
-        return self._move(id_, ended.state, expect, _last_fields(ended), lambda pipe, _: _close(pipe, id_, ended))
-
-    def park(self, id_: str, ended: Ended) -> Job | None:
-        """End a job that is not run again by itself, and keep a record of it that does not expire."""
-
-        def also(pipe: Any, job: Job) -> None:
-            _close(pipe, id_, ended)
-            pipe.hset(keys.PARKED, job.subject, encode_job(job))
-
-        return self._move(id_, ended.state, TAKEN, _last_fields(ended), also)
-
-    def _move(
-        self,
-        id_: str,
-        to: JobState,
-        expect: Collection[JobState],
-        changes: dict[str, Any],
-        also: Callable[[Any, Job], None],
-    ) -> Job | None:
         moved: Job | None = None
 
         def move(pipe: Any) -> Job | None:
             nonlocal moved
             found = pipe.get(keys.job(id_))
-            if moved is not None and found == encode_job(moved):  # written the first time; only the answer was lost
+            if moved is not None and found == encode(moved):  # written the first time; only the answer was lost
                 return moved
-            if not found or (job := decode_job(found)).state not in expect:
+            if not found or (job := decode(Job, found)).state not in expect:
                 return None
             moved = replace(job, state=to, **changes)
             pipe.multi()
@@ -119,6 +86,19 @@ class Jobs:
 
         done: Job | None = self.redis.transaction(move, keys.job(id_), value_from_callable=True)
         return done
+
+    def end(self, id_: str, ended: Ended, expect: Collection[JobState] = TAKEN) -> Job | None:
+        """Move a job to its last state and close its output; None when it had ended already."""
+        return self.advance(id_, ended.state, expect, lambda pipe, _: _close(pipe, id_, ended), **_last_fields(ended))
+
+    def park(self, id_: str, ended: Ended) -> Job | None:
+        """End a job that is not run again by itself, and keep a record of it that does not expire."""
+
+        def also(pipe: Any, job: Job) -> None:
+            _close(pipe, id_, ended)
+            pipe.hset(keys.PARKED, job.subject, encode(job))
+
+        return self.advance(id_, ended.state, TAKEN, also, **_last_fields(ended))
 
     def split(self, job: Job, parts: Collection[Job], ended: Ended, also: Callable[[Any], None]) -> None:
         """Replace an abandoned job by several, in one MULTI with `also`."""
@@ -132,7 +112,7 @@ class Jobs:
 
     def parked(self) -> list[Job]:
         """The parked jobs, oldest first."""
-        return sorted(map(decode_job, self.redis.hvals(keys.PARKED)), key=lambda job: job.id)
+        return sorted((decode(Job, text) for text in self.redis.hvals(keys.PARKED)), key=lambda job: job.id)
 
     def unpark(self, *subjects: str) -> None:
         """Forget the parked jobs of these entries, which were retried, skipped or deleted."""
@@ -210,9 +190,9 @@ class Jobs:
 
     def add(self, pipe: Any, job: Job) -> None:
         """Write a job and its event with the caller's pipeline."""
-        pipe.set(keys.job(job.id), encode_job(job))
+        pipe.set(keys.job(job.id), encode(job))
         event = JobChanged(job.id, job.kind, job.state, job.subject, job.error, job.hint)
-        pipe.xadd(keys.JOBS, {"event": encode(event)}, maxlen=KEPT_EVENTS, approximate=True)
+        pipe.xadd(keys.JOBS, {"event": encode_event(event)}, maxlen=KEPT_EVENTS, approximate=True)
 
 
 def _last_fields(ended: Ended) -> dict[str, Any]:

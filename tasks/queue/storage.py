@@ -16,9 +16,7 @@ POLL_SECONDS = 0.25
 class ProcessingStorage(RedisStorage):  # type: ignore[misc]  # huey has no types
     """A message taken from the queue stays in a processing list until it is acknowledged."""
 
-    @property
-    def processing_key(self) -> str:
-        return keys.PROCESSING
+    processing_key = keys.PROCESSING
 
     def dequeue(self) -> bytes | None:
         taken: bytes | None = self.conn.blmove(self.queue_key, self.processing_key, POLL_SECONDS, "RIGHT", "LEFT")

@@ -73,5 +73,5 @@ def _park(context: TaskContext, job: Job) -> None:
     except NotFoundError:  # nothing is left to decide on
         context.jobs.end(job.id, ended)
         return
-    context.journal.mark_entry(entry.id, entry.revision, EntryState.FAILED, PARKED)
+    context.journal.mark_entries({entry.id: entry.revision}, EntryState.FAILED, PARKED)
     context.jobs.park(job.id, ended)

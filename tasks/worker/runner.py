@@ -102,7 +102,9 @@ class Runner:
             self._context.stop.set()
         changed = QueueChanged(self.queue.storage.queue_size(), job_id)
         state = JobState.RUNNING if self._skips_waiting(job) else JobState.WAITING
-        return jobs.advance(job_id, state, {JobState.QUEUED}, lambda pipe: bus.add(pipe, changed), started=time.time())
+        return jobs.advance(
+            job_id, state, {JobState.QUEUED}, lambda pipe, _: bus.add(pipe, changed), started=time.time()
+        )
 
     def _skips_waiting(self, job: Job) -> bool:
         """Whether the model of a chat is warm, so that WAITING can be skipped: its first token comes sooner."""

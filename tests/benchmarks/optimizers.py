@@ -28,10 +28,9 @@ from core.programs.saved import SavedProgram, Score, read_program, write_program
 from core.roles import Role
 from core.settings import Sampling
 from core.settings_file import load_settings
-from optimizers.methods import Method
 from optimizers.optimize_recall import TASK
 from optimizers.scoring import interval
-from optimizers.task import split
+from optimizers.task import Method, split
 
 HERE = Path(__file__).parent
 README = HERE / "README.md"

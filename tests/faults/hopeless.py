@@ -58,7 +58,7 @@ def _die(on: Stage, job: Job) -> list[float]:
 
 
 def _park(on: Stage, entry: Entry) -> Job:
-    on.client.journal.mark_entry(entry.id, entry.revision, EntryState.FAILED, PARKED)
+    on.client.journal.mark_entries({entry.id: entry.revision}, EntryState.FAILED, PARKED)
     return park(on.client, entry, PARKED)
 
 

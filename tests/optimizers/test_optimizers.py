@@ -17,9 +17,8 @@ import pytest
 from core.programs.saved import SavedProgram, load_program, read_program
 from core.programs.signatures import PROGRAMS, TITLE_CHARACTERS
 from optimizers import command, optimize_recall, optimize_reflection, optimize_title
-from optimizers.methods import Method
 from optimizers.scoring import interval, key_words
-from optimizers.task import PARTS, rows_of, split
+from optimizers.task import PARTS, Method, rows_of, split
 from tests.tiny_models import FOLDER
 
 if TYPE_CHECKING:

@@ -192,7 +192,7 @@ def client(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
 def parked(client: Client, text: str) -> Job:
     """The ingestion of a new entry, parked as if the worker had ended three times in it."""
     entry = client.journal.new_entry(text)
-    client.journal.mark_entry(entry.id, entry.revision, EntryState.FAILED, PARKED)
+    client.journal.mark_entries({entry.id: entry.revision}, EntryState.FAILED, PARKED)
     return park(client, entry, PARKED)
 
 

@@ -25,10 +25,11 @@ from core.events.types import Heartbeat, JobChanged, JobKind, JobState, Phase, S
 from core.events.wire import decode_heartbeat, decode_snapshot, encode
 from core.library.backups import Backups, today
 from core.library.records import Conversation, Entry, StoredMessage, decode
+from core.library.records import encode as encode_record
 from core.paths import find_paths
 from core.programs.in_use import in_use
 from core.settings_file import load_settings
-from tasks.jobs.records import Ended, Hits, Text, Thought, decode_job, decode_output, encode_job, encode_output
+from tasks.jobs.records import Ended, Hits, Job, Text, Thought, decode_output, encode_output
 from tests.app.commands.charlie import charlie
 from tests.waiting import ended, first, follow_events
 
@@ -188,7 +189,7 @@ def test_fields_of_later_versions_are_ignored(client: Client) -> None:
         return json.dumps({**json.loads(text), "colour": "green"})
 
     job = client.unload()
-    assert decode_job(extended(encode_job(job))) == job
+    assert decode(Job, extended(encode_record(job))) == job
     for output in (Text("a"), Thought("b"), Hits((), reranked=True), Ended(client.jobs.get(job.id).state)):
         assert decode_output(extended(encode_output(output))) == output
     snapshot, heartbeat = Snapshot(seq=3, phase=Phase.WARM), Heartbeat(7)

@@ -261,7 +261,7 @@ def test_the_newer_text_stays(client: Client, tmp_path: Path) -> None:
     import_library(client, tmp_path / "old")
     restored = client.journal.entry(entry.id)
     assert restored.revision > later.revision
-    client.journal.mark_entry(entry.id, restored.revision, EntryState.INDEXED)
+    client.journal.mark_entries({entry.id: restored.revision}, EntryState.INDEXED)
     done = import_library(client, tmp_path / "new")
     assert (done.renewed, done.added) == ([entry.id], [])
     assert client.journal.entry(entry.id) == replace(later, revision=restored.revision + 1)
@@ -270,7 +270,7 @@ def test_the_newer_text_stays(client: Client, tmp_path: Path) -> None:
 
 def test_an_imported_entry_must_be_indexed_again(client: Client, tmp_path: Path) -> None:
     entry = client.journal.new_entry("one")
-    client.journal.mark_entry(entry.id, 1, EntryState.INDEXED)
+    client.journal.mark_entries({entry.id: 1}, EntryState.INDEXED)
     export_library(client, tmp_path / "out")
     client.journal.delete_entry(entry.id)
     assert import_library(client, tmp_path / "out").added == [entry.id]

@@ -170,16 +170,16 @@ def test_the_newest_entry_is_first_and_a_deleted_one_is_gone(client: Client) -> 
 
 def test_a_mark_of_an_old_revision_has_no_effect(client: Client) -> None:
     entry = client.journal.new_entry("one")
-    client.journal.mark_entry(entry.id, 1, EntryState.INDEXED)
+    client.journal.mark_entries({entry.id: 1}, EntryState.INDEXED)
     assert (client.journal.entry(entry.id).state, client.journal.entry(entry.id).ingested) == (EntryState.INDEXED, 1)
     changed = client.journal.write_entry(entry.id, "two")
     assert (changed.revision, changed.ingested, changed.state) == (2, 1, EntryState.SAVED)
-    client.journal.mark_entry(entry.id, 1, EntryState.FAILED, "late")
+    client.journal.mark_entries({entry.id: 1}, EntryState.FAILED, "late")
     assert client.journal.entry(entry.id) == changed
-    client.journal.mark_entry(entry.id, 2, EntryState.FAILED, "broken")
+    client.journal.mark_entries({entry.id: 2}, EntryState.FAILED, "broken")
     assert client.journal.entry(entry.id).error == "broken"
     assert client.journal.write_entry(entry.id, "three").error == ""
-    client.journal.mark_entry("none", 1, EntryState.INDEXED)
+    client.journal.mark_entries({"none": 1}, EntryState.INDEXED)
     with pytest.raises(NotFoundError):
         client.journal.entry("none")
 

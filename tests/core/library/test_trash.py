@@ -192,7 +192,7 @@ def test_only_what_was_deleted_thirty_days_ago_has_expired(client: Client, monke
 def test_a_purge_leaves_nothing_in_any_key(client: Client) -> None:
     entry = client.journal.new_entry(f"{WORDS} 1")
     client.journal.write_entry(entry.id, f"{WORDS} 2")
-    client.journal.mark_entry(entry.id, 2, EntryState.INDEXED)
+    client.journal.mark_entries({entry.id: 2}, EntryState.INDEXED)
     client.journal.describe_entry(entry.id, 2, f"{WORDS} 3")
     talk = conversation_of(client, StoredMessage("1", "user", WORDS), StoredMessage("2", "assistant", f"{WORDS} 4"))
     client.conversations.rename_conversation(talk.id, f"{WORDS} 5")

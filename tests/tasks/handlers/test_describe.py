@@ -321,5 +321,5 @@ def test_mood_and_title_are_restored_with_the_entry(client: Client) -> None:
     client.journal.delete_entry(entry.id)
     assert client.journal.restore_entries([entry]) == [Restored.ADDED]
     assert client.journal.entry(entry.id).mood == "calm"
-    client.journal.mark_entry(entry.id, 1, EntryState.INDEXED)
+    client.journal.mark_entries({entry.id: 1}, EntryState.INDEXED)
     assert not client.journal.has_undescribed()

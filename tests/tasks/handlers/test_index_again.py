@@ -160,9 +160,9 @@ def test_no_other_model_is_unloaded_for_it(client: Client, work: Runner) -> None
 
 def test_failed_and_skipped_entries_are_left_alone(client: Client, work: Runner) -> None:
     failed, skipped, saved = (entry for entry in older(client, work, 3))
-    client.journal.mark_entry(failed.id, 1, EntryState.FAILED, "It is too odd.")
+    client.journal.mark_entries({failed.id: 1}, EntryState.FAILED, "It is too odd.")
     client.skip(skipped)
-    client.journal.mark_entry(saved.id, 1, EntryState.SAVED)
+    client.journal.mark_entries({saved.id: 1}, EntryState.SAVED)
     assert queued(client, work) == []
 
 

@@ -199,7 +199,7 @@ def test_an_interrupted_batch_continues_with_the_entries_left(client: Client, le
     job = client.ingest_all([entry.id for entry in entries])
     left_behind(client, job, attempts=0)
     for entry in entries[left:]:
-        client.journal.mark_entry(entry.id, 1, EntryState.INDEXED)
+        client.journal.mark_entries({entry.id: 1}, EntryState.INDEXED)
     serve_once(client)
     assert ended(client.jobs, job.id).state is JobState.INTERRUPTED
     parts = client.jobs.find_all([f"{job.id}-{number:06}" for number in range(2)])
