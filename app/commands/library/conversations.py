@@ -38,11 +38,9 @@ def list_conversations(as_json: AsJson = False) -> None:
     """List the conversations, the last used first."""
     with session(worker=False) as running:
         found = running.client.conversations.conversations()
-    if as_json:
-        return data_json([asdict(each) for each in found])
     rows = ((each.id, local_time(each.updated), shown_title(each.title)) for each in found)
     none = "There are no conversations yet; `charlie ask` begins one."
-    return print_list(found, ("ID", "LAST USED", "TITLE"), rows, none)
+    print_list([asdict(each) for each in found], ("ID", "LAST USED", "TITLE"), rows, none, as_json=as_json)
 
 
 @conversations.command()

@@ -70,11 +70,10 @@ def list_entries(as_json: AsJson = False) -> None:
     """List the entries, newest first."""
     with session(worker=False) as running:
         entries = running.client.journal.entries()
-    if as_json:
-        return data_json([_record(entry) for entry in entries])
     rows = ((entry.id, local_time(entry.created), entry.state.name.lower(), entry.title) for entry in entries)
     none = "There are no entries yet; `charlie journal add` saves one."
-    return print_list(entries, ("ID", "WRITTEN", "STATE", "TITLE"), rows, none)
+    found = [_record(entry) for entry in entries]
+    print_list(found, ("ID", "WRITTEN", "STATE", "TITLE"), rows, none, as_json=as_json)
 
 
 @journal.command()

@@ -17,8 +17,7 @@ from textual.message import Message
 from textual.timer import Timer
 from textual.widgets import Static, TextArea
 
-from app.client import Client
-from app.tui.host import host
+from app.tui.host import HasClient, host
 from app.tui.journal.entry_draft import PLACE, Draft, conflict, unsaved, write
 from app.tui.journal.entry_head import EntryHead
 from app.tui.journal.entry_indexing import EntryIndexing
@@ -50,7 +49,7 @@ class Editor(TypingArea):
         self.insert(event.text)
 
 
-class EntryEditor(Vertical):
+class EntryEditor(Vertical, HasClient):
     @dataclass
     class Saved(Message):
         """The database has the entry."""
@@ -97,10 +96,6 @@ class EntryEditor(Vertical):
                 await self._writer.write()
                 if draft.dirty:
                     host(self).last_words.append(await to_thread(unsaved, self.client, draft))
-
-    @property
-    def client(self) -> Client:
-        return host(self).client
 
     @property
     def entry_id(self) -> str | None:

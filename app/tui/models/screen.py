@@ -15,11 +15,10 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import OptionList, Static
 
-from app.client import Client
 from app.model_facts import ModelFacts, UnusableModel, UsableModel, read_facts
 from app.plan_text import PARTS, parts
 from app.tui.bridge import Began, Happened
-from app.tui.host import host
+from app.tui.host import HasClient, host
 from app.tui.machine_view import MachineView
 from app.tui.models.history import KEPT, History
 from app.tui.models.memory_gauge import MemoryGauge
@@ -38,7 +37,7 @@ from core.text import one_line
 from tasks.jobs.records import Job
 
 
-class ModelsScreen(Screen[None]):
+class ModelsScreen(Screen[None], HasClient):
     """The roles, the memory, the state graph and its history."""
 
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (130, "-wide")]  # noqa: RUF012  # as Textual declares it
@@ -76,10 +75,6 @@ class ModelsScreen(Screen[None]):
                     yield History(id="history")
         yield StatusBar()
         yield SteadyFooter()
-
-    @property
-    def client(self) -> Client:
-        return host(self).client
 
     def on_mount(self) -> None:
         self.query_one("#failure").display = False
