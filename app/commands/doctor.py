@@ -263,11 +263,10 @@ def _models(settings: Settings, paths: Paths) -> Iterator[Finding]:
         f"{size(settings.memory.ram_reserve)} of it stay free"
     )
     for each in read_facts(paths):
-        if isinstance(each, UnusableModel) and isinstance(each.error, NoModelError):
-            yield ok(f"{each.role}: none is configured, and Charlie works without one")
-            continue
         if isinstance(each, UnusableModel):
-            yield explained(each.error)
+            none = isinstance(each.error, NoModelError)
+            words = f"{each.role}: none is configured, and Charlie works without one"
+            yield ok(words) if none else explained(each.error)
             continue
         name = f"{each.role}: {each.spec.name}"
         if each.needs.ram > free:

@@ -8,7 +8,7 @@ from asyncio import to_thread
 from dataclasses import dataclass
 from typing import ClassVar
 
-from textual import events, on, work
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
@@ -35,18 +35,11 @@ INGEST_SECONDS = 3.0
 
 
 class Editor(TypingArea):
-    """A text area that takes any paste."""
-
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+home", "far(-1)", "Beginning", show=False, id="editor.first", tooltip="Go to the beginning"),
         Binding("ctrl+end", "far(1)", "End", show=False, id="editor.last", tooltip="Go to the end"),
         Binding("ctrl+g", "screen.history", "History", show=False, id="editor.history", tooltip="Show earlier texts"),
     ]
-
-    def on_paste(self, event: events.Paste) -> None:
-        event.prevent_default()
-        event.stop()
-        self.insert(event.text)
 
 
 class EntryEditor(Vertical, HasClient):
