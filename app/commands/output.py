@@ -31,6 +31,14 @@ def data_json(value: Any) -> None:
     data(escaped(json.dumps(value, ensure_ascii=False)))
 
 
+def answer(value: Any, text: str, *, as_json: bool) -> None:
+    """Write a value as JSON, or the text that says the same."""
+    if as_json:
+        data_json(value)
+    else:
+        data(text)
+
+
 def note(text: str) -> None:
     """Write one line for the user to stderr."""
     print(printable(text), file=sys.stderr, flush=True)

@@ -11,7 +11,7 @@ import psutil
 
 from app.client import Client
 from app.commands.attach import Session
-from app.commands.output import AsJson, data, data_json, table
+from app.commands.output import AsJson, answer, table
 from app.commands.session import session
 from core.database.connection import read_address, without_password
 from core.database.keys import LIVE
@@ -27,10 +27,7 @@ REFUSED_SHOWN = 3
 def ps(as_json: AsJson = False) -> None:
     with session(worker=False) as running:
         report = _report(running)
-    if as_json:
-        data_json(report)
-    else:
-        data(_as_table(report))
+    answer(report, _as_table(report), as_json=as_json)
 
 
 def current_snapshot(running: Session) -> Snapshot:

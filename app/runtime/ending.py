@@ -17,17 +17,13 @@ def end_worker(process: subprocess.Popen[bytes], on_wait: Callable[[], None] | N
     try:
         if on_wait is not None:
             process.send_signal(FINISH)
-            _await_job(process, on_wait)
+            try:
+                process.wait(SILENT_WAIT_SECONDS)
+            except subprocess.TimeoutExpired:
+                on_wait()
+                process.wait()
     finally:  # also when Ctrl+C interrupts the wait
         _terminate(process)
-
-
-def _await_job(process: subprocess.Popen[bytes], on_wait: Callable[[], None]) -> None:
-    try:
-        process.wait(SILENT_WAIT_SECONDS)
-    except subprocess.TimeoutExpired:
-        on_wait()
-        process.wait()
 
 
 def _terminate(process: subprocess.Popen[bytes]) -> None:

@@ -52,7 +52,6 @@ PAUSE_SECONDS = 1.0
 COLLECT_SECONDS = (10.0, 600.0)
 """Time between two collections of all garbage: at least, and at most if the keys never pause."""
 YOUNG_GENERATION = 1
-MODES = ("chat", "journal", "models", "log")
 
 
 class CharlieApp(QuietApp):
@@ -223,7 +222,7 @@ class CharlieApp(QuietApp):
             screen.post_message(copy())
 
     def _base_screens(self) -> Iterator[Screen[Any]]:
-        for mode in MODES:
+        for mode in self.MODES:
             try:
                 yield from self.get_screen_stack(mode)[:1]  # empty while the app is ending
             except KeyError:  # this mode has not been visited yet

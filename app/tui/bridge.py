@@ -35,32 +35,20 @@ class Began(Message, bubble=False):
     snapshot: Snapshot
 
 
-class ProgressLimit:
-    """Lets the first progress event of each stage of a job pass, and then some each second."""
-
-    def __init__(self) -> None:
-        self._stage = ("", "")
-        self._passed = 0.0
-
-    def passes(self, item: JobProgress) -> bool:
-        now = time.monotonic()
-        if (item.id, item.stage) == self._stage and now - self._passed < PROGRESS_SECONDS:
-            return False
-        self._stage, self._passed = (item.id, item.stage), now
-        return True
-
-
 def follow(bus: Bus, post: Callable[[Message], object], stop: Callable[[], bool]) -> None:
     """Post the events of the bus until `stop()`, in a thread of its own, from which `post` must be safe to call.
 
-    Bursts are coalesced: of QueueChanged the last is posted, of JobProgress the first.
+    Bursts are coalesced: of QueueChanged the last is posted, of JobProgress the first of each stage
+    of a job, and then some each second.
     """
     length: QueueChanged | None = None
     posted = 0.0
-    progress = ProgressLimit()
+    stage, progressed = ("", ""), 0.0
     for item in bus.follow(stop):
-        if isinstance(item, JobProgress) and not progress.passes(item):
-            continue
+        if isinstance(item, JobProgress):
+            if (item.id, item.stage) == stage and time.monotonic() - progressed < PROGRESS_SECONDS:
+                continue
+            stage, progressed = (item.id, item.stage), time.monotonic()
         if isinstance(item, QueueChanged):
             length = item
         # JobChanged says nothing about the length of the queue, so it does not have to wait for it.

@@ -31,3 +31,11 @@ class Host(Protocol):
 
 def host(widget: Widget) -> Host:
     return cast("Host", widget.app)
+
+
+class HasClient(Widget):
+    """To be named after the class that gives a widget its looks: Textual takes the styles of the first one."""
+
+    @property
+    def client(self) -> Client:
+        return host(self).client

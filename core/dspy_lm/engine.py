@@ -22,9 +22,11 @@ from core.errors import CancelledError, CharlieError
 from core.llama.calls import (
     Detokenizer,
     Lazy,
+    Llama,
     aborting,
     cut_memory,
     is_closed,
+    llama_cpp,
     never,
     shared_tokens,
     tokenize,
@@ -39,7 +41,6 @@ from core.settings import Sampling
 if TYPE_CHECKING:
     import dspy
     from dspy import lm15
-    from llama_cpp import Llama
 else:
     dspy, lm15 = Lazy("dspy"), Lazy("dspy.lm15")
 
@@ -153,7 +154,6 @@ class LlamaEngine(Borrowing):
     def events(self, request: lm15.Request, stop: threading.Event) -> Generator[lm15.StreamEvent]:
         """Start, thoughts and text as they are made, end. The model is locked until the generator is done or closed."""
         from dspy.clients.engines.base import validate_request
-        from llama_cpp import llama_vocab_is_eog
 
         validate_request(request)
         yield lm15.StreamStartEvent(model=request.model)
@@ -166,7 +166,7 @@ class LlamaEngine(Borrowing):
             deltas = _Deltas(thoughts_after(self._piece, self._template, plan.tokens, stops))
             with closing(self._generate(request.config, plan, stop)) as generated:
                 for token in generated:
-                    if llama_vocab_is_eog(vocab_of(self._llama), token):
+                    if llama_cpp.llama_vocab_is_eog(vocab_of(self._llama), token):
                         finish_reason = "stop"
                         break
                     used += 1
@@ -233,8 +233,6 @@ class LlamaEngine(Borrowing):
         return self._prompt.fit(messages, EVERYTHING)
 
     def _generate(self, config: lm15.Config, plan: _Plan, stop: threading.Event) -> Generator[int]:
-        from llama_cpp import LogitsProcessorList
-
         extras = self._sampling
         # `Llama.generate` cuts too, and does not see what layers with a sliding window lack.
         cut_memory(self._llama, shared_tokens(self._llama, plan.tokens))
@@ -248,7 +246,7 @@ class LlamaEngine(Borrowing):
             repeat_penalty=extras.repeat_penalty,
             frequency_penalty=config.frequency_penalty or 0.0,
             presence_penalty=config.presence_penalty or 0.0,
-            logits_processor=None if plan.mask is None else LogitsProcessorList([plan.mask]),
+            logits_processor=None if plan.mask is None else llama_cpp.LogitsProcessorList([plan.mask]),
         )
         with closing(generated):
             try:

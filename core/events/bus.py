@@ -13,7 +13,7 @@ from typing import Any
 
 from core.database import RedisClient, keys
 from core.events import types
-from core.events.wire import decode, decode_heartbeat, decode_snapshot, encode
+from core.events.wire import decode, decode_known, encode
 
 log = logging.getLogger(__name__)
 
@@ -31,14 +31,14 @@ class Bus:
         """The number of events published by this object: the watchdog takes it as progress."""
 
     def snapshot(self) -> types.Snapshot:
-        return decode_snapshot(self.redis.get(keys.SNAPSHOT))
+        return decode_known(types.Snapshot, self.redis.get(keys.SNAPSHOT)) or types.Snapshot()
 
     def beat(self, heartbeat: types.Heartbeat) -> None:
         self.redis.set(keys.HEARTBEAT, encode(heartbeat))
 
     def heartbeat(self) -> types.Heartbeat | None:
         """The worker's last heartbeat."""
-        return decode_heartbeat(self.redis.get(keys.HEARTBEAT))
+        return decode_known(types.Heartbeat, self.redis.get(keys.HEARTBEAT))
 
     def amend(self, snapshot: types.Snapshot) -> None:
         """Replace the snapshot without an event: a detail changed, not the phase."""
@@ -69,14 +69,10 @@ class Bus:
         """The last transitions and job changes, oldest first."""
         return self._begin(count)[2]
 
-    def transitions(self, count: int) -> list[types.StateChanged | types.Receipt | types.WorkerUp | types.WorkerLost]:
+    def transitions(self, count: int) -> list[types.OfMachine]:
         """The last `count` events that are not about jobs, newest first, without plans."""
         found = (decode(values["event"]) for _, values in self.redis.xrevrange(keys.TRANSITIONS, count=count))
-        return [
-            event
-            for event in found
-            if isinstance(event, types.StateChanged | types.Receipt | types.WorkerUp | types.WorkerLost)
-        ]
+        return [event for event in found if isinstance(event, types.OfMachine)]
 
     def follow(self, stop: Callable[[], bool], *, past: int = 0) -> Iterator[types.Event | types.Snapshot | None]:
         """Yield the snapshot, then the last `past` events of the history, then each new event, until `stop()`.
@@ -121,7 +117,8 @@ class Bus:
                 pipe.xrevrange(name, count=max(past, 1))
             snapshot, *found = pipe.execute()
         positions = {name: entries[0][0] if entries else "0-0" for name, entries in zip(names, found, strict=True)}
-        return positions, decode_snapshot(snapshot), _in_order(*found[:2])[-past:] if past else []
+        present = decode_known(types.Snapshot, snapshot) or types.Snapshot()
+        return positions, present, _in_order(*found[:2])[-past:] if past else []
 
     def _read(self, stop: Callable[[], bool], positions: dict[str, str]) -> Iterator[types.Event | None]:
         while not stop():

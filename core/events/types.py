@@ -183,7 +183,8 @@ class LibraryChanged:
     id: str = ""
 
 
-Lasting = StateChanged | Planned | Receipt | WorkerUp | WorkerLost | JobChanged
+OfMachine = StateChanged | Receipt | WorkerUp | WorkerLost
+Lasting = OfMachine | Planned | JobChanged
 Fleeting = LoadProgress | JobProgress | QueueChanged | MemoryRead | LibraryChanged
 Event = Lasting | Fleeting
 

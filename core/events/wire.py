@@ -6,7 +6,7 @@ import json
 import logging
 from dataclasses import asdict
 from functools import cache
-from typing import Any, get_args
+from typing import Any, TypeVar, cast, get_args
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -14,6 +14,7 @@ from core.events.types import Event, Heartbeat, Snapshot
 from core.text import clean
 
 log = logging.getLogger(__name__)
+Known = TypeVar("Known")
 _KINDS: dict[str, Any] = {kind.__name__: kind for kind in get_args(Event)}
 
 
@@ -37,22 +38,14 @@ def decode(text: str) -> Event | None:
     return event
 
 
-def decode_snapshot(text: str | None) -> Snapshot:
-    """A snapshot with an unknown value, of a later version, counts as none."""
-    found: Snapshot | None = _decode_known(Snapshot, text)
-    return found or Snapshot()
-
-
-def decode_heartbeat(text: str | None) -> Heartbeat | None:
-    found: Heartbeat | None = _decode_known(Heartbeat, text)
-    return found
-
-
-def _decode_known(kind: Any, text: str | None) -> Any:
+def decode_known(kind: type[Known], text: str | None) -> Known | None:
+    """A snapshot or heartbeat; with an unknown value, of a later version, it counts as none."""
     try:
-        return _decoder(kind).validate_json(text) if text else None
+        # mypy takes the hash of a class for that of its objects.
+        found: Known | None = _decoder(cast("Any", kind)).validate_json(text) if text else None
     except ValidationError:
         return None
+    return found
 
 
 @cache

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from core.llama.calls import Llama, llama_cpp
 from core.settings import Sampling
-
-if TYPE_CHECKING:
-    from llama_cpp import Llama
 
 REPEAT_LAST = 64
 """The number of last tokens that the repeat penalty considers."""
@@ -18,8 +16,6 @@ REPEAT_LAST = 64
 @contextmanager
 def sampler(llama: Llama, sampling: Sampling) -> Iterator[Any]:
     """A llama_sampler chain in llama.cpp's own order: penalty, top-k, top-p, min-p, temperature, draw."""
-    import llama_cpp
-
     chain = llama_cpp.llama_sampler_chain_init(llama_cpp.llama_sampler_chain_default_params())
     try:
         for link in _links(llama, sampling):
@@ -30,8 +26,6 @@ def sampler(llama: Llama, sampling: Sampling) -> Iterator[Any]:
 
 
 def _links(llama: Llama, sampling: Sampling) -> Iterator[Any]:
-    import llama_cpp
-
     if sampling.repeat_penalty != 1.0:
         yield llama_cpp.llama_sampler_init_penalties(llama.n_vocab(), REPEAT_LAST, sampling.repeat_penalty, 0.0, 0.0)
     if sampling.temperature == 0:

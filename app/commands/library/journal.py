@@ -10,20 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.commands.ask import MaxTokens, Printer, Seed, Temperature, Think, sampling
-from app.commands.library.records import (
-    Difference,
-    Id,
-    Ids,
-    Part,
-    Restore,
-    Yes,
-    delete_all,
-    find_entry,
-    named,
-    print_list,
-    print_text,
-    show_history,
-)  # fmt: skip
+from app.commands.library import records
 from app.commands.output import AsJson, data, data_json, note, note_limits, table
 from app.commands.session import read_text, session
 from app.commands.text_editor import edited
@@ -70,27 +57,26 @@ def list_entries(as_json: AsJson = False) -> None:
     """List the entries, newest first."""
     with session(worker=False) as running:
         entries = running.client.journal.entries()
-    if as_json:
-        return data_json([_record(entry) for entry in entries])
     rows = ((entry.id, local_time(entry.created), entry.state.name.lower(), entry.title) for entry in entries)
     none = "There are no entries yet; `charlie journal add` saves one."
-    return print_list(entries, ("ID", "WRITTEN", "STATE", "TITLE"), rows, none)
+    found = [_record(entry) for entry in entries]
+    records.print_list(found, ("ID", "WRITTEN", "STATE", "TITLE"), rows, none, as_json=as_json)
 
 
 @journal.command()
-def show(id_: Id, as_json: AsJson = False) -> None:
+def show(id_: records.Id, as_json: AsJson = False) -> None:
     """Print an entry's text."""
     with session(worker=False) as running:
-        entry = find_entry(running.client, id_)
+        entry = records.find_entry(running.client, id_)
     if as_json:
         data_json(_record(entry))
     else:
-        print_text(entry.text)
+        records.print_text(entry.text)
 
 
 @journal.command()
 def edit(
-    id_: Id,
+    id_: records.Id,
     text: Annotated[
         str | None, typer.Argument(help="The new text; `-` reads standard input. Without it, $EDITOR opens.")
     ] = None,
@@ -98,7 +84,7 @@ def edit(
 ) -> None:
     """Change an entry's text and index it. The earlier text stays in its history."""
     with session(worker=False) as running:
-        old = find_entry(running.client, id_)
+        old = records.find_entry(running.client, id_)
     with ExitStack() as unsaved:
         by_hand = text is None and sys.stdin.isatty()
         text = unsaved.enter_context(edited(old.text)) if by_hand else read_text(text, "entry")
@@ -107,39 +93,47 @@ def edit(
         with session(worker=not no_wait) as running:
             entry = write_entry(running.client, old.id, text, old.revision)
             unsaved.close()
-            note(f"{named([entry.title])} is saved.")
+            note(f"{records.named([entry.title])} is saved.")
             if entry.revision > old.revision + 1:
                 note(f"The entry was changed elsewhere too; `charlie journal history {old.id}` has the other text.")
             return _index(running, entry, no_wait=no_wait)
 
 
 @journal.command()
-def mood(id_: Id, mood: Annotated[str, typer.Argument(metavar="MOOD", help=f"One of {', '.join(MOODS)}.")]) -> None:
+def mood(
+    id_: records.Id, mood: Annotated[str, typer.Argument(metavar="MOOD", help=f"One of {', '.join(MOODS)}.")]
+) -> None:
     """Set an entry's mood. It stays, and teaches Charlie the moods of other entries."""
     if mood not in MOODS:
         raise CharlieError(f"{mood!r} is no mood.", f"Choose one of {', '.join(MOODS)}.")
     with session(worker=False) as running:
-        entry = set_mood(running.client, find_entry(running.client, id_).id, mood)
-    note(f"{named([entry.title])} is {mood}.")
+        entry = set_mood(running.client, records.find_entry(running.client, id_).id, mood)
+    note(f"{records.named([entry.title])} is {mood}.")
 
 
 @journal.command()
-def delete(ids: Ids, yes: Yes = False) -> None:
+def delete(ids: records.Ids, yes: records.Yes = False) -> None:
     """Move entries to the trash, for 30 days."""
     with session(worker=False) as running:
         client = running.client
-        delete_all([find_entry(client, each) for each in ids], lambda id_: delete_entry(client, id_), yes=yes)
+        records.delete_all(
+            [records.find_entry(client, each) for each in ids], lambda id_: delete_entry(client, id_), yes=yes
+        )
 
 
 @journal.command()
 def history(
-    id_: Id, revision: Part = None, diff: Difference = False, restore: Restore = False, as_json: AsJson = False
+    id_: records.Id,
+    revision: records.Part = None,
+    diff: records.Difference = False,
+    restore: records.Restore = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the earlier texts of an entry, print one, or bring it back."""
     with session(worker=False) as running:
-        entry = find_entry(running.client, id_)
+        entry = records.find_entry(running.client, id_)
         options = {"diff": diff, "restore": restore, "as_json": as_json}
-        show_history(running.client, entry.id, lambda _: entry.text, revision, **options)
+        records.show_history(running.client, entry.id, lambda _: entry.text, revision, **options)
 
 
 @journal.command()

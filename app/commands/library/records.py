@@ -7,7 +7,7 @@ import termios
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict
 from difflib import unified_diff
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -78,10 +78,12 @@ def print_text(text: str) -> None:
 
 
 def print_list(
-    found: Collection[object], headings: tuple[str, ...], rows: Iterable[tuple[str, ...]], none: str
+    found: list[dict[str, Any]], headings: tuple[str, ...], rows: Iterable[tuple[str, ...]], none: str, *, as_json: bool
 ) -> None:
-    """A table, or the note `none` when nothing was found."""
-    if found:
+    """What was found as JSON, or its rows as a table; the note `none` when nothing was found."""
+    if as_json:
+        data_json(found)
+    elif found:
         data(table([headings, *rows]))
     else:
         note(none)
@@ -113,12 +115,11 @@ def show_history(
     revisions = client.history.revisions(subject)
     if part is None and (diff or restore):
         raise typer.BadParameter("Name the revision; without options, all are listed.")
-    if part is None and as_json:
-        return data_json([asdict(each) for each in revisions])
     if part is None:
         rows = ((each.id, local_time(each.at), size(len(each.text.encode())), _line(each)) for each in revisions)
         none = "There are no earlier texts; they are kept for 30 days."
-        return print_list(revisions, ("REVISION", "WRITTEN", "SIZE", "TEXT"), rows, none)
+        found = [asdict(each) for each in revisions]
+        return print_list(found, ("REVISION", "WRITTEN", "SIZE", "TEXT"), rows, none, as_json=as_json)
     texts = {each.id: each.text for each in revisions}
     old = client.history.revision(subject, whole_id(part, texts, texts.__getitem__))
     if restore:

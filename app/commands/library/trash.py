@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.commands.library.records import PART, Ids, Yes, ask_first, named, print_list, shown_title, whole_id
-from app.commands.output import AsJson, data_json, note
+from app.commands.output import AsJson, note
 from app.commands.session import session
 from app.library_changes import bring_back
 from core.figures import counted, local_time
@@ -25,10 +25,9 @@ def list_trash(as_json: AsJson = False) -> None:
     """List what was deleted in the last 30 days, the latest first."""
     with session(worker=False) as running:
         items = running.client.trash.items()
-    if as_json:
-        return data_json([asdict(item) for item in items])
     rows = ((item.id, local_time(item.deleted), item.kind, shown_title(item.title)) for item in items)
-    return print_list(items, ("ID", "DELETED", "KIND", "TITLE"), rows, "The trash is empty.")
+    found = [asdict(item) for item in items]
+    print_list(found, ("ID", "DELETED", "KIND", "TITLE"), rows, "The trash is empty.", as_json=as_json)
 
 
 @trash.command()

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from app.commands.attach import exit_on_signals
-from app.commands.output import AsJson, StatusLine, data, data_json, note, table
+from app.commands.output import AsJson, StatusLine, answer, note, table
 from app.model_facts import UsableModel, read_facts
 from app.plan_text import rows
 from core.errors import CharlieError
@@ -58,10 +58,7 @@ def fit(
                     found.append(_judged(read_header(path), settings, memory, here))
                 except CharlieError as error:
                     note(error.message)
-    if as_json:
-        data_json(found)
-    else:
-        data("\n\n".join(table(_rows(each)) for each in found))
+    answer(found, "\n\n".join(table(_rows(each)) for each in found), as_json=as_json)
 
 
 def _header(model: str, paths: Paths, status: StatusLine) -> Header:

@@ -10,7 +10,7 @@ import typer
 
 from app.commands.attach import exit_on_signals
 from app.commands.models.fit import fit
-from app.commands.output import AsJson, StatusLine, data, data_json, note, table
+from app.commands.output import AsJson, StatusLine, answer, data, data_json, note, table
 from app.commands.session import session
 from app.model_facts import ModelFacts, UnusableModel, UsableModel, read_facts
 from app.offers import Offer, best, find_offers
@@ -148,10 +148,7 @@ def plan(
             path = path.absolute() if path.exists() else locate(running.client.paths, path)
         name = None if path is None else str(path)
         result = running.follow(lambda: running.client.plan(Role(role), name), lambda _: None)
-        if as_json:
-            data_json(result)
-        else:
-            data(table(plan_rows(result)))
+        answer(result, table(plan_rows(result)), as_json=as_json)
 
 
 @models.command()
@@ -223,10 +220,7 @@ def pull(
             status.show(f"downloading {size(done)} of {size(total)}{share}")
 
         got = hub.pull(paths, Role(role), repo, file, show)
-    if as_json:
-        data_json({"file": str(got)})
-    else:
-        data(str(got))
+    answer({"file": str(got)}, str(got), as_json=as_json)
     note(f"The role {role} now uses {got.name}.")
 
 

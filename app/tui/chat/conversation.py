@@ -12,13 +12,12 @@ from textual.containers import Vertical
 from textual.message import Message
 from textual.widgets import Markdown, TextArea
 
-from app.client import Client
 from app.tui.chat.prompt import Prompt
 from app.tui.chat.prompt_drafts import PromptDrafts
 from app.tui.chat.reply import Reply
 from app.tui.chat.transcript import Transcript
 from app.tui.chat.turn import Turn, UserTurn
-from app.tui.host import host
+from app.tui.host import HasClient
 from app.tui.shared.job_follower import JobFollower
 from app.tui.shared.notice import FAILURES, Notice
 from app.tui.shared.queue_places import QueuePlaces
@@ -31,7 +30,7 @@ UNANSWERED = "The last message has no reply · ^R asks for one"
 IN_TRASH = "is in the trash. In the list, u brings it back, t shows the trash."
 
 
-class ConversationView(Vertical):
+class ConversationView(Vertical, HasClient):
     """Shows one conversation, or none yet. Its turns change only under the lock `_changing`."""
 
     @dataclass
@@ -61,10 +60,6 @@ class ConversationView(Vertical):
     async def on_unmount(self) -> None:
         await self.drafts.close()
         await gather(*(to_thread(follower.join) for follower in self._stop_following()))
-
-    @property
-    def client(self) -> Client:
-        return host(self).client
 
     @property
     def live(self) -> list[Reply]:

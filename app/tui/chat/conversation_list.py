@@ -10,13 +10,13 @@ from typing import ClassVar
 from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
-from textual.widgets import Input, OptionList, Static
+from textual.widgets import Input, Static
 from textual.widgets.option_list import Option
 
 from app.tui.host import host
+from app.tui.library.listing import Listing
 from app.tui.shared.coalesced import Coalesced
 from app.tui.shared.notice import Notice
 from app.tui.shared.typing_fields import TypingField
@@ -31,7 +31,7 @@ INDENT = "\u00a0\u00a0"
 """No-break spaces: a line keeps them at its start."""
 
 
-class ConversationList(Vertical):
+class ConversationList(Listing):
     """Posts the user's choices to the screen, which carries them out."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -45,10 +45,6 @@ class ConversationList(Vertical):
         ),
         Binding("t", "app.trash", "Trash", id="conversations.trash", tooltip="Show what was deleted"),
     ]
-
-    @dataclass
-    class Opened(Message):
-        conversation: str
 
     @dataclass
     class Asked(Message):
@@ -65,7 +61,6 @@ class ConversationList(Vertical):
         self._sought = ""
         self._with_messages: set[str] = set()
         """Ids of the conversations that have the sought text in a message."""
-        self.options = OptionList(compact=True)
         self.none = Static(classes="none")
         self.field = TypingField(placeholder="/ search", compact=True, id="conversation-search")
         self.notice = Notice()
@@ -140,25 +135,10 @@ class ConversationList(Vertical):
             options.focus()
             options.action_first()
 
-    @on(OptionList.OptionSelected)
-    def choose(self, event: OptionList.OptionSelected) -> None:
-        event.stop()
-        if event.option_id is not None:
-            self.post_message(self.Opened(event.option_id))
-
     def _fill(self) -> None:
-        options = self.options
-        before = options.highlighted_option.id if options.highlighted_option else self._open
-        place = options.highlighted
         sought = fold(self._sought)
         found = [c for c in self._conversations if c.id in self._with_messages or contains(c.title, sought)]
-        options.set_options([Option(self._label(c), c.id) for c in found])
-        ids = [c.id for c in found]
-        wanted = before if before in ids else self._open
-        if wanted in ids:
-            options.highlighted = ids.index(wanted)
-        elif ids and place is not None:  # what was there has been deleted
-            options.highlighted = min(place, len(ids) - 1)
+        self.refill([Option(self._label(c), c.id) for c in found], self._open)
         self.none.display = not found
         if not found:
             self.none.update(

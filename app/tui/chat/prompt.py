@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
@@ -93,18 +92,13 @@ class Prompt(TypingArea):
 
     def joined(self, text: str, draft: str) -> str:
         """A message that was not sent, shortened, and a draft after it."""
-        shown = self._shorten(text)
+        shown = self.shorten(text)
         return f"{shown}\n{draft}" if draft.strip() else shown
 
     def replace_text(self, draft: str) -> None:
         """Replace the text by an earlier `draft`, placeholders included."""
         self._place = len(self._history)
         self._fill(draft)
-
-    def on_paste(self, event: events.Paste) -> None:
-        event.prevent_default()
-        event.stop()
-        self.insert(self._shorten(event.text))
 
     def action_newline(self) -> None:
         self.insert("\n")
@@ -140,7 +134,7 @@ class Prompt(TypingArea):
         if self._place == len(self._history):
             self._unsent = self.text
         self._place -= 1
-        self._fill(self._shorten(self._history[self._place]))
+        self._fill(self.shorten(self._history[self._place]))
 
     def action_cursor_down(self, select: bool = False) -> None:
         at_end = self.navigator.is_last_wrapped_line(self.cursor_location)
@@ -149,13 +143,13 @@ class Prompt(TypingArea):
             return
         self._place += 1
         last = self._place == len(self._history)
-        self._fill(self._unsent if last else self._shorten(self._history[self._place]))
+        self._fill(self._unsent if last else self.shorten(self._history[self._place]))
 
     def _fill(self, text: str) -> None:
         self.load_text(text)
         self.move_cursor(self.document.end)
 
-    def _shorten(self, text: str) -> str:
+    def shorten(self, text: str) -> str:
         """The text, or a placeholder for a long one."""
         if len(text) <= LONGEST_SHOWN:
             return text

@@ -12,15 +12,15 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.screen import Screen
 
-from app.client import Client
 from app.library_changes import bring_back, bring_back_revision, delete_conversation, rename_conversation
 from app.tui.bridge import Began, Happened
 from app.tui.chat.conversation import IN_TRASH, ConversationView
 from app.tui.chat.conversation_list import UNTITLED, ConversationList
 from app.tui.chat.export import export_conversation
 from app.tui.chat.first_run import FirstRun
-from app.tui.host import host
+from app.tui.host import HasClient
 from app.tui.library.history import HistoryScreen
+from app.tui.library.listing import Opened
 from app.tui.shared.dialogs import ConfirmDialog, TextDialog
 from app.tui.shared.status_bar import StatusBar
 from app.tui.shared.steady_footer import SteadyFooter
@@ -35,7 +35,7 @@ WIDTHS: list[tuple[int, str]] | None = [(0, "-narrow"), (WIDE, "-wide")]
 """Below 100 columns the list lies over the conversation."""
 
 
-class ChatScreen(Screen[None]):
+class ChatScreen(Screen[None], HasClient):
     CSS_PATH = "chat.tcss"
     HORIZONTAL_BREAKPOINTS = WIDTHS
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -61,10 +61,6 @@ class ChatScreen(Screen[None]):
             yield self.view
         yield StatusBar()
         yield SteadyFooter()
-
-    @property
-    def client(self) -> Client:
-        return host(self).client
 
     def on_resize(self, event: events.Resize) -> None:
         """Take the focus from a list that the new size hides."""
@@ -97,10 +93,6 @@ class ChatScreen(Screen[None]):
             if not id_ or self.list.has(id_) or await to_thread(self.client.conversations.has_conversation, id_):
                 self.refresh_list()
 
-    @on(ConversationView.Changed)
-    def changed(self) -> None:
-        self.refresh_list()
-
     @work(group="change")
     async def start(self) -> None:
         """Show the draft of a new conversation, or else open the latest one."""
@@ -110,6 +102,7 @@ class ChatScreen(Screen[None]):
             if conversations := await to_thread(self.client.conversations.conversations):
                 await self.view.open(conversations[0].id, keep_text=True)
 
+    @on(ConversationView.Changed)
     @work(group="list", exclusive=True)
     async def refresh_list(self) -> None:
         with self.view.notice.failures():
@@ -160,9 +153,9 @@ class ChatScreen(Screen[None]):
         else:
             self.view.prompt.focus()
 
-    @on(ConversationList.Opened)
-    def opened(self, message: ConversationList.Opened) -> None:
-        self.view.open_soon(message.conversation)
+    @on(Opened)
+    def opened(self, message: Opened) -> None:
+        self.view.open_soon(message.id)
         self.remove_class("-sidebar")
         self.view.prompt.focus()
 
@@ -256,11 +249,8 @@ class ChatScreen(Screen[None]):
         if self.view.conversation is None:
             self.view.notice.say("There is nothing to save yet.")
             return
+        id_, stored = self.view.conversation.id, self.client.conversations
         with self.view.notice.failures():
-            path = await to_thread(self._export, self.view.conversation.id)
+            found, messages = await to_thread(stored.conversation, id_), await to_thread(stored.messages, id_)
+            path = await to_thread(export_conversation, found, messages, self.client.paths.exports)
             self.view.notice.say(f"Saved as {path}")
-
-    def _export(self, id_: str) -> str:
-        folder = self.client.paths.exports
-        stored = self.client.conversations
-        return str(export_conversation(stored.conversation(id_), stored.messages(id_), folder))

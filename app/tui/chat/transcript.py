@@ -137,19 +137,16 @@ class Transcript(VerticalScroll, can_focus=False):
 
     async def _load_earlier(self) -> None:
         async with self._mounting:
-            await self._mount_earlier()
-
-    async def _mount_earlier(self) -> None:
-        if not self.turns:  # another conversation was shown since this was asked for
-            self._loading = False
-            return
-        first = self.turns[0]
-        above = first.virtual_region.y
-        latest, self._earlier = self._earlier[-EARLIER_TURNS:], self._earlier[:-EARLIER_TURNS]
-        with self.app.batch_update():  # laid out once, not at each step of the mounting
-            await self.body.mount_all([turn_of(message) for message in latest], before=first)
-            self._update_hints()
-            self.show_replaced(self._replaced)
+            if not self.turns:  # another conversation was shown since this was asked for
+                self._loading = False
+                return
+            first = self.turns[0]
+            above = first.virtual_region.y
+            latest, self._earlier = self._earlier[-EARLIER_TURNS:], self._earlier[:-EARLIER_TURNS]
+            with self.app.batch_update():  # laid out once, not at each step of the mounting
+                await self.body.mount_all([turn_of(message) for message in latest], before=first)
+                self._update_hints()
+                self.show_replaced(self._replaced)
 
         def keep_position() -> None:
             self.scroll_to(y=first.virtual_region.y - above, animate=False, immediate=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from markdown_it import MarkdownIt
@@ -14,10 +13,10 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.message import Message
 from textual.widgets import Markdown, OptionList, Static
 from textual.widgets.option_list import Option
 
+from app.tui.library.listing import Opened
 from app.tui.shared.as_written import AsWritten
 from app.tui.shared.job_line import JobLine
 from app.tui.shared.reply_numbers import numbers
@@ -67,10 +66,6 @@ class Answer(VerticalScroll, can_focus=True):
         ),
         Binding("y,c", "copy", "Copy", id="answer.copy", tooltip="Copy the answer"),
     ]  # fmt: skip
-
-    @dataclass
-    class Opened(Message):
-        entry: str
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  # Textual's name
         super().__init__(id=id)
@@ -161,7 +156,7 @@ class Answer(VerticalScroll, can_focus=True):
 
     def action_cited(self, number: int) -> None:
         if entry := self._entries.get(number):
-            self.post_message(self.Opened(entry))
+            self.post_message(Opened(entry, self))
 
     def action_copy(self) -> None:
         self.app.copy_to_clipboard(printable(self.text))

@@ -8,7 +8,7 @@ from asyncio import to_thread
 from dataclasses import dataclass
 from typing import ClassVar
 
-from textual import events, on, work
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
@@ -17,8 +17,7 @@ from textual.message import Message
 from textual.timer import Timer
 from textual.widgets import Static, TextArea
 
-from app.client import Client
-from app.tui.host import host
+from app.tui.host import HasClient, host
 from app.tui.journal.entry_draft import PLACE, Draft, conflict, unsaved, write
 from app.tui.journal.entry_head import EntryHead
 from app.tui.journal.entry_indexing import EntryIndexing
@@ -36,21 +35,14 @@ INGEST_SECONDS = 3.0
 
 
 class Editor(TypingArea):
-    """A text area that takes any paste."""
-
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+home", "far(-1)", "Beginning", show=False, id="editor.first", tooltip="Go to the beginning"),
         Binding("ctrl+end", "far(1)", "End", show=False, id="editor.last", tooltip="Go to the end"),
         Binding("ctrl+g", "screen.history", "History", show=False, id="editor.history", tooltip="Show earlier texts"),
     ]
 
-    def on_paste(self, event: events.Paste) -> None:
-        event.prevent_default()
-        event.stop()
-        self.insert(event.text)
 
-
-class EntryEditor(Vertical):
+class EntryEditor(Vertical, HasClient):
     @dataclass
     class Saved(Message):
         """The database has the entry."""
@@ -97,10 +89,6 @@ class EntryEditor(Vertical):
                 await self._writer.write()
                 if draft.dirty:
                     host(self).last_words.append(await to_thread(unsaved, self.client, draft))
-
-    @property
-    def client(self) -> Client:
-        return host(self).client
 
     @property
     def entry_id(self) -> str | None:

@@ -6,15 +6,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from textual import events, on
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
-from textual.widgets import OptionList, Static
+from textual.widgets import Static
 from textual.widgets.option_list import Option
 
+from app.tui.library.listing import Listing
 from core.figures import day
 from core.library.records import Entry, EntryState
 from core.text import cells, contains, fold, one_line, printable
@@ -45,7 +45,7 @@ def _short(entry: Entry) -> Entry:
     return replace(entry, text=entry.text[:KEPT_CHARACTERS])
 
 
-class EntryList(Vertical):
+class EntryList(Listing):
     """Posts the user's choices to the screen, which carries them out."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -59,10 +59,6 @@ class EntryList(Vertical):
         Binding("r", "ask('retry')", "Retry", id="entries.retry", tooltip="Index the entry again"),
         Binding("x", "ask('skip')", "Skip", id="entries.drop", tooltip="Skip an entry that failed"),
     ]
-
-    @dataclass
-    class Opened(Message):
-        entry: str
 
     @dataclass
     class EndReached(Message):
@@ -85,7 +81,6 @@ class EntryList(Vertical):
         self._open: str | None = None
         self.changes = 0
         """Counts entries that were put or removed, so that a slow reading of the whole list does not undo that."""
-        self.options = OptionList(compact=True)
         self.none = Static(classes="none")
 
     def compose(self) -> ComposeResult:
@@ -167,12 +162,6 @@ class EntryList(Vertical):
         if (entry := self.highlighted) is not None:
             self.post_message(self.Asked(what, entry))
 
-    @on(OptionList.OptionSelected)
-    def choose(self, event: OptionList.OptionSelected) -> None:
-        event.stop()
-        if event.option_id is not None:
-            self.post_message(self.Opened(event.option_id))
-
     def _belongs(self, entry: Entry) -> bool:
         """Whether a new entry is shown: not if it is as old as those that have not been read yet."""
         oldest = min((each.created for each in self._entries.values()), default=0.0)
@@ -188,17 +177,8 @@ class EntryList(Vertical):
         return listed
 
     def _fill(self, highlight: str | None = None) -> None:
-        options = self.options
-        before = highlight or (options.highlighted_option.id if options.highlighted_option else self._open)
-        place = options.highlighted
         shown = self._listed(self.entries)
-        options.set_options(shown)
-        ids = [option.id for option in shown]
-        wanted = before if before in ids else self._open
-        if wanted is not None and wanted in ids:
-            options.highlighted = ids.index(wanted)
-        elif shown and place is not None:  # what was there has been deleted
-            options.highlighted = min((n for n, id_ in enumerate(ids) if id_), key=lambda n: abs(n - place))
+        self.refill(shown, self._open, highlight)
         self.none.display = not shown
         self.none.update(Content(NOT_FOUND if self.sought else INVITATION))
 

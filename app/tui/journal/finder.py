@@ -10,8 +10,7 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.widgets import ContentSwitcher
 
-from app.client import Client
-from app.tui.host import host
+from app.tui.host import HasClient
 from app.tui.journal.answer import Answer
 from app.tui.journal.search_results import SearchResults
 from app.tui.shared.job_follower import JobFollower
@@ -24,7 +23,7 @@ WEEK = "The last seven days"
 ASKS_AGAIN, REFLECTS_AGAIN = "Enter in the field asks again.", "^R reflects again."
 
 
-class Finder(ContentSwitcher):
+class Finder(ContentSwitcher, HasClient):
     """Shows the results of a search, or the answer to a question. `notice` shows failures."""
 
     def __init__(self, notice: Notice) -> None:
@@ -44,22 +43,18 @@ class Finder(ContentSwitcher):
             self.following.stop()
             await to_thread(self.following.join)
 
-    @property
-    def _client(self) -> Client:
-        return host(self).client
-
     async def find(self, text: str) -> bool:
         """Search by meaning, or ask if the text starts with a question mark; False if that failed to start."""
         if not text.startswith("?"):
-            return await self._start(lambda: self._client.search(text), lambda job: self.results.begin(text, job))
+            return await self._start(lambda: self.client.search(text), lambda job: self.results.begin(text, job))
         question = text.removeprefix("?").strip()
         return await self._start(
-            lambda: self._client.ask(question), lambda job: self.answer.begin(question, job, ASKS_AGAIN)
+            lambda: self.client.ask(question), lambda job: self.answer.begin(question, job, ASKS_AGAIN)
         )
 
     async def reflect(self) -> bool:
         """Reflect on the last seven days; False if that failed to start."""
-        return await self._start(self._client.reflect, lambda job: self.answer.begin(WEEK, job, REFLECTS_AGAIN))
+        return await self._start(self.client.reflect, lambda job: self.answer.begin(WEEK, job, REFLECTS_AGAIN))
 
     async def _start(self, call: Callable[[], Job], begin: Callable[[Job], Awaitable[None]]) -> bool:
         with self._notice.failures():
@@ -67,7 +62,7 @@ class Finder(ContentSwitcher):
             job = await to_thread(call)
             self.current = "results" if job.kind is JobKind.SEARCH else "answer"
             await begin(job)
-            self.following = JobFollower(self._client, job.id, self)
+            self.following = JobFollower(self.client, job.id, self)
             self.places.refresh()
             return True
         return False
@@ -76,14 +71,14 @@ class Finder(ContentSwitcher):
         following, self.following = self.following, None
         if following is not None:
             following.stop()
-            await to_thread(self._client.cancel, following.job_id)
+            await to_thread(self.client.cancel, following.job_id)
 
     @work
     async def stop(self) -> None:
         """Cancel the running job. Its output so far stays."""
         if self.following is not None:
             with self._notice.failures():
-                await to_thread(self._client.cancel, self.following.job_id)
+                await to_thread(self.client.cancel, self.following.job_id)
 
     def focus_found(self) -> None:
         if self.current == "results":

@@ -12,15 +12,13 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
 from textual.widgets import ContentSwitcher, Input
 
-from app.client import Client
 from app.tui.bridge import Began, Happened
-from app.tui.host import host
-from app.tui.journal.answer import Answer
+from app.tui.host import HasClient
 from app.tui.journal.entry_actions import EntryActions
 from app.tui.journal.entry_editor import EntryEditor
 from app.tui.journal.entry_list import EntryList
 from app.tui.journal.finder import Finder
-from app.tui.journal.search_results import SearchResults
+from app.tui.library.listing import Opened
 from app.tui.shared.notice import Notice
 from app.tui.shared.status_bar import StatusBar
 from app.tui.shared.steady_footer import SteadyFooter
@@ -36,7 +34,7 @@ WIDTHS: list[tuple[int, str]] | None = [(0, "-narrow"), (USUAL, "-usual"), (100,
 """Below 60 columns the list lies over the content; from 100 on it has longer titles."""
 
 
-class JournalScreen(Screen[None]):
+class JournalScreen(Screen[None], HasClient):
     CSS_PATH = "journal.tcss"
     HORIZONTAL_BREAKPOINTS = WIDTHS
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -76,10 +74,6 @@ class JournalScreen(Screen[None]):
                 yield self.notice
         yield StatusBar()
         yield SteadyFooter()
-
-    @property
-    def client(self) -> Client:
-        return host(self).client
 
     @property
     def shown(self) -> str:
@@ -161,12 +155,10 @@ class JournalScreen(Screen[None]):
         if self.editor.entry_id == message.entry.id:
             self.entry_list.mark_open(message.entry.id)
 
-    @on(EntryList.Opened)
-    @on(SearchResults.Opened)
-    @on(Answer.Opened)
-    def opened(self, message: EntryList.Opened | SearchResults.Opened | Answer.Opened) -> None:
-        self._from_finder = not isinstance(message, EntryList.Opened)
-        self.open_entry(message.entry)
+    @on(Opened)
+    def opened(self, message: Opened) -> None:
+        self._from_finder = message.source is not self.entry_list
+        self.open_entry(message.id)
 
     @work(group="open")
     async def open_entry(self, id_: str) -> None:
@@ -177,7 +169,7 @@ class JournalScreen(Screen[None]):
             with self.notice.failures():
                 if id_ != self.editor.entry_id:
                     if not await self.editor.leave():
-                        self._show("editor")
+                        self.switcher.current = "editor"
                         return
                     entry = await to_thread(self.client.journal.entry, id_)
                     if mine != self._opening:
@@ -212,7 +204,7 @@ class JournalScreen(Screen[None]):
     def _show_editor(self) -> None:
         self.notice.clear()
         self.remove_class("-list")
-        self._show("editor")
+        self.switcher.current = "editor"
         self.set_focus(self.editor.area)  # at once; focus() would wait behind keys already pressed
 
     # The field.
@@ -228,7 +220,7 @@ class JournalScreen(Screen[None]):
         if text:
             self.find(text)
         else:
-            self._show("editor")
+            self.switcher.current = "editor"
 
     @work(group="find", exclusive=True)
     async def find(self, text: str) -> None:
@@ -250,7 +242,7 @@ class JournalScreen(Screen[None]):
         self.notice.clear()
         self.remove_class("-list")
         self._from_finder = False
-        self._show("finder")
+        self.switcher.current = "finder"
 
     def action_field(self) -> None:
         self.remove_class("-list")
@@ -271,21 +263,18 @@ class JournalScreen(Screen[None]):
     def action_back(self) -> None:
         """To the finder that the entry was opened from; else stop the job; else to the editor; else to the list."""
         if self.shown == "editor" and self._from_finder:
-            self._show("finder")
+            self.switcher.current = "finder"
             self.finder.focus_found()
         elif self.finder.following is not None:
             self.finder.stop()
         elif self._from_finder:
             self._from_finder = False
-            self._show("editor")
+            self.switcher.current = "editor"
             self.action_list()
         elif self.shown != "editor":
-            self._show("editor")
+            self.switcher.current = "editor"
             self.field.focus()
         elif self.field.has_focus and self.field.value:
             self.field.clear()
         else:
             self.action_list()
-
-    def _show(self, what: str) -> None:
-        self.switcher.current = what

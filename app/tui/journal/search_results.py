@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from textual import on
 from textual.app import ComposeResult
-from textual.containers import Vertical
 from textual.content import Content
-from textual.message import Message
-from textual.widgets import OptionList, Static
+from textual.widgets import Static
 from textual.widgets.option_list import Option
 
+from app.tui.library.listing import Listing
 from app.tui.shared.job_line import JobLine
 from core.events.types import JobState
 from core.figures import bar
@@ -46,11 +42,7 @@ def hit_label(hit: Hit) -> Content:
     return head + passage
 
 
-class SearchResults(Vertical):
-    @dataclass
-    class Opened(Message):
-        entry: str
-
+class SearchResults(Listing):
     def compose(self) -> ComposeResult:
         yield self.heading
         yield self.foot
@@ -61,7 +53,6 @@ class SearchResults(Vertical):
         self._query = ""
         self.heading = Static(classes="heading")
         self.foot = Static(classes="foot")
-        self.options = OptionList(compact=True)
 
     async def begin(self, query: str, job: Job) -> None:
         """Wait for the results of `job`."""
@@ -104,12 +95,6 @@ class SearchResults(Vertical):
         foot.set_class(ended.state in {JobState.FAILED, JobState.INTERRUPTED}, "-failed")
         foot.display = bool(text)
         foot.update(Content(text))
-
-    @on(OptionList.OptionSelected)
-    def choose(self, event: OptionList.OptionSelected) -> None:
-        event.stop()
-        if event.option_id is not None:
-            self.post_message(self.Opened(event.option_id))
 
     def _head(self, text: str) -> None:
         self.heading.update(Content(text))

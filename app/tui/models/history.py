@@ -12,16 +12,15 @@ from textual.content import Content
 from textual.widgets import Static
 
 from app.tui.shared.phase_looks import LOST, PHASE_LOOKS
-from core.events.types import Receipt, StateChanged, WorkerLost, WorkerUp
+from core.events.types import OfMachine, Receipt, StateChanged, WorkerLost, WorkerUp
 from core.figures import clock, duration, size
 from core.text import one_line
 
 KEPT = 200
 LONGEST_REASON = 200
-Kept = StateChanged | Receipt | WorkerUp | WorkerLost
 
 
-def line(event: Kept) -> Content:
+def line(event: OfMachine) -> Content:
     """Time, change, duration, role and reason."""
     at = clock(event.at)
     reason_style = "$foreground-muted"
@@ -64,19 +63,19 @@ class History(VerticalScroll):
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  # Textual's name
         super().__init__(id=id)
-        self._events: deque[Kept] = deque(maxlen=KEPT)
+        self._events: deque[OfMachine] = deque(maxlen=KEPT)
 
     def compose(self) -> ComposeResult:
         yield Static(Content.styled("no transition yet", "$foreground-muted"))
 
-    def fill(self, past: Iterable[Kept]) -> None:
+    def fill(self, past: Iterable[OfMachine]) -> None:
         """Show stored events, newest first, below the live ones that are newer."""
         read = list(past)
         later = [event for event in self._events if event not in read and read and event.at >= read[0].at]
         self._events = deque([*later, *read][:KEPT], maxlen=KEPT)
         self._draw()
 
-    def add(self, event: Kept) -> None:
+    def add(self, event: OfMachine) -> None:
         """Put a new event on top, unless it is there already."""
         if event in self._events:
             return

@@ -28,17 +28,12 @@ def gauge(view: MachineView, width: int, now: float) -> Content:
         return Content.styled("RAM   not measured yet", "$foreground-muted")
     used = memory.total - memory.available
     worker = min(memory.process_rss, used)
-    bars = [
-        (
-            "RAM",
-            "",
-            [
-                ("worker", worker, "▇", "$text-primary"),
-                ("others", used - worker, "▒", "$foreground-muted"),
-                ("free", memory.available, "▁", "$foreground-disabled"),
-            ],
-        )
+    ram = [
+        ("worker", worker, "▇", "$text-primary"),
+        ("others", used - worker, "▒", "$foreground-muted"),
+        ("free", memory.available, "▁", "$foreground-disabled"),
     ]
+    bars = [("RAM", "", ram)]
     for number, device in enumerate(memory.devices):
         taken = ("used", device.total - device.free, "▇", "$text-primary")
         free = ("free", device.free, "▁", "$foreground-disabled")

@@ -133,7 +133,7 @@ class ModelTable(OptionList):
 
     def on_mount(self) -> None:
         self.highlighted = 0
-        self.watch(self.app, "view", self._show)
+        self.watch(self.app, "view", self._draw)
 
     @property
     def selected(self) -> Role:
@@ -168,9 +168,6 @@ class ModelTable(OptionList):
             self.highlighted = clicked
 
     def on_resize(self) -> None:
-        self._draw()
-
-    def _show(self, _: MachineView) -> None:
         self._draw()
 
     def _draw(self) -> None:

@@ -15,13 +15,12 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import OptionList, Static
 
-from app.client import Client
 from app.model_facts import ModelFacts, UnusableModel, UsableModel, read_facts
 from app.plan_text import PARTS, parts
 from app.tui.bridge import Began, Happened
-from app.tui.host import host
+from app.tui.host import HasClient, host
 from app.tui.machine_view import MachineView
-from app.tui.models.history import KEPT, History, Kept
+from app.tui.models.history import KEPT, History
 from app.tui.models.memory_gauge import MemoryGauge
 from app.tui.models.model_table import ModelTable
 from app.tui.models.plan_panel import PlanPanel
@@ -31,14 +30,14 @@ from app.tui.shared.coalesced import Coalesced
 from app.tui.shared.status_bar import StatusBar
 from app.tui.shared.steady_footer import SteadyFooter
 from core.errors import CharlieError
-from core.events.types import JobChanged, JobKind, JobState, QueueChanged, StateChanged, WorkerLost, WorkerUp
+from core.events.types import JobChanged, JobKind, JobState, OfMachine, QueueChanged, Receipt
 from core.memory.types import Memory
 from core.model_files.bundled import ORIGINS
 from core.text import one_line
 from tasks.jobs.records import Job
 
 
-class ModelsScreen(Screen[None]):
+class ModelsScreen(Screen[None], HasClient):
     """The roles, the memory, the state graph and its history."""
 
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (130, "-wide")]  # noqa: RUF012  # as Textual declares it
@@ -77,10 +76,6 @@ class ModelsScreen(Screen[None]):
         yield StatusBar()
         yield SteadyFooter()
 
-    @property
-    def client(self) -> Client:
-        return host(self).client
-
     def on_mount(self) -> None:
         self.query_one("#failure").display = False
         self.query_one(ModelTable).focus()
@@ -111,10 +106,10 @@ class ModelsScreen(Screen[None]):
 
     def on_happened(self, message: Happened) -> None:
         event = message.event
-        if isinstance(event, Kept):
+        if isinstance(event, OfMachine):
             self.query_one(History).add(event)
-        if isinstance(event, StateChanged | WorkerUp | WorkerLost):
-            self.query_one(PlanPanel).outdated()
+            if not isinstance(event, Receipt):
+                self.query_one(PlanPanel).outdated()
         if isinstance(event, JobChanged):
             self.query_one(ModelTable).handle_job(event)
             if event.id == self._requested and event.state != "queued":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 
 from textual.content import Content
@@ -57,36 +57,25 @@ def labels() -> dict[Edge, str]:
     return {edge: ", ".join(names) for edge, names in named.items()}
 
 
-@dataclass(slots=True)
-class _Canvas:
-    cells: dict[Point, tuple[str, str]] = field(default_factory=dict)
-
-    def write(self, at: Point, text: str, style: str) -> None:
-        for offset, character in enumerate(text):
-            self.cells[at[0] + offset, at[1]] = character, style
-
-    def content(self) -> Content:
-        rows = []
-        for y in range(HEIGHT):
-            row = [self.cells.get((x, y), (" ", "")) for x in range(WIDTH)]
-            rows.append(Content.assemble(*row))
-        return Content("\n").join(rows)
-
-
 def draw(snapshot: Snapshot, last: Edge | None) -> Content:
     """The graph of the machine, WIDTH by HEIGHT cells."""
-    canvas = _Canvas()
+    cells: dict[Point, tuple[str, str]] = {}
+
+    def write(at: Point, text: str, style: str) -> None:
+        cells.update({(at[0] + offset, at[1]): (character, style) for offset, character in enumerate(text)})
+
     for edge, label in labels().items():
         route = ROUTES[edge]
         heavy = edge == last
         style = "bold $text-accent" if heavy else "$foreground-muted"
         for point, character in _line(route, HEAVY if heavy else LIGHT):
-            canvas.write(point, character, style)
+            write(point, character, style)
         on_line = route.label in {point for point, _ in _line(route, LIGHT)}
-        canvas.write(route.label, f" {label} " if on_line else label, style)
+        write(route.label, f" {label} " if on_line else label, style)
     for phase, place in PLACES.items():
-        canvas.write(place, *_node(phase, snapshot))
-    return canvas.content()
+        write(place, *_node(phase, snapshot))
+    rows = ([cells.get((x, y), (" ", "")) for x in range(WIDTH)] for y in range(HEIGHT))
+    return Content("\n").join([Content.assemble(*row) for row in rows])
 
 
 def _node(phase: Phase, snapshot: Snapshot) -> tuple[str, str]:

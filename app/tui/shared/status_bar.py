@@ -37,8 +37,9 @@ def status_line(view: MachineView, width: int, now: float) -> Content:
 
     A wide bar with room left has a sparkline of RAM that ends `now` (seconds since the epoch).
     """
+    total = view.memory.total if view.memory else 0
     for spark in SPARKS if width >= NARROW else ():
-        parts = _parts(view, width, sparkline(view.readings, _total(view), now, spark))
+        parts = _parts(view, width, sparkline(view.readings, total, now, spark))
         if sum(part.cell_length for part in parts) + len(GAP) * (len(parts) - 1) <= width:
             return Content(GAP).join(parts)
     line, *rest = _parts(view, width, "")
@@ -49,10 +50,6 @@ def status_line(view: MachineView, width: int, now: float) -> Content:
     return line
 
 
-def _total(view: MachineView) -> int:
-    return view.memory.total if view.memory else 0
-
-
 def _parts(view: MachineView, width: int, spark: str) -> list[Content]:
     cells = 5 if width < NARROW else 8
     phase, short = _phase(view, cells), _short(view)
@@ -60,7 +57,8 @@ def _parts(view: MachineView, width: int, spark: str) -> list[Content]:
     room = (
         width - phase.cell_length - len(GAP) - sum(len(GAP) + part.cell_length for part in (short, fetch) if part.plain)
     )
-    parts = [phase, fetch, _subject(view, width, room), short, _rate(view), *_memory(view, cells, spark), _queue(view)]
+    queue = Content.assemble(("queue ", "$foreground-muted"), f"{view.depth}")
+    parts = [phase, fetch, _subject(view, width, room), short, _rate(view), *_memory(view, cells, spark), queue]
     return [part for part in parts if part.plain]
 
 
@@ -151,10 +149,6 @@ def _gauge(label: str, used: int, total: int, cells: int) -> Content:
     style = "$text-error" if used > 0.95 * total else "$text-warning" if used > 0.85 * total else "$text-primary"
     figures = f" {gib(used)}/{gib(total)} GiB"
     return Content.assemble((label, "$foreground-muted"), " ", (full, style), (rest, "$foreground-disabled"), figures)
-
-
-def _queue(view: MachineView) -> Content:
-    return Content.assemble(("queue ", "$foreground-muted"), f"{view.depth}")
 
 
 class StatusBar(Widget):

@@ -21,7 +21,7 @@ UNDO_STEPS = 1_000
 
 
 class TypingArea(LargeTextArea):
-    """A text area in which undo goes word by word."""
+    """A text area that takes any paste, and in which undo goes word by word."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+z", "undo", "Undo", show=False, id="typing.undo", tooltip="Undo the last word"),
@@ -44,6 +44,15 @@ class TypingArea(LargeTextArea):
         rest = _shared(old[start:][::-1], text[start:][::-1])
         end = len(old) - rest
         self.replace(text[start : len(text) - rest], self.location_of(start), self.location_of(end))
+
+    def on_paste(self, event: events.Paste) -> None:
+        event.prevent_default()
+        event.stop()
+        self.insert(self.shorten(event.text))
+
+    def shorten(self, text: str) -> str:
+        """What is shown of a long paste."""
+        return text
 
     def action_far(self, step: int) -> None:
         """To the beginning or the end of the text."""

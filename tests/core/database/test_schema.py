@@ -22,7 +22,7 @@ from core.database.connection import NEWER, explain
 from core.database.schema import SCHEMA
 from core.errors import DatabaseError
 from core.events.types import Heartbeat, JobChanged, JobKind, JobState, Phase, Snapshot
-from core.events.wire import decode_heartbeat, decode_snapshot, encode
+from core.events.wire import decode_known, encode
 from core.library.backups import Backups, today
 from core.library.records import Conversation, Entry, StoredMessage, decode
 from core.library.records import encode as encode_record
@@ -193,10 +193,10 @@ def test_fields_of_later_versions_are_ignored(client: Client) -> None:
     for output in (Text("a"), Thought("b"), Hits((), reranked=True), Ended(client.jobs.get(job.id).state)):
         assert decode_output(extended(encode_output(output))) == output
     snapshot, heartbeat = Snapshot(seq=3, phase=Phase.WARM), Heartbeat(7)
-    assert decode_snapshot(extended(encode(snapshot))) == snapshot
-    assert decode_heartbeat(extended(encode(heartbeat))) == heartbeat
-    assert decode_snapshot('{"phase": "asleep"}') == Snapshot()
-    assert decode_heartbeat('{"pid": 3, "phase": "asleep"}') is None
+    assert decode_known(Snapshot, extended(encode(snapshot))) == snapshot
+    assert decode_known(Heartbeat, extended(encode(heartbeat))) == heartbeat
+    assert decode_known(Snapshot, '{"phase": "asleep"}') is None
+    assert decode_known(Heartbeat, '{"pid": 3, "phase": "asleep"}') is None
     conversation, message = Conversation("a", "b", 1.0, 2.0), StoredMessage("a", "user", "b")
     assert decode(Conversation, extended(json.dumps(asdict(conversation)))) == conversation
     assert decode(StoredMessage, extended(json.dumps(asdict(message)))) == message

@@ -28,7 +28,7 @@ from core.events.types import (
     StateChanged,
     WorkerUp,
 )
-from core.events.wire import decode, decode_snapshot, encode
+from core.events.wire import decode, decode_known, encode
 from core.paths import find_paths
 from core.settings_file import load_settings
 from tests.waiting import follow_events, join
@@ -61,8 +61,8 @@ def test_unknown_fields_are_ignored(event: Event, fields: dict[str, str]) -> Non
 
 @given(snapshot=st.builds(Snapshot))
 def test_the_snapshot_survives_encoding(snapshot: Snapshot) -> None:
-    assert decode_snapshot(encode(snapshot)) == snapshot
-    assert decode_snapshot(None) == Snapshot()
+    assert decode_known(Snapshot, encode(snapshot)) == snapshot
+    assert decode_known(Snapshot, None) is None
 
 
 @given(kind=st.text().filter(lambda kind: kind not in {each.__name__ for each in KINDS}))
