@@ -61,7 +61,8 @@ def feelings_of(context: TaskContext, model: EmbeddingModel, stop: Callable[[], 
             if value
         ]
         context.feelings.clear()
-        context.feelings[key] = Feelings(np.load(file), rows)
+        with context.manager.excluded_from_model():
+            context.feelings[key] = Feelings(np.load(file), rows)
     return context.feelings[key]
 
 

@@ -170,6 +170,7 @@ def vector_store(context: TaskContext, model: EmbeddingModel) -> VectorStore:
     """The vectors made by this model. They are read from the database once and kept while the model stays the same."""
     if model.id not in context.stores:
         context.stores.clear()
-        context.stores[model.id] = VectorStore(context.raw, model.id, model.dimension)
+        with context.manager.excluded_from_model():
+            context.stores[model.id] = VectorStore(context.raw, model.id, model.dimension)
         context.stores[model.id].forget_older()
     return context.stores[model.id]

@@ -40,8 +40,9 @@ def search_journal(context: TaskContext, job: Job) -> dict[str, Any]:
 
 def find_entries(context: TaskContext, job: Job, query: str, limit: int) -> Found:
     index, notes, count = context.words, list[str](), limit * CANDIDATES_PER_HIT
-    index.follow(context.journal, lambda *done: context.bus.publish(JobProgress(job.id, "embed", *done)))
-    query, among = _within_span(context, query, notes)
+    with context.manager.excluded_from_model():
+        index.follow(context.journal, lambda *done: context.bus.publish(JobProgress(job.id, "embed", *done)))
+        query, among = _within_span(context, query, notes)
     words = content_words(query)
     weights, with_words = weights_of(index, words), index.find(words, count, among)
     parked = {each.subject for each in context.jobs.parked()}  # a model that reads one could end the worker again

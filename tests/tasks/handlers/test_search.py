@@ -10,8 +10,10 @@ import pytest
 
 from app.client import Client
 from app.runtime.owner import Runtime
+from core.events.types import Receipt
 from core.library.records import Entry
 from core.paths import find_paths
+from core.roles import Role
 from core.settings_file import load_settings
 from tasks.jobs.records import Ended, Hits
 from tests.conftest import settle
@@ -19,6 +21,7 @@ from tests.minilm import write_minilm
 from tests.waiting import output
 
 DAY = 86_400
+MIB = 1024**2
 TEXTS = (
     "Pulled the old tooth at last. The dentist sang while she worked. It hurt less than I had feared.",
     "Rain all day. Zoë rowed us over the lake in the leaking boat, and we laughed until we were soaked.",
@@ -139,3 +142,18 @@ def test_words_are_searched_without_an_embedder(tmp_path_factory: pytest.TempPat
     assert last.result is not None
     assert [hit["entry"] for hit in last.result["hits"]] == [entry.id]
     assert "Searched by words alone" in last.result["note"]
+
+
+@pytest.mark.slow
+def test_an_unload_does_not_wait_for_what_a_search_keeps(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The index of words, the library for dates and the examples of feelings are not part of the model."""
+    home = tmp_path_factory.mktemp("kept")
+    with pytest.MonkeyPatch.context() as patch:
+        settle(home, patch)
+        patch.setenv("CHARLIE_EMBEDDING__FILE", str(write_minilm(home / "minilm.gguf")))
+        with Runtime(client := Client(load_settings(), find_paths())):
+            ended(client, client.ingest_all([client.journal.new_entry(text).id for text in TEXTS]).id)
+            ended(client, client.search("the dentist last week").id)
+            ended(client, client.unload().id)
+            *_, receipt = (event for event in client.bus.history() if isinstance(event, Receipt))
+    assert receipt.expected - receipt.returned < 6 * MIB
