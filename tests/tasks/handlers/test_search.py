@@ -13,7 +13,6 @@ from app.runtime.owner import Runtime
 from core.events.types import Receipt
 from core.library.records import Entry
 from core.paths import find_paths
-from core.roles import Role
 from core.settings_file import load_settings
 from tasks.jobs.records import Ended, Hits
 from tests.conftest import settle
