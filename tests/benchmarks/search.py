@@ -72,10 +72,10 @@ def _searched(client: Client, before: Callable[[Client], object] = lambda _: Non
     began = time.perf_counter()
     job = client.search("a walk by the river", NEAREST)
     out = output(client.jobs, job.id)
-    hits = first(out, lambda item: isinstance(item, Hits))
+    # Hits by words come earlier, but not from every query.
+    hits = first(out, lambda item: isinstance(item, Hits) and len(item.hits) == NEAREST)
     taken = (time.perf_counter() - began) * 1000
     assert isinstance(hits, Hits)
-    assert len(hits.hits) == NEAREST
     client.cancel(job.id)  # reranking is not measured here
     list(out)
     return taken

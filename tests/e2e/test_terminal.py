@@ -54,7 +54,7 @@ def test_a_day_with_charlie(home: Path, columns: int, rows: int) -> None:
         shown.until("● indexed")
         shown.press("river walk", ENTER)
         shown.until("A quiet walk by the river")
-        shown.until("by relevance")
+        shown.until("reranked")
         shown.until(lambda: "Warm" in shown.status and "reranker" in shown.status)
         shown.press(ctrl("f"), ctrl("u"), "?where did I walk", ENTER)
         shown.until(lambda: "Warm" in shown.status and "instruct" in shown.status)

@@ -40,7 +40,7 @@ def two_on_one_entry(home: Path) -> Outcome:
     with interface(home) as first, interface(home) as on:
         on.entries |= first.entries
         entry = on.save("Begun by hand.")
-        terminals = [_open_newest(each, entry.text) for each in (first, on)]
+        terminals = [_open_newest(each, entry.title) for each in (first, on)]
         began = time.monotonic()
         for each, words in ((first, " Typed in the first."), (on, " Typed in the second.")):
             each.press(words)
@@ -62,7 +62,7 @@ def two_on_one_entry_one_killed(home: Path) -> Outcome:
         on.entries |= first.entries
         entry = on.save("Begun by hand.")
         for each in (first, on):
-            _open_newest(each, entry.text)
+            _open_newest(each, entry.title)
         first.press(" Typed in the first.")
         until(lambda: any(b"in the first." in path.read_bytes() for path in on.client.paths.drafts.glob("*.json")))
         began = kill(first.pid)

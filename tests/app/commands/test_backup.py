@@ -111,12 +111,12 @@ def test_backups_are_made_listed_restored_and_written_again(home: Path) -> None:
     asked = charlie(home, "backup", "restore", stdin="y\n")  # no terminal
     assert (asked.code, "Give `--yes`." in asked.err) == (1, True)
     assert "1 would be added, 1 replaced" in asked.err
-    for line in (f"updated  {kept}  This one stays.", f"new      {gone}  This one goes."):
+    for line in (f"updated  {kept}  This one stays", f"new      {gone}  This one goes"):
         assert line in asked.err
-    assert [each["title"] for each in entries(home)] == ["Spoiled."]
+    assert [each["title"] for each in entries(home)] == ["Spoiled"]
     done = charlie(home, "backup", "restore", name, "--yes")
     assert "Entries: 1 new, 1 updated." in done.err
-    assert {each["title"] for each in entries(home)} == {"This one stays.", "This one goes."}
+    assert {each["title"] for each in entries(home)} == {"This one stays", "This one goes"}
 
     client = Client(load_settings(), find_paths())
     with Runtime(client, worker=False):

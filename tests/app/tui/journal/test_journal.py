@@ -344,7 +344,7 @@ async def test_the_real_worker_indexes_searches_and_answers(home: Path, until: U
             screen = await journal(pilot, until)
             await until(pilot, lambda: titles(screen) == ["● I baked bread and it ros…"])
             await pilot.press("ctrl+f", *"bread", "enter")
-            await until(pilot, lambda: "by words and meaning" in str(screen.finder.results.heading.content))
+            await until(pilot, lambda: "reranked" in str(screen.finder.results.heading.content))
             assert [option.id for option in screen.finder.results.options.options] == [entry.id]
             await until(pilot, lambda: screen.finder.following is None)
             screen.field.value = "? what did I bake"
