@@ -129,7 +129,7 @@ def share(of: Iterable[bool]) -> str:
     n, p, z = len(each), sum(each) / len(each), 1.96
     middle, half = p + z * z / (2 * n), z * sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     low, high = ((middle + sign * half) / (1 + z * z / n) for sign in (-1, 1))
-    return f"{100 * p:.0f} [{100 * low:.0f}, {100 * high:.0f}]"
+    return f"{100 * p:.0f} [{100 * abs(low):.0f}, {100 * high:.0f}]"
 
 
 def table(model: EmbeddingModel, show: Callable[[str], None]) -> None:
