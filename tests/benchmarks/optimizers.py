@@ -1,6 +1,6 @@
 """Gain of optimizers for `recall` on the model that comes with Charlie.
 
-`python -m tests.benchmarks.optimizers [--budget 20] [--examples 65] [--write]` runs them one after another, each in
+`python -m tests.benchmarks.optimizers [--methods …] [--budget 20] [--examples 65] [--write]` runs them one after another, each in
 its own process. `--write` updates their section of README.md in this folder, and ships the best program
 (core/programs/data) if it gains and its interval lies above the score of the app's own prompt.
 """
@@ -99,13 +99,14 @@ def ship(found: list[SavedProgram], prompt: Score) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--methods", type=Method, nargs="+", default=METHODS, help="the optimizers")
     parser.add_argument("--budget", type=int, default=20, help="training examples that each search may try")
     parser.add_argument("--examples", type=int, default=65, help="of the labelled questions")
     parser.add_argument("--write", action="store_true", help="update the README, and ship the best program")
     parsed = parser.parse_args()
     print(HEAD, flush=True)
     found = []
-    for method in METHODS:
+    for method in parsed.methods:
         found.append(run(method, parsed.budget, parsed.examples))
         print(row(found[-1]), flush=True)
     prompt = app_prompt(parsed.examples)
