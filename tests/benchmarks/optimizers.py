@@ -1,8 +1,8 @@
 """Gain of optimizers for `recall` on the model that comes with Charlie.
 
-`python -m tests.benchmarks.optimizers [--methods …] [--budget 20] [--examples 65] [--write]` runs them one after another, each in
-its own process. `--write` updates their section of README.md in this folder, and ships the best program
-(core/programs/data) if it gains and its interval lies above the score of the app's own prompt.
+`python -m tests.benchmarks.optimizers [--methods …] [--budget 20] [--examples 65] [--write]` runs them one after
+another, each in its own process. `--write` updates their section of README.md in this folder, and ships the best
+program (core/programs/data) if it gains and its interval lies above the score of the app's own prompt.
 """
 
 from __future__ import annotations
