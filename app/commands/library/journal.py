@@ -208,6 +208,8 @@ def _index(running: Session, entry: Entry, *, no_wait: bool) -> None:
         return
     try:
         note_limits(running.wait(job))
+        if any(each.distress for each in running.client.journal.entries_of([entry.id])):
+            note(running.client.settings.support.line)
     except KeyboardInterrupt:
         note("The entry is saved; the next worker indexes it.")
         raise
