@@ -373,6 +373,6 @@ def test_the_command_line_knows_every_role() -> None:
 @pytest.mark.slow
 def test_an_entry_of_distress_is_answered_with_where_to_turn(home: Path) -> None:
     (paths := find_paths()).make()
-    paths.config_file.write_text(f'[embedding]\nfile = "{write_minilm(home / "minilm.gguf")}"\n')
+    paths.config_file.write_text(f'[embedding]\nfile = "{write_minilm(home / "all-MiniLM-L6-v2.gguf")}"\n')
     assert "findahelpline.com" in charlie(home, "journal", "add", "I want to kill myself.").err
     assert "findahelpline.com" not in charlie(home, "journal", "add", "The bread rose well.").err
