@@ -23,7 +23,6 @@ from tasks.jobs.records import Job
 from tasks.worker.recovery import PARKED
 from tests.app.commands.charlie import charlie, read_until, refused, started
 from tests.benchmarks.shapes import Shape, write
-from tests.minilm import write_minilm
 from tests.model_variants import variant
 from tests.parked import park
 from tests.tiny_models import tiny_models
@@ -368,11 +367,3 @@ def test_graph_exports_every_state(home: Path, form: str, part: str) -> None:
 
 def test_the_command_line_knows_every_role() -> None:
     assert get_args(RoleName) == tuple(Role)
-
-
-@pytest.mark.slow
-def test_an_entry_of_distress_is_answered_with_where_to_turn(home: Path) -> None:
-    (paths := find_paths()).make()
-    paths.config_file.write_text(f'[embedding]\nfile = "{write_minilm(home / "all-MiniLM-L6-v2.gguf")}"\n')
-    assert "findahelpline.com" in charlie(home, "journal", "add", "I want to kill myself.").err
-    assert "findahelpline.com" not in charlie(home, "journal", "add", "The bread rose well.").err
