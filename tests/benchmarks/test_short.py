@@ -22,7 +22,7 @@ MEASURES = (
     "enqueueing a job",
     "memory of a queued job",
     "key press to changed screen",
-    "`charlie` to a prompt",
+    "`charlie` to a ready prompt",
     "`charlie --help`",
 )
 
