@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import cast
 
 import numpy as np
@@ -141,6 +141,9 @@ class Manager:
         if not self.loads:
             raise CharlieError("It does not fit.")
         yield self.model
+
+    def excluded_from_model(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
 
 @pytest.fixture
