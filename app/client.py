@@ -13,7 +13,7 @@ import redis
 from core.database import keys
 from core.database.aof_sync import sync
 from core.database.connection import connect
-from core.database.ids import ids_from, least, next_ids, take
+from core.database.ids import ids_from, next_ids, take
 from core.database.server import APPEND_ONLY
 from core.errors import CharlieError
 from core.events.bus import Bus
@@ -168,10 +168,10 @@ class Client:
 
     def submit(self, kind: JobKind, args: dict[str, Any], subject: str = "", after: str = "") -> Job:
         with self.redis.pipeline(transaction=False) as pipe:
-            take(pipe, 1, least(after))
+            take(pipe, 1, after)
             self._read_queue(pipe)
             first, waiting, taken = pipe.execute()
-        job = Job(*ids_from(first, 1), kind, self._with_sampling(args), subject, enqueued=time.time())
+        job = Job(ids_from(first, 1)[0], kind, self._with_sampling(args), subject, enqueued=time.time())
         with self.redis.pipeline(transaction=True) as pipe:
             self._add(pipe, job, waiting, taken)
             pipe.execute()

@@ -26,19 +26,15 @@ def next_id(redis: RedisClient, after: str = "") -> str:
 
 def next_ids(redis: RedisClient, count: int, after: str = "") -> list[str]:
     """`count` ids in order, made of the time (microseconds), or of the latest id when the clock was set back."""
-    return ids_from(take(redis, count, least(after)), count)
+    return ids_from(take(redis, count, after), count)
 
 
-def least(after: str) -> int:
-    """The least microsecond of an id that sorts after `after`; 0 where `after` is not made of a time."""
+def take(redis: Any, count: int, after: str = "") -> Any:
+    """Take `count` microseconds for ids, and answer with the first; `redis` may be a pipeline."""
     found = _MICROSECOND.match(after)
     following = int(found[0], 16) + 1 if found else 0
-    return following if following < LATEST_USABLE else 0
-
-
-def take(redis: Any, count: int, least: int = 0) -> Any:
-    """Take the first of `count` microseconds that no id has yet, at least `least`; `redis` may be a pipeline."""
-    return redis.eval(_TAKE, 1, keys.LATEST, max(time.time_ns() // 1000, least), count)
+    now = max(time.time_ns() // 1000, following if following < LATEST_USABLE else 0)
+    return redis.eval(_TAKE, 1, keys.LATEST, now, count)
 
 
 def ids_from(first: str, count: int) -> list[str]:

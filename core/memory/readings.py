@@ -75,28 +75,25 @@ def _cgroups(root: Path, membership: Path, total: int) -> list[tuple[int, int]]:
     Page cache is not counted as use.
     """
     found: list[tuple[int, int]] = []
-    for limit, used, statistics, cached in _cgroup_files(root, _text(membership)):
-        limit_bytes = _number(limit)
+    for folder, (limit, used, cached) in _groups(root, _text(membership)):
+        limit_bytes = _number(f"{folder}/{limit}")
         if limit_bytes is not None and limit_bytes < total:
-            cache = sum(_statistic(statistics, key) for key in cached)
-            found.append((limit_bytes, max(0, (_number(used) or 0) - cache)))
+            cache = sum(_statistic(f"{folder}/memory.stat", key) for key in cached)
+            found.append((limit_bytes, max(0, (_number(f"{folder}/{used}") or 0) - cache)))
     return found
 
 
 @lru_cache(maxsize=8)
-def _cgroup_files(root: Path, membership: str) -> list[tuple[str, str, str, tuple[str, ...]]]:
-    """The files of limit, use and statistics of these groups and of those around them, and the entries to read."""
+def _groups(root: Path, membership: str) -> list[tuple[Path, tuple[str, str, tuple[str, str]]]]:
+    """The folders of these groups and of those around them, and the names of their files."""
     found = []
     for line in membership.splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers and "memory" not in controllers.split(","):
             continue
-        base, (limit, used, cached) = (root, CGROUP_V2) if controllers == "" else (root / "memory", CGROUP_V1)
+        base, names = (root, CGROUP_V2) if controllers == "" else (root / "memory", CGROUP_V1)
         group = base / path.lstrip("/")
-        for folder in (group, *group.parents):
-            if not folder.is_relative_to(base):
-                break
-            found.append((f"{folder}/{limit}", f"{folder}/{used}", f"{folder}/memory.stat", cached))
+        found += [(folder, names) for folder in (group, *group.parents) if folder.is_relative_to(base)]
     return found
 
 

@@ -59,49 +59,18 @@ class Jobs:
     def advance(
         self,
         id_: str,
-        to: JobState,
+        to: JobState | Callable[[Job], JobState],
         expect: Collection[JobState],
-        also: Callable[[Any, Job], None] = lambda _pipe, _job: None,
+        also: Callable[..., None] = lambda _pipe, _job: None,
+        reads: Sequence[Sequence[str]] = (),
         **changes: Any,
     ) -> Job | None:
         """Move a job that is in one of the states `expect`; returns the moved job, else None.
 
         Record and event are written together, and only if no other process has changed the record since it was read:
-        two processes never both move a job. `also` may add commands to the same MULTI, with the moved job.
+        two processes never both move a job. `also` may add commands to the same MULTI; it is given the pipeline, the
+        moved job, and the answers to `reads`, which are commands sent with the first read.
         """
-
-        def move(pipe: Any, job: Job, _: list[Any]) -> Job:
-            moved = replace(job, state=to, **changes)
-            also(pipe, moved)
-            return moved
-
-        return self._move(id_, expect, move)
-
-    def take(
-        self, id_: str, queue: str, begin: Callable[[Job], JobState], also: Callable[[Any, int], None]
-    ) -> tuple[Job | None, bool]:
-        """`advance` of a queued job to the state that `begin` chooses, and whether it was asked to stop.
-
-        `also` is given the number of jobs that wait in the list `queue`.
-        """
-        asked = False
-
-        def move(pipe: Any, job: Job, found: list[Any]) -> Job:
-            nonlocal asked
-            asked, waiting = bool(found[0]), found[1]
-            also(pipe, waiting)
-            return replace(job, state=begin(job), started=time.time())
-
-        reads = (("EXISTS", keys.cancel(id_)), ("LLEN", queue))
-        return self._move(id_, {JobState.QUEUED}, move, reads), asked
-
-    def _move(
-        self,
-        id_: str,
-        expect: Collection[JobState],
-        change: Callable[[Any, Job, list[Any]], Job],
-        reads: Sequence[Sequence[str]] = (),
-    ) -> Job | None:
         moved: Job | None = None
 
         def move(pipe: Any, answers: list[Any]) -> Job | None:
@@ -111,12 +80,12 @@ class Jobs:
                 return moved
             if not found or (job := decode(Job, found)).state not in expect:
                 return None
-            moved = change(pipe, job, more)
+            moved = replace(job, state=to(job) if callable(to) else to, **changes)
             self.add(pipe, moved)
+            also(pipe, moved, *more)
             return moved
 
-        key = keys.job(id_)
-        return transact(self.redis, [key], [("GET", key), *reads], move)
+        return transact(self.redis, [keys.job(id_)], [("GET", keys.job(id_)), *reads], move)
 
     def end(self, id_: str, ended: Ended, expect: Collection[JobState] = TAKEN) -> Job | None:
         """Move a job to its last state and close its output; None when it had ended already."""

@@ -12,6 +12,7 @@ from typing import Any, NoReturn, assert_never
 
 import redis
 
+from core.database import keys
 from core.database.connection import await_writable, explain, refuses_writes
 from core.errors import CancelledError, CharlieError
 from core.events.types import TAKEN, UNENDED, JobKind, JobState, Phase, QueueChanged
@@ -94,15 +95,15 @@ class Runner:
 
     def _take(self, job_id: str) -> Job | None:
         """Mark a job as taken; None when it is no longer wanted."""
-        jobs, bus = self._context.jobs, self._context.bus
 
-        def changed(pipe: Any, waiting: int) -> None:
-            bus.add(pipe, QueueChanged(waiting, job_id))
+        def also(pipe: Any, _: Job, asked_to_stop: int, waiting: int) -> None:
+            if asked_to_stop:
+                self._context.stop.set()
+            self._context.bus.add(pipe, QueueChanged(waiting, job_id))
 
-        job, asked_to_stop = jobs.take(job_id, self.queue.storage.queue_key, self._first_state, changed)
-        if asked_to_stop:
-            self._context.stop.set()
-        return job
+        reads = ("EXISTS", keys.cancel(job_id)), ("LLEN", self.queue.storage.queue_key)
+        queued = {JobState.QUEUED}
+        return self._context.jobs.advance(job_id, self._first_state, queued, also, reads, started=time.time())
 
     def _first_state(self, job: Job) -> JobState:
         """RUNNING for a chat whose model is warm: its first token comes sooner without WAITING."""
