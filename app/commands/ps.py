@@ -49,7 +49,7 @@ def _report(running: Session) -> dict[str, Any]:
         "role": snapshot.role,
         "model": snapshot.model,
         "since": snapshot.since or None,
-        "keep_alive_until": snapshot.keep_alive_until,
+        "keep_alive_until": snapshot.warm[-1].kept_until if snapshot.warm else None,
         "worker": {"pid": snapshot.worker_pid} if snapshot.worker_pid else None,
         "database": _database(client),
         "queue": [

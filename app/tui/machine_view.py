@@ -82,7 +82,7 @@ class MachineView:
                 return replace(self, depth=event.depth, running=event.running, queue_known=True, generating=generating)
             case events.MemoryRead():
                 return self._read(event)
-            case events.Planned() | events.LibraryChanged():
+            case events.Planned() | events.LibraryChanged() | events.PolicyChanged():
                 return self
             case events.Receipt():
                 return replace(self, short=event if event.short else None)

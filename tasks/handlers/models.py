@@ -23,7 +23,7 @@ def warm(context: TaskContext, job: Job) -> dict[str, Any]:
 def unload(context: TaskContext, job: Job) -> dict[str, Any]:
     """Unload the warm model, if there is one."""
     context.begin(job)
-    return {"unloaded": context.manager.unload_model("asked for")}
+    return {"unloaded": bool(context.manager.unload_all("asked for"))}
 
 
 def plan(context: TaskContext, job: Job) -> dict[str, Any]:

@@ -36,23 +36,23 @@ class Eviction:
         keep_alive = self._manager.last_good_settings.keep_alive
         idle = time.monotonic() - self._manager.last_used
         if keep_alive >= 0 and idle >= keep_alive - SLACK_SECONDS:
-            self._manager.unload_model(f"idle for {idle:.0f} s")
+            self._manager.unload_all(f"idle for {idle:.0f} s")
         elif reason := self._manager.short_of_memory(read_memory()):
             self._idle_work.pause()
-            self._manager.unload_model(reason)
+            self._manager.give_up(reason)
         else:
             self.plan()
 
     def plan(self) -> None:
         """Schedule the eviction for the end of `keep_alive`, or unload at once where that is 0 and no job waits."""
         if self._manager.last_good_settings.keep_alive < 0:
-            self._manager.announcer.set_keep_alive(None)
+            self._manager.announcer.set_kept({})
             return
         if self._seconds_left() <= 0 and self._queue.storage.queue_size() == 0:
-            self._manager.unload_model("keep_alive is 0")
+            self._manager.unload_all("keep_alive is 0")
             return
         due = datetime.now(UTC) + timedelta(seconds=self._seconds_left())
-        self._manager.announcer.set_keep_alive(due.timestamp())
+        self._manager.announcer.set_kept(dict.fromkeys(self._manager.loaded_roles, due.timestamp()))
         schedule_eviction(self._queue, due.replace(tzinfo=None))
 
     def hasten(self, now: Memory, busy: bool) -> None:
@@ -70,5 +70,5 @@ class Eviction:
 
     def _clock_was_set(self, busy: bool) -> bool:
         """Whether the scheduled eviction would come at the wrong time."""
-        until = self._manager.announcer.snapshot.keep_alive_until
+        until = next((each.kept_until for each in self._manager.announcer.snapshot.warm), None)
         return until is not None and not busy and abs(until - time.time() - self._seconds_left()) > CLOCK_SECONDS

@@ -14,4 +14,4 @@ def manager(client: Client) -> Iterator[ModelManager]:
     """A manager with real models, in this process; its events go to a real database."""
     made = ModelManager(SettingsFile(), client.paths, client.bus)
     yield made
-    made.unload_model("the test ends")
+    made.unload_all("the test ends")

@@ -91,7 +91,7 @@ def main() -> None:
         paths.config_file.write_text(RESERVE)
         with manager.lease(Role.EMBEDDING) as other:
             print(json.dumps({"lives": bool(other.count_tokens("still here"))}), flush=True)
-        manager.unload_model("done")
+        manager.unload_all("done")
         history = client.bus.history()
         print(json.dumps({"triggers": [each.trigger for each in history if isinstance(each, StateChanged)]}))
         print(json.dumps({"plans": [each.context for each in history if isinstance(each, Planned)]}))

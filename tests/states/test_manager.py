@@ -13,8 +13,8 @@ from redis.exceptions import ConnectionError as Lost
 
 from app.client import Client
 from core.database import keys
-from core.errors import CancelledError, LoadFailedError, ModelFileError, SettingsError
-from core.events.types import LoadProgress, Phase, Snapshot, StateChanged, WorkerUp
+from core.errors import CancelledError, CharlieError, LoadFailedError, ModelFileError, SettingsError
+from core.events.types import LoadProgress, Phase, Snapshot, StateChanged, WarmRole, WorkerUp
 from core.llama import engine
 from core.memory.measured import _files
 from core.memory.readings import read_memory
@@ -52,6 +52,12 @@ def published(client: Client) -> list[str]:
         assert (snapshot.seq, snapshot.phase, snapshot.since) == (last.seq, last.to, last.at)
         assert snapshot.role == (None if last.to == "empty" else last.role)
     return steps(history)
+
+
+@pytest.fixture(autouse=True)
+def exclusive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One model at a time; tests/states/test_together.py has several."""
+    monkeypatch.setenv("CHARLIE_MEMORY__POLICY", "exclusive")
 
 
 def test_load(manager: ModelManager, client: Client) -> None:
@@ -92,7 +98,8 @@ def test_a_second_lease_of_the_same_role_publishes_nothing(manager: ModelManager
             assert one is two
         assert manager.load_seconds == 0
         assert published(client) == LOAD
-        assert not manager.not_leased(None)  # type: ignore[arg-type]  # the guard reads only the leases
+        with pytest.raises(CharlieError, match="in use"):
+            manager.unload_role(Role.INSTRUCT, "asked for")
     with manager.lease(Role.INSTRUCT) as three:
         assert three is one
     assert published(client) == LOAD
@@ -102,19 +109,19 @@ def test_swap(manager: ModelManager, client: Client) -> None:
     warm(manager, Role.INSTRUCT)
     warm(manager, Role.EMBEDDING)
     assert published(client) == [*LOAD, *UNLOAD, "load embedding", "loaded embedding"]
-    assert list(manager._registry) == [Role.EMBEDDING]
+    assert manager.loaded_roles == (Role.EMBEDDING,)
     assert state_changes(client.bus)[2].reason == "embedding is wanted"
 
 
 def test_unload(manager: ModelManager, client: Client) -> None:
-    assert manager.unload_model("asked for") is False
+    assert manager.unload_all("asked for") == ()
     assert published(client) == []
     warm(manager, Role.INSTRUCT)
-    assert manager.unload_model("asked for") is True
+    assert manager.unload_all("asked for") == (Role.INSTRUCT,)
     assert published(client) == [*LOAD, *UNLOAD]
     assert [event.reason for event in state_changes(client.bus)[2:]] == ["asked for", "asked for"]
-    assert manager.unload_model("asked for") is False
-    assert manager._registry == {}
+    assert manager.unload_all("asked for") == ()
+    assert manager.loaded_roles == ()
 
 
 def test_a_load_that_llama_cpp_refuses(manager: ModelManager, client: Client, tiny: dict[Role, Path]) -> None:
@@ -218,7 +225,7 @@ def test_a_load_is_cancelled_at_a_progress_step(manager: ModelManager, client: C
     with pytest.raises(CancelledError), manager.lease(Role.INSTRUCT, cancelled):
         pytest.fail("it was leased")
     assert published(client) == FAILED
-    assert manager._registry == {}
+    assert manager.loaded_roles == ()
     warm(manager, Role.INSTRUCT)
     assert published(client) == [*FAILED, *LOAD]
 
@@ -233,10 +240,10 @@ def test_a_failed_unload(manager: ModelManager, client: Client, monkeypatch: pyt
         raise OSError("the driver is gone")
 
     monkeypatch.setattr(model, "close", close_and_fail)
-    assert manager.unload_model("asked for") is True
+    assert manager.unload_all("asked for") == (Role.INSTRUCT,)
     assert published(client) == [*LOAD, "unload instruct", "unload_failed instruct"]
     assert "the driver is gone" in state_changes(client.bus)[-1].reason
-    assert manager._registry == {}
+    assert manager.loaded_roles == ()
     warm(manager, Role.INSTRUCT)
     assert published(client)[-2:] == LOAD
 
@@ -262,7 +269,7 @@ def test_a_failed_memory_reading_after_a_load_leaves_no_stuck_phase(
     with pytest.raises(OSError, match="the driver"):
         warm(manager, Role.INSTRUCT)
     assert published(client) == FAILED
-    assert manager._registry == {}
+    assert manager.loaded_roles == ()
     warm(manager, Role.INSTRUCT)
     assert published(client) == [*FAILED, *LOAD]
 
@@ -276,9 +283,9 @@ def test_a_failed_memory_reading_after_an_unload_leaves_no_stuck_phase(
         raise OSError("the driver is gone")
 
     monkeypatch.setattr(manager_module, "await_return", fails)
-    assert manager.unload_model("asked for") is True
+    assert manager.unload_all("asked for") == (Role.INSTRUCT,)
     assert published(client) == [*LOAD, "unload instruct", "unload_failed instruct"]
-    assert manager._registry == {}
+    assert manager.loaded_roles == ()
 
 
 def test_a_replaced_file_is_loaded_again(manager: ModelManager, client: Client, tiny: dict[Role, Path]) -> None:
@@ -351,15 +358,16 @@ def test_a_new_worker_continues_the_sequence_numbers(manager: ModelManager, clie
     assert published(client) == [*LOAD, *UNLOAD, *LOAD, *UNLOAD]
 
 
-def test_keep_alive_is_in_the_snapshot_without_an_event(manager: ModelManager, client: Client) -> None:
-    manager.announcer.set_keep_alive(5.0)
-    assert client.snapshot().keep_alive_until is None
+def test_the_end_of_keep_alive_is_in_the_snapshot_without_an_event(manager: ModelManager, client: Client) -> None:
+    manager.announcer.set_kept({Role.INSTRUCT: 5.0})
+    assert client.snapshot().warm == ()
     warm(manager, Role.INSTRUCT)
-    manager.announcer.set_keep_alive(5.0)
-    assert client.snapshot().keep_alive_until == 5.0
+    assert client.snapshot().warm == (WarmRole("instruct", "tiny-instruct"),)
+    manager.announcer.set_kept({Role.INSTRUCT: 5.0})
+    assert client.snapshot().warm == (WarmRole("instruct", "tiny-instruct", 5.0),)
     assert published(client) == LOAD
-    manager.unload_model("asked for")
-    assert client.snapshot().keep_alive_until is None
+    manager.unload_all("asked for")
+    assert client.snapshot().warm == ()
 
 
 def test_the_factory_is_asked_for_the_role(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

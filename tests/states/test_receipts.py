@@ -18,8 +18,8 @@ from core.settings_file import load_settings
 from states import manager as manager_module
 from states import reclaim
 from states.manager import ModelManager
-from states.planner import given_back, predict, smaller
-from states.reclaim import await_return, taken, trim
+from states.planner import predict, smaller
+from states.reclaim import Taken, await_return, taken, trim
 from tests.benchmarks.shapes import Shape, write
 
 GIB, MIB = 1024**3, 1024**2
@@ -42,7 +42,7 @@ def test_an_unload_returns_the_memory_taken(manager: ModelManager, client: Clien
     use(client, tmp_path)
     with manager.lease(Role.INSTRUCT) as model:
         model.llama.eval(list(range(512)))
-    manager.unload_model("asked for")
+    manager.unload_all("asked for")
     (receipt,) = receipts(client)
     assert (receipt.role, receipt.model) == ("instruct", "large")
     assert 60 * MIB < receipt.expected < 150 * MIB
@@ -59,7 +59,7 @@ def test_predicted_and_measured_memory_are_recorded(manager: ModelManager, clien
         with manager.lease(Role.INSTRUCT) as model:
             model.llama.eval(list(range(512)))
             spec = model.spec
-        manager.unload_model("asked for")
+        manager.unload_all("asked for")
     plan = manager.plan(Role.INSTRUCT)
     measured = manager.measured(plan)
     assert measured is not None
@@ -76,13 +76,13 @@ def test_memory_beyond_the_prediction_is_measured(
     use(client, tmp_path)
     with manager.lease(Role.INSTRUCT):  # the first load may reuse memory of earlier tests
         pass
-    manager.unload_model("asked for")
+    manager.unload_all("asked for")
     monkeypatch.setattr(
         manager_module, "predict", lambda *args: replace(found := predict(*args), overhead=found.overhead - 20 * MIB)
     )
     with manager.lease(Role.INSTRUCT) as model:
         model.llama.eval([number % 1000 for number in range(2048)])
-    manager.unload_model("asked for")
+    manager.unload_all("asked for")
     measured = manager.measured(manager.plan(Role.INSTRUCT))
     assert measured is not None
     assert 8 * MIB < measured.missing("RAM") < 30 * MIB
@@ -96,13 +96,15 @@ def test_repacked_weights_are_measured_once(manager: ModelManager, client: Clien
     for _ in range(2):
         with manager.lease(Role.INSTRUCT) as model:
             model.llama.eval([number % 1000 for number in range(2048)])
-        manager.unload_model("asked for")
+        manager.unload_all("asked for")
     measured = manager.measured(manager.plan(Role.INSTRUCT))
     assert measured is not None
     assert measured.actual["RAM"] == pytest.approx(measured.predicted["RAM"], rel=0.1)
 
 
-def test_a_plan_for_a_warm_model_unloads_nothing(manager: ModelManager) -> None:
+def test_a_plan_for_a_warm_model_unloads_nothing(manager: ModelManager, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHARLIE_MEMORY__POLICY", "exclusive")
+    manager = manager
     with manager.lease(Role.INSTRUCT):
         pass
     plan = manager.plan(Role.INSTRUCT)
@@ -132,7 +134,7 @@ def test_a_replaced_file_has_its_own_memory_record(manager: ModelManager, client
         spec = model.spec
     small = write(tmp_path / "small.gguf", replace(SHAPE, layers=1))
     small.replace(spec.path)
-    manager.unload_model("asked for")
+    manager.unload_all("asked for")
     loads = MeasuredLoads(client.redis)
     assert loads.find(spec) is not None
     assert loads.find(manager.plan(Role.INSTRUCT).spec) is None
@@ -176,7 +178,7 @@ def test_unreturned_memory_is_reported_and_not_planned_with(
 def test_waiting_for_memory_ends_when_most_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
     readings = iter([900, 700, 300, 200])
     monkeypatch.setattr(reclaim, "read_memory", lambda: Memory(GIB, GIB, next(readings) * MIB))
-    assert await_return(Memory(GIB, GIB, 1000 * MIB), 900 * MIB).process_rss == 300 * MIB
+    assert await_return(Memory(GIB, GIB, 1000 * MIB), Taken(900 * MIB, 0, {})).process_rss == 300 * MIB
 
 
 def test_taken_memory_is_counted_for_each_kind() -> None:
@@ -189,10 +191,12 @@ def test_taken_memory_is_counted_for_each_kind() -> None:
 
 def test_a_mapped_file_is_not_counted_as_returned_twice(manager: ModelManager) -> None:
     """Its pages count as available even while in use."""
-    before = read_memory()
-    spec = manager.plan(Role.INSTRUCT).spec
-    now = replace(before, process_rss=before.process_rss + 5 * GIB, process_file=before.process_file + 4 * GIB)
-    assert given_back(spec, before, now).ram == GIB
+    with manager.lease(Role.INSTRUCT):
+        pass
+    now = manager._registry._last
+    grown = replace(now, process_rss=now.process_rss + 5 * GIB, process_file=now.process_file + 4 * GIB)
+    (before,), (after,) = (manager._registry.warm_models(each) for each in (now, grown))
+    assert after.ram - before.ram == GIB
 
 
 def test_a_smaller_plan_is_tried_after_memory_ran_out(manager: ModelManager) -> None:

@@ -70,6 +70,7 @@ class JobLine(Static):
                 | events.MemoryRead()
                 | events.LibraryChanged()
                 | events.Planned()
+                | events.PolicyChanged()
                 | events.Receipt()
             ):
                 pass

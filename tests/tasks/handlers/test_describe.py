@@ -59,7 +59,7 @@ def work(client: Client, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runner]:
         TaskContext(manager, bus, client.jobs, Conversations(client.redis), Journal(client.redis), client._raw)
     )
     yield made
-    manager.unload_model("the test is over")
+    manager.unload_all("the test is over")
 
 
 def context_of(work: Runner) -> TaskContext:
@@ -137,7 +137,7 @@ def test_describing_loads_nothing_after_an_unload(client: Client, work: Runner) 
 
 def test_a_new_worker_loads_nothing_to_describe(client: Client, work: Runner) -> None:
     read_in(client, work, TEXT)
-    context_of(work).manager.unload_model("the worker ends")
+    context_of(work).manager.unload_all("the worker ends")
     later = Runner(context_of(work))
     describe_when_idle(later)
     assert queued(client) == []
@@ -163,7 +163,7 @@ def test_describing_does_not_begin_between_an_unload_and_its_end(
 
 def test_describing_tries_an_unloadable_model_once(client: Client, work: Runner) -> None:
     (entry,) = read_in(client, work, TEXT)
-    context_of(work).manager.unload_model("idle")
+    context_of(work).manager.unload_all("idle")
     client.paths.config_file.write_text('[instruct]\nfile = "/nowhere.gguf"\n')
     for _ in range(2):
         describe_when_idle(work)

@@ -44,7 +44,7 @@ def work(client: Client, minilm: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
         TaskContext(manager, bus, client.jobs, Conversations(client.redis), Journal(client.redis), client._raw)
     )
     yield made
-    manager.unload_model("the test is over")
+    manager.unload_all("the test is over")
 
 
 def do_all(client: Client, work: Runner) -> list[JobKind]:

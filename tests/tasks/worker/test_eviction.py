@@ -61,7 +61,7 @@ def test_a_negative_keep_alive_never_evicts(home: object, monkeypatch: pytest.Mo
     with Runtime(client):
         ended(client.jobs, client.warm(Role.EMBEDDING).id)
         assert ended(client.jobs, client.warm(Role.EMBEDDING).id).state is JobState.DONE
-        assert client.snapshot().keep_alive_until is None
+        assert [each.kept_until for each in client.snapshot().warm] == [None]
         assert client._queue.storage.schedule_size() == 0
         assert [event.to for event in state_changes(client.bus)] == ["loading", "warm"]
 
