@@ -17,6 +17,7 @@ from core.memory.types import Memory
 from core.roles import Role
 from core.settings import Policy
 from core.settings_file import SettingsFile
+from states import machine as machine_module
 from states import manager as manager_module
 from states import reclaim
 from states.manager import ModelManager
@@ -70,9 +71,9 @@ def room_for_two(three: ModelManager, monkeypatch: pytest.MonkeyPatch) -> Machin
     machine = Machine(three, 2 * GIB + 900 * MIB, GIB)
     monkeypatch.setenv("CHARLIE_MEMORY__POLICY", "fitting")
     three._settings._settings = SettingsFile().current()
-    for module in (manager_module, reclaim):
+    for module in (manager_module, machine_module, reclaim):
         monkeypatch.setattr(module, "read_memory", machine.read)
-    measure, load, fire = three._planner._measure, manager_module.engine.load, three._fire
+    measure, load, fire = three._planner._measure, machine_module.engine.load, three._machine.fire
 
     def load_and_take(*args: object, **kwargs: object) -> object:
         made = load(*args, **kwargs)  # type: ignore[arg-type]
@@ -88,8 +89,8 @@ def room_for_two(three: ModelManager, monkeypatch: pytest.MonkeyPatch) -> Machin
         need = measure(*args)  # type: ignore[arg-type]
         return replace(need, overhead=need.overhead + GIB - need.total)
 
-    monkeypatch.setattr(three, "_fire", fire_when_taken)
-    monkeypatch.setattr(manager_module.engine, "load", load_and_take)
+    monkeypatch.setattr(three._machine, "fire", fire_when_taken)
+    monkeypatch.setattr(machine_module.engine, "load", load_and_take)
     monkeypatch.setattr(three._planner, "_measure", need_a_gigabyte)
     return machine
 
@@ -221,7 +222,7 @@ def test_a_failed_load_leaves_the_others_warm(three: ModelManager, client: Clien
     assert published(client)[2:] == [
         f"{trigger} {role}" for role in ("instruct", "reranker") for trigger in ("load", "load_failed")
     ]
-    assert three.state is Phase.WARM
+    assert three._machine.state is Phase.WARM
     snapshot = client.snapshot()
     assert (snapshot.role, snapshot.warm) == ("embedding", (WarmRole("embedding", "tiny-embedding"),))
 
