@@ -59,6 +59,11 @@ class Registry:
         return self._models.get(role)
 
     @property
+    def roles(self) -> tuple[Role, ...]:
+        """The least recently used first."""
+        return tuple(each.spec.role for each in self)
+
+    @property
     def leased(self) -> Collection[Role]:
         return self._leases
 
