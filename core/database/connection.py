@@ -6,6 +6,7 @@ import json
 import re
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -106,31 +107,26 @@ def connect(
 
 
 def transact(
-    client: RedisClient,
-    watched: Sequence[str],
-    reads: Sequence[Sequence[str]],
-    change: Callable[[Any, list[Any]], Result],
+    client: RedisClient, watched: Sequence[str], reads: Sequence[Sequence[str]], change: Callable[[Any, Any], Result]
 ) -> Result:
     """Make a change in a MULTI from the answers to `reads`, again whenever another process wrote a `watched` key.
 
-    Like `Redis.transaction`, which takes a round trip for each read: here WATCH and all reads share one. The answers
-    are as in `execute_command` without options. A change without commands writes nothing.
+    WATCH and the reads share one round trip, where `Redis.transaction` takes one for each. The answers are those of
+    `execute_command` without options. A change without commands writes nothing.
     """
-    with client.pipeline(transaction=True) as pipe:
+    with client.pipeline() as pipe:
         while True:
-            try:
-                found = _watch(pipe, [("WATCH", *watched), *reads])
+            with suppress(redis.WatchError):
+                answers = _watch(pipe, [("WATCH", *watched), *reads])
                 pipe.multi()
-                result = change(pipe, found)
+                result = change(pipe, answers)
                 if len(pipe):
                     pipe.execute()
-            except redis.WatchError:
-                continue
-            return result
+                return result
 
 
 def _watch(pipe: Any, commands: Sequence[Sequence[str]]) -> list[Any]:
-    """Answers to the reads after the WATCH. All are taken from the connection before an error is raised."""
+    """The answers to the commands after the first. All are read from the connection before an error is raised."""
     pipe.connection = connection = pipe.connection or pipe.connection_pool.get_connection()
 
     def ask() -> list[Any]:
@@ -144,9 +140,8 @@ def _watch(pipe: Any, commands: Sequence[Sequence[str]]) -> list[Any]:
         return answers
 
     answers: list[Any] = connection.retry.call_with_retry(ask, lambda _: connection.disconnect())
-    for each in answers:
-        if isinstance(each, redis.ResponseError):
-            raise each
+    for error in (each for each in answers if isinstance(each, redis.ResponseError)):
+        raise error
     return answers[1:]
 
 

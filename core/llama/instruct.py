@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from threading import Thread
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -97,9 +98,34 @@ class InstructModel(LoadedModel):
         self._piece = pieces_with_marks(llama, self._template)
         self._session = ""
         """The conversation whose tokens the KV cache holds; empty if it holds others."""
+        self._restorer: Thread | None = None
+
+    def restore_ahead(self, session: str) -> None:
+        """After a load: a thread restores this conversation's saved KV cache while the caller makes its prompt.
+
+        Until `stream`, which waits for it, the caller may only use what needs no KV cache, such as `fit`.
+        """
+        if self.sessions is not None and self.llama.n_tokens == 0 and self._restorer is None:
+            self._restorer = Thread(target=self._restore, args=(self.sessions, session), name="restore", daemon=True)
+            self._restorer.start()
+
+    def _restore(self, sessions: SessionCache, session: str) -> None:
+        if (saved := sessions.of(session)) is not None:
+            self._checkpoints.kept = sessions.restore(self.llama, saved)
+            self._session = session
+
+    def _await_restored(self) -> None:
+        if self._restorer is not None:
+            self._restorer.join()
+            self._restorer = None
+
+    def close(self) -> None:
+        self._await_restored()
+        super().close()
 
     def save_session(self, keep: Saved | None = None) -> None:
         """Save the KV cache of the last conversation; `keep` is not removed to make room."""
+        self._await_restored()
         if self.sessions is not None and self._session:
             self.sessions.save(self.llama, self._session, self._checkpoints.valid(), keep)
 
@@ -213,6 +239,7 @@ class InstructModel(LoadedModel):
 
         Returns the tokens kept, and those of the prefix. At least one is left to evaluate, for its logits.
         """
+        self._await_restored()
         llama, checkpoints = self.llama, self._checkpoints
         shared = shared_tokens(llama, tokens)
         if self.sessions is not None:

@@ -156,6 +156,11 @@ class SessionCache:
         except OSError as error:
             log.warning("KV caches of %s are not saved: %s", self._spec.name, error)
 
+    def of(self, name: str) -> Saved | None:
+        """The saved cache of a conversation."""
+        self._opener.join()
+        return None if self._disabled else self._saved.get(name)
+
     def best(self, tokens: Sequence[int], cuttable: bool) -> tuple[Saved | None, int]:
         """The saved cache of which most tokens are usable, and their number; `cuttable`: all common ones are."""
         if self._folder is None or self._disabled:

@@ -31,6 +31,7 @@ def chat_response(context: TaskContext, job: Job) -> dict[str, Any]:
     sampling = context.sampling(job)
     system = Message("system", context.manager.settings.instruct.system_prompt)
     with context.manager.lease(Role.INSTRUCT, context.stop.is_set) as model:
+        model.restore_ahead(conversation)
         context.begin(job)
         messages = [system, *(Message(turn.role, turn.text, turn.reasoning) for turn in turns)]
         thinking, steady = context.thinking(job), model.spec.bundled
