@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from core.llama.session_cache import SessionCache
+from core.llama.calls import Llama
+from core.llama.checkpoints import Checkpoint
+from core.llama.session_cache import Saved, SessionCache
 from core.llama.session_files import STATE
 from tests.core.llama.test_session_cache import ONE, TWO, generated, layered, loaded, say
 from tests.model_files import Kind
@@ -32,7 +34,12 @@ def test_it_is_restored_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     with loaded(file, tmp_path / "sessions") as model:
         say(model, turns)
     restore, restored = SessionCache.restore, []
-    monkeypatch.setattr(SessionCache, "restore", lambda *args: (restored.append(args[2].state.stem), restore(*args))[1])
+
+    def restore_and_count(cache: SessionCache, llama: Llama, saved: Saved) -> list[Checkpoint]:
+        restored.append(saved.state.stem)
+        return restore(cache, llama, saved)
+
+    monkeypatch.setattr(SessionCache, "restore", restore_and_count)
     with loaded(file, tmp_path / "sessions") as model:
         model.restore_ahead(ONE)
         assert say(model, turns)[1].reused_tokens > 0
