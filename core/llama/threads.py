@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-import time
+from time import monotonic, process_time
 
 import psutil
 
@@ -28,12 +28,12 @@ class DecodingThreads:
         self._most = (llama.n_threads, llama.n_threads_batch)
         self._taken = 0
         """Cores that are left to other programs."""
-        self._looked = time.monotonic()
+        self._looked = monotonic()
         self._used = _used_by_others()
 
     def look(self) -> None:
         """Choose anew, by the time since the last reading. Cheap, so call it before each `llama_decode`."""
-        now = time.monotonic()
+        now = monotonic()
         if now - self._looked < LOOK_SECONDS:
             return
         used = _used_by_others()
@@ -50,4 +50,4 @@ class DecodingThreads:
 def _used_by_others() -> float:
     """Processor time of all other processes since the machine's start, in seconds."""
     times = psutil.cpu_times()
-    return float(times.user + times.system + getattr(times, "nice", 0.0)) - time.process_time()
+    return float(times.user + times.system + getattr(times, "nice", 0.0)) - process_time()
