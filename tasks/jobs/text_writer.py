@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,7 +27,7 @@ class TextWriter:
         self._id = id_
         self._waiting: list[str] = []
         self._kind: type[Text | Thought] = Text
-        self._sent = 0.0
+        self._sent = -math.inf
         self._thread = ThreadPoolExecutor(1, "text")
         self._running: Future[None] | None = None
 
@@ -45,7 +46,7 @@ class TextWriter:
         kind, text = (Text, piece) if isinstance(piece, str) else (Thought, piece.text)
         if kind is not self._kind:
             self._flush()
-            self._kind, self._sent = kind, 0.0
+            self._kind, self._sent = kind, -math.inf
         self._waiting.append(text)
         if time.monotonic() - self._sent >= BATCH_SECONDS:
             self._flush()

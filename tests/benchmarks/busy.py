@@ -14,7 +14,7 @@ from tests.benchmarks.models import Models, built
 from tests.benchmarks.table import Row, at_least, attempted, table
 
 ROUNDS, ROUNDS_SHORT = 3, 1
-WORDS, TOKENS = 300, {"0.1 B": 160, "0.5 B": 60}
+WORDS, TOKENS = 300, {"0.1 B": 160, "0.5 B": 60, "SmolLM2": 240}
 LIMITS = {1: 0.75, 2: 0.5}
 """For so many busy processes."""
 DECODE, PREFILL = "tokens per second beside busy processes ÷ quiet", "prefill beside busy processes ÷ quiet"
@@ -34,7 +34,7 @@ def busy(count: int) -> Iterator[None]:
 
 
 def rows(models: Models) -> Iterator[Row]:
-    for name, file in models.instruct.items():
+    for name, file in {**models.instruct, "SmolLM2": models.smollm2}.items():
         yield from attempted(DECODE, name, _beside, name, file, models)
 
 

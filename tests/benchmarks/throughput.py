@@ -8,12 +8,10 @@ from itertools import pairwise
 from pathlib import Path
 
 from core.model_files.gguf import read_header
-from tests.architectures.smollm2 import smollm2
 from tests.benchmarks.charlie import SYSTEM, Reply, TimedClient, must_fit, prompt_of, serving, words
 from tests.benchmarks.models import Models, built, threads
 from tests.benchmarks.raw import PARTS, Raw, Timed, raw
 from tests.benchmarks.table import Row, at_least, at_most, attempted, table
-from tests.model_files import endless
 
 ROUNDS, ROUNDS_SHORT = 5, 1
 WORDS = 16
@@ -31,8 +29,7 @@ MAX_GROWTH = 1.15
 
 
 def rows(models: Models) -> Iterator[Row]:
-    real = endless(smollm2(), models.folder / "endless.gguf")
-    for name, file in {**models.instruct, SMOLLM2: real}.items():
+    for name, file in {**models.instruct, SMOLLM2: models.smollm2}.items():
         yield from attempted(AGAINST_RAW, name, _against_generate, name, file, models)
     yield from attempted(AGAINST_CHAT, SMALL, _long, models)
 
