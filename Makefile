@@ -24,11 +24,12 @@ slow: $(VENV)/.dev
 faults: $(VENV)/.dev
 	@$(BIN)/python -m tests.faults
 
-# Speed beside the raw engine and other programs, which are installed below .bench; a quarter of an hour.
-# Renews the table and the chart of the benchmarks' README; `make bench WRITE=` only prints the table.
+# Speed beside the raw engine and other programs, which are installed below .bench; less than half an hour.
+# Renews the table and the chart of the benchmarks' README; `make bench WRITE= ROUNDS=1` only prints a table of one round.
 WRITE ?= --write
+ROUNDS ?= 5
 bench: $(VENV)/.dev
-	@$(BIN)/python -m tests.benchmarks $(WRITE)
+	@$(BIN)/python -m tests.benchmarks --rounds $(ROUNDS) $(WRITE)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -43,6 +43,11 @@ LARGE_PAGES = "glibc.malloc.hugetlb=1"
 """Makes glibc use large pages (Tunables in its manual); ignored elsewhere. A new KV cache is hundreds of megabytes of
 zeros: with pages of 4 kB a load takes three times as long, and cannot be cancelled there.
 """
+SPINS = "10000"
+"""How often a computing thread looks for the others (GOMP_SPINCOUNT in libgomp's manual) before it sleeps, about a
+quarter of a millisecond. By default it is thirty times as long: beside a busy program a token takes seconds, and
+core/llama/threads.py chooses between two tokens.
+"""
 STEADY_SECONDS = 30.0
 """A worker that ran this long was healthy, so the count of crashes restarts."""
 
@@ -248,7 +253,11 @@ class Runtime:
                 stdout=out,
                 stderr=out,
                 start_new_session=True,
-                env={**os.environ, "GLIBC_TUNABLES": with_large_pages(os.environ.get("GLIBC_TUNABLES", ""))},
+                env={
+                    "GOMP_SPINCOUNT": SPINS,  # the user's own value wins
+                    **os.environ,
+                    "GLIBC_TUNABLES": with_large_pages(os.environ.get("GLIBC_TUNABLES", "")),
+                },
             )
         self._started = time.monotonic()
         self._watchdog = Watchdog(self._client.settings.watchdog, self._worker.pid)

@@ -16,6 +16,7 @@ from core.llama.loaded_model import LoadedModel
 from core.llama.sampler import sampler
 from core.llama.session_cache import MIN_TOKENS, Saved, SessionCache
 from core.llama.thoughts import Part, Thought, Thoughts, can_think, pieces_with_marks, thoughts_after
+from core.llama.threads import DecodingThreads
 from core.model_files.spec import ModelSpec
 from core.settings import Sampling, Thinking
 
@@ -92,6 +93,7 @@ class InstructModel(LoadedModel):
         self.sessions: SessionCache | None = None
         """Saved KV caches: of conversations before an unload, or while another one is answered."""
         self._checkpoints = Checkpoints(llama)
+        self._threads = DecodingThreads(llama)
         self._template = spec.header.chat_template or ""
         self._prompt = ChatPrompt(llama, self._template)
         self._piece = pieces_with_marks(llama, self._template)
@@ -251,6 +253,7 @@ class InstructModel(LoadedModel):
         """
         import llama_cpp
 
+        self._threads.look()
         llama, count = self.llama, len(tokens)
         given = (llama_cpp.llama_token * count)(*tokens)  # the batch only points to it
         status = llama_cpp.llama_decode(llama.ctx, llama_cpp.llama_batch_get_one(given, count))

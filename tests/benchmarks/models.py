@@ -1,4 +1,4 @@
-"""The models of the speed table: Llama models with random weights, and tiny ones to swap them with."""
+"""The models of the speed table: SmolLM2, Llama models with random weights, and small ones to swap them with."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from pathlib import Path
 import gguf
 
 from core.roles import Role
-from tests.model_files import Size, write_random
+from tests.architectures.smollm2 import smollm2
+from tests.benchmarks.shapes import Shape, write
+from tests.model_files import Size, endless, write_random
 from tests.tiny_models import tiny_models
 
 CONTEXT = 8192
@@ -24,6 +26,9 @@ HALF = Size(
 )  # fmt: skip
 SHORT = Size(width=256, layers=4, heads=4, feed_forward=512, context=CONTEXT, words=True)
 """Replaces both in the short form."""
+SMALLEST = Size(width=192, layers=6, heads=6, feed_forward=512, context=CONTEXT, words=True)
+ENCODER = Shape("bert", layers=3, width=192, heads=6, kv_heads=6, feed_forward=768, context=512, role=Role.EMBEDDING)
+"""These two make the shortest swaps: what is not the load itself shows most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,10 @@ class Models:
     half: Path
     other: Path
     """A small instruct model (7 M): what the peers unload in a swap, and where overhead beside the model shows most."""
+    smollm2: Path
+    """The real SmolLM2-135M, but its replies never end by themselves."""
+    smallest: dict[Role, Path]
+    """An instruct model of 6 layers and an embedding model of 3."""
     short: bool
 
     @property
@@ -51,7 +60,12 @@ def built(*, short: bool) -> Iterator[Models]:
         write_random(tenth, 1, SHORT if short else TENTH)
         write_random(half, 2, SHORT if short else HALF)
         other = write_random(folder / "other.gguf", 3, SHORT)
-        yield Models(folder, tiny_models(), tenth, half, other, short)
+        real = endless(smollm2(), folder / "smollm2.gguf")
+        smallest = {
+            Role.INSTRUCT: write_random(folder / "smallest.gguf", 4, SMALLEST),
+            Role.EMBEDDING: write(folder / "encoder.gguf", ENCODER),
+        }
+        yield Models(folder, tiny_models(), tenth, half, other, real, smallest, short)
 
 
 def threads() -> int:

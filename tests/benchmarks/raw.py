@@ -79,9 +79,8 @@ def raw() -> Iterator[Raw]:
 def _load(file: str, context: int, threads: int, *, embedding: bool = False) -> Any:
     from llama_cpp import Llama
 
-    # As in Charlie, decoding leaves one core free.
     return Llama(
-        file, n_ctx=context, n_batch=512, n_threads=max(1, threads - 1), n_threads_batch=threads,
+        file, n_ctx=context, n_batch=512, n_threads=threads, n_threads_batch=threads,
         flash_attn=not embedding, embedding=embedding, verbose=False,
     )  # fmt: skip
 
