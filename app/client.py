@@ -10,9 +10,10 @@ from typing import Any
 
 import redis
 
+from core.database import keys
 from core.database.aof_sync import sync
 from core.database.connection import connect
-from core.database.ids import next_ids
+from core.database.ids import ids_from, next_ids, take
 from core.database.server import APPEND_ONLY
 from core.errors import CharlieError
 from core.events.bus import Bus
@@ -92,19 +93,27 @@ class Client:
         Raises CharlieError for a message that is empty, too long or cannot be stored.
         """
         text = _checked(text, "message")
-        message_id, job_id = next_ids(self.redis, 2, after=self.conversations.last_message(conversation))
+        with self.redis.pipeline(transaction=False) as pipe:
+            take(pipe, 2)
+            self._read_queue(pipe)
+            pipe.hkeys(keys.messages(conversation))
+            first, waiting, taken, turns = pipe.execute()
+        message_id, job_id = ids_from(first, 2)
+        if (last := max(turns, default="")) >= message_id:  # the clock was set back, or it is from another machine
+            message_id, job_id = next_ids(self.redis, 2, after=last)
         args = self._with_sampling({"conversation": conversation, "sampling": sampling, "thinking": thinking})
         job = Job(job_id, JobKind.CHAT, args, conversation, enqueued=time.time())
         try:
             # In one MULTI, so the worker begins while the message is synced to disk.
             self.conversations.put_message(
-                conversation, StoredMessage(message_id, "user", text), lambda pipe: self._add(pipe, job)
+                conversation,
+                StoredMessage(message_id, "user", text),
+                lambda pipe: self._add(pipe, job, waiting, taken),
             )
         except CharlieError:
             with suppress(CharlieError, redis.RedisError):
                 self.cancel(job.id)
             raise
-        self.bus.publish(QueueChanged(*self.depth()))
         return job
 
     def regenerate(self, conversation: str, **sampling: Any) -> Job:
@@ -158,12 +167,14 @@ class Client:
         return self.submit(JobKind.UNLOAD, {})
 
     def submit(self, kind: JobKind, args: dict[str, Any], subject: str = "", after: str = "") -> Job:
-        job = self.jobs.new(kind, self._with_sampling(args), subject, after)
+        with self.redis.pipeline(transaction=False) as pipe:
+            take(pipe, 1, after)
+            self._read_queue(pipe)
+            first, waiting, taken = pipe.execute()
+        job = Job(ids_from(first, 1)[0], kind, self._with_sampling(args), subject, enqueued=time.time())
         with self.redis.pipeline(transaction=True) as pipe:
-            self._add(pipe, job)
-            pipe.lrange(self._queue.storage.processing_key, 0, -1)
-            *_, waiting, taken = pipe.execute()
-        self.bus.publish(QueueChanged(waiting, next(iter(job_ids(taken)), None)))
+            self._add(pipe, job, waiting, taken)
+            pipe.execute()
         return job
 
     def _with_sampling(self, args: dict[str, Any]) -> dict[str, Any]:
@@ -173,9 +184,15 @@ class Client:
         own = self.settings.instruct.sampling.model_dump(exclude_unset=True)
         return {**args, "sampling": {**own, **args["sampling"]}}
 
-    def _add(self, pipe: Any, job: Job) -> None:
+    def _read_queue(self, pipe: Any) -> None:
+        """Ask for the number of waiting messages and for the taken ones."""
+        pipe.llen(self._queue.storage.queue_key)
+        pipe.lrange(self._queue.storage.processing_key, 0, -1)
+
+    def _add(self, pipe: Any, job: Job, waiting: int, taken: Sequence[str]) -> None:
         """In one transaction, so nobody sees the queue's message without the job's record."""
         self.jobs.add(pipe, job)
+        self.bus.add(pipe, QueueChanged(waiting + 1, next(iter(job_ids(taken)), None)))
         enqueue(self._queue, job.kind, job.id, pipe)
 
     # Following and cancelling.
@@ -233,10 +250,8 @@ class Client:
 
     def depth(self) -> tuple[int, str | None]:
         """The number of waiting jobs, and the id of the running one."""
-        storage = self._queue.storage
         with self.redis.pipeline(transaction=True) as pipe:
-            pipe.llen(storage.queue_key)
-            pipe.lrange(storage.processing_key, 0, -1)
+            self._read_queue(pipe)
             waiting, taken = pipe.execute()
         return waiting, next(iter(job_ids(taken)), None)
 

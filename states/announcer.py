@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 
 import redis
@@ -13,6 +14,7 @@ from transitions import EventData
 
 from core.events.bus import Bus
 from core.events.types import (
+    Event,
     LoadProgress,
     Phase,
     Planned,
@@ -39,7 +41,9 @@ class Announcer:
         self._bus = bus
         self._warm = warm
         self._kept: Mapping[Role, float | None] = {}
-        self._outbox: list[tuple[StateChanged | PolicyChanged, Snapshot]] = []
+        self._outbox: list[tuple[Event, Snapshot | None]] = []
+        self._sender = ThreadPoolExecutor(1, "announcer")
+        self._is_beside = False
         self._entered = time.monotonic()
         self.snapshot = Snapshot(seq=bus.snapshot().seq)
 
@@ -111,22 +115,36 @@ class Announcer:
         self._outbox.append((change, self.snapshot))
         log.info("%s → %s (%s) %s %s", change.source, change.to, change.trigger, change.role, change.reason)
 
+    @contextmanager
+    def beside(self) -> Iterator[None]:
+        """In this block a thread of its own publishes, so that a swap waits for the database only at its end."""
+        self._is_beside = True
+        try:
+            yield
+        finally:
+            self._is_beside = False
+            self._sender.submit(self._send).result()
+
     def publish(self) -> None:
         """Send the recorded transitions in order. One that cannot be sent waits for the next call."""
+        if self._is_beside:
+            self._sender.submit(self._send)
+        else:
+            self._send()
+
+    def _send(self) -> None:
         while self._outbox:
             try:
                 self._bus.publish(*self._outbox[0])
             except redis.RedisError:
-                log.exception("A transition could not be published yet.")
+                log.exception("An event could not be published yet.")
                 return
             self._outbox.pop(0)
 
-    def inform(self, event: Planned | Receipt) -> None:
-        """Publish a plan or a receipt. A failure to send it stops nothing."""
-        try:
-            self._bus.publish(event)
-        except redis.RedisError:
-            log.exception("An event could not be published: %s", event)
+    def inform(self, event: Planned | Receipt | LoadProgress) -> None:
+        """Publish an event that is no transition, in its turn."""
+        self._outbox.append((event, None))
+        self.publish()
 
     def load_progress(self, spec: ModelSpec) -> Callable[[float], None]:
         """A callback that publishes the progress of a load."""
@@ -136,8 +154,6 @@ class Announcer:
             nonlocal sent
             if time.monotonic() - sent > PROGRESS_SECONDS:
                 sent = time.monotonic()
-                # Called by llama.cpp during the load; a lost event is no reason to stop it.
-                with suppress(redis.RedisError):
-                    self._bus.publish(LoadProgress(spec.role.value, spec.name, fraction))
+                self.inform(LoadProgress(spec.role.value, spec.name, fraction))
 
         return progress

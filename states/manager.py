@@ -118,7 +118,8 @@ class ModelManager:
         began = time.monotonic()
         self.load_seconds = 0.0
         if not self.is_warm(role):
-            self._make_warm(self.wanted(role), cancelled)
+            with self.announcer.beside():
+                self._make_warm(self.wanted(role), cancelled)
             self.load_seconds = time.monotonic() - began
         elif len(self._registry) > 1 and self.settings.memory.policy is Policy.EXCLUSIVE:
             self._unload_idle('memory.policy is "exclusive"', [other for other in self.loaded_roles if other != role])

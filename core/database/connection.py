@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import redis
 from redis.backoff import ExponentialBackoff, NoBackoff
@@ -20,6 +20,7 @@ from core.errors import DatabaseError
 from core.files import write_atomically
 from core.paths import Paths
 
+Result = TypeVar("Result")
 NEWER = "A later version of Charlie wrote these data, so they are opened for reading only."
 RETRIES = 6
 """With the backoff below about two seconds, longer than a restart of the database."""
@@ -102,6 +103,51 @@ def connect(
         return redis.Redis(connection_pool=redis.ConnectionPool.from_url(url, **options))
     except ValueError as error:
         raise DatabaseError(f"The setting database.url = {url!r} cannot be used: {error}.") from error
+
+
+def transact(
+    client: RedisClient,
+    watched: Sequence[str],
+    reads: Sequence[Sequence[str]],
+    change: Callable[[Any, list[Any]], Result],
+) -> Result:
+    """Make a change in a MULTI from the answers to `reads`, again whenever another process wrote a `watched` key.
+
+    Like `Redis.transaction`, which takes a round trip for each read: here WATCH and all reads share one. The answers
+    are as in `execute_command` without options. A change without commands writes nothing.
+    """
+    with client.pipeline(transaction=True) as pipe:
+        while True:
+            try:
+                found = _watch(pipe, [("WATCH", *watched), *reads])
+                pipe.multi()
+                result = change(pipe, found)
+                if len(pipe):
+                    pipe.execute()
+            except redis.WatchError:
+                continue
+            return result
+
+
+def _watch(pipe: Any, commands: Sequence[Sequence[str]]) -> list[Any]:
+    """Answers to the reads after the WATCH. All are taken from the connection before an error is raised."""
+    pipe.connection = connection = pipe.connection or pipe.connection_pool.get_connection()
+
+    def ask() -> list[Any]:
+        connection.send_packed_command(connection.pack_commands(commands))
+        answers: list[Any] = []
+        for name, *_ in commands:
+            try:
+                answers.append(pipe.parse_response(connection, name))
+            except redis.ResponseError as error:
+                answers.append(error)
+        return answers
+
+    answers: list[Any] = connection.retry.call_with_retry(ask, lambda _: connection.disconnect())
+    for each in answers:
+        if isinstance(each, redis.ResponseError):
+            raise each
+    return answers[1:]
 
 
 def without_retries(client: RedisClient) -> RedisClient:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
+from typing import Any
 
 from core.database import RedisClient, keys
 
@@ -25,8 +26,17 @@ def next_id(redis: RedisClient, after: str = "") -> str:
 
 def next_ids(redis: RedisClient, count: int, after: str = "") -> list[str]:
     """`count` ids in order, made of the time (microseconds), or of the latest id when the clock was set back."""
+    return ids_from(take(redis, count, after), count)
+
+
+def take(redis: Any, count: int, after: str = "") -> Any:
+    """Take `count` microseconds for ids, and answer with the first; `redis` may be a pipeline."""
     found = _MICROSECOND.match(after)
     following = int(found[0], 16) + 1 if found else 0
     now = max(time.time_ns() // 1000, following if following < LATEST_USABLE else 0)
-    first = int(redis.eval(_TAKE, 1, keys.LATEST, now, count))
-    return [f"{first + number:014x}{secrets.token_hex(4)}" for number in range(count)]
+    return redis.eval(_TAKE, 1, keys.LATEST, now, count)
+
+
+def ids_from(first: str, count: int) -> list[str]:
+    """`count` ids in order, from the answer to `take`."""
+    return [f"{int(first) + number:014x}{secrets.token_hex(4)}" for number in range(count)]

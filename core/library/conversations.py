@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from core.database import keys
+from core.database.connection import transact
 from core.database.store import Store
 from core.errors import NotFoundError
 from core.library.history import keep
@@ -26,6 +27,9 @@ from core.library.records import (
 from core.library.text_input import as_stored
 from core.library.trash import move_to_trash, take_from_trash
 from core.text import clean, fold, new_id, one_line
+
+FIRST_PLACE = ("ZREVRANGE", keys.CONVERSATIONS, "0", "0", "WITHSCORES")
+"""Reads the conversation in use, and its score."""
 
 
 class Conversations(Store):
@@ -61,7 +65,7 @@ class Conversations(Store):
         """Raises NotFoundError."""
         title = as_stored(title)
 
-        def rename(old: Conversation, pipe: Any) -> Conversation:
+        def rename(old: Conversation, pipe: Any, _: list[str]) -> Conversation:
             if old.title and old.title != title:
                 keep(pipe, id_, RevisionKind.TITLE, old.title, old.updated)
             return replace(old, title=title)
@@ -118,10 +122,6 @@ class Conversations(Store):
                 found.add(id_)
         return found
 
-    def last_message(self, id_: str) -> str:
-        """The id of the last turn; empty when there is none."""
-        return max(self.redis.hkeys(keys.messages(id_)), default="")
-
     def put_message(self, id_: str, message: StoredMessage, also: Callable[[Any], None] = lambda _: None) -> None:
         """Add a turn, or replace the turn with the same id. The first turn gives an untitled conversation its title.
 
@@ -130,11 +130,11 @@ class Conversations(Store):
         prepare = as_stored if message.role == "user" else clean
         message = replace(message, text=prepare(message.text), reasoning=clean(message.reasoning))
 
-        def change(old: Conversation, pipe: Any) -> Conversation:
+        def change(old: Conversation, pipe: Any, first: list[str]) -> Conversation:
             pipe.hset(keys.messages(id_), message.id, encode(message))
             also(pipe)
             title = old.title or one_line(message.text, TITLE_WIDTH)
-            pipe.zadd(keys.CONVERSATIONS, {id_: self._first_place()})
+            pipe.zadd(keys.CONVERSATIONS, {id_: _above(first)})
             return replace(old, title=title, updated=later(message.at, old.updated))
 
         self._change_conversation(id_, change)
@@ -165,7 +165,7 @@ class Conversations(Store):
         now = self.present(id_, revision)
         name = now.id if now else revision.message
 
-        def change(old: Conversation, pipe: Any) -> Conversation:
+        def change(old: Conversation, pipe: Any, _: list[str]) -> Conversation:
             if now and now.text and now.text != revision.text:
                 keep(pipe, id_, RevisionKind.REPLY, now.text, now.at, now.id, now.reasoning)
             reply = StoredMessage(name, "assistant", revision.text, revision.at, reasoning=revision.reasoning)
@@ -182,17 +182,21 @@ class Conversations(Store):
                 self.put_message(new.id, message)
         return new
 
-    def _change_conversation(self, id_: str, change: Callable[[Conversation, Any], Conversation]) -> None:
-        """Retry when another process has written or deleted it since the read, so nothing is overwritten or revived."""
+    def _change_conversation(self, id_: str, change: Callable[[Conversation, Any, list[str]], Conversation]) -> None:
+        """Retry when another process has written or deleted it since the read, so nothing is overwritten or revived.
 
-        def attempt(pipe: Any) -> None:
-            found = pipe.get(keys.conversation(id_))
-            if not found:
+        `change` gets the record, a pipeline, and the conversation in the first place with its score.
+        """
+
+        def attempt(pipe: Any, found: list[Any]) -> None:
+            record, first = found
+            if not record:
                 raise _no_conversation(id_)
-            pipe.multi()
-            self._put_conversation(change(decode(Conversation, found), pipe), pipe)
+            self._put_conversation(change(decode(Conversation, record), pipe, first), pipe)
 
-        self._commit(attempt, keys.conversation(id_))
+        key = keys.conversation(id_)
+        transact(self.redis, [key], [("GET", key), FIRST_PLACE], attempt)
+        self._sync()
 
     def restore_conversation(
         self, conversation: Conversation, messages: Sequence[StoredMessage], *, dry_run: bool = False
@@ -235,8 +239,12 @@ class Conversations(Store):
 
     def _first_place(self) -> float:
         """The score of the conversation in use: above all others."""
-        last = self.redis.zrevrange(keys.CONVERSATIONS, 0, 0, withscores=True)
-        return later(time.time(), float(last[0][1])) if last else time.time()
+        return _above(self.redis.execute_command(*FIRST_PLACE))
+
+
+def _above(first: Sequence[str]) -> float:
+    """A score above that of the answer to FIRST_PLACE."""
+    return later(time.time(), float(first[1])) if first else time.time()
 
 
 def _no_conversation(id_: str) -> NotFoundError:

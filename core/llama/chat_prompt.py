@@ -28,6 +28,8 @@ PLAIN_STOPS = ("\nuser:", "\nassistant:", "\nsystem:")
 """What a model writes when it goes on with a conversation of the plain form."""
 LONGEST_TOKEN = 32
 """Characters; a text longer than `room` times this is cut before it is tokenized."""
+USUAL_TOKEN = 8
+"""Characters; texts that are longer than `room` times this are counted turn by turn."""
 STEP = 8
 """Long conversations lose this many messages at a time, so that the prompt's beginning, and thus the KV cache, stays
 valid for some turns."""
@@ -97,6 +99,10 @@ class ChatPrompt:
         system = [message for message in messages[:1] if message.role == "system" and len(messages) > 1]
         turns = messages[len(system) :]
         system, cut_system = self._cut(system, room // 2)
+        if sum(len(each.content) for each in messages) <= room * USUAL_TOKEN:  # it may fit as a whole
+            tokens = self._tokens([*system, *turns])
+            if len(tokens) <= room:
+                return FittedPrompt(tokens, 0, cut_system, self._stops)
         first = self._first_that_fits(system, turns, room)
         tokens = self._tokens([*system, *turns[first:]])
         while len(tokens) > room and first < len(turns) - 1:

@@ -71,7 +71,7 @@ def _load(spec: ModelSpec, on_progress: Callable[[float], None], cancelled: Call
     if cancelled():
         raise CancelledError
     kind = llama_class(spec.role, on_progress, cancelled)
-    with llama_log().listen() as log:
+    with llama_log().listen(keep=b"model buffer size") as log:
         try:
             llama = kind(**arguments(spec))
             _check_adapter(llama)

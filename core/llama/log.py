@@ -24,11 +24,12 @@ class LlamaLog:
         self.lines: list[str] = []
         self.callback: Any = None
         self.listening = self.quiet = False
+        self.keep = b""
 
     @contextmanager
-    def listen(self, *, quiet: bool = False) -> Iterator[LlamaLog]:
-        """Collect the lines of this block; with `quiet`, they do not go to Python's log."""
-        self.errors, self.lines = [], []
+    def listen(self, *, quiet: bool = False, keep: bytes = b"") -> Iterator[LlamaLog]:
+        """Collect the lines of this block that contain `keep`, and errors. With `quiet`, none goes to Python's log."""
+        self.errors, self.lines, self.keep = [], [], keep
         self.listening, self.quiet = True, quiet
         try:
             yield self
@@ -36,12 +37,15 @@ class LlamaLog:
             self.listening = self.quiet = False
 
     def write(self, level: int, text: bytes, _: object) -> None:
+        listening = self.listening and (self.keep in text or level == ERROR)
+        if level not in LEVELS and not listening and not logger.isEnabledFor(logging.DEBUG):
+            return  # a load has hundreds of lines, each of which delays it
         line = text.decode("utf-8", "replace").strip()
         if not line:
             return
-        if not self.quiet:
+        if not self.quiet and logger.isEnabledFor(LEVELS.get(level, logging.DEBUG)):
             logger.log(LEVELS.get(level, logging.DEBUG), "%s", line)
-        if not self.listening:
+        if not listening:
             return
         self.lines.append(line)
         if level == ERROR:

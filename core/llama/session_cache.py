@@ -8,10 +8,10 @@ A file that is damaged, or written by another model, version of llama.cpp or set
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import json
 import logging
+import mmap
 import os
 import re
 import threading
@@ -19,13 +19,13 @@ import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 from core.files import PARTIAL_SUFFIX, stamp, write_atomically
 from core.library.journal import JOURNAL
 from core.llama.calls import Llama, NDArray, clear_memory, common, held_tokens, llama_cpp, np
-from core.llama.checkpoints import Checkpoint, nearest
+from core.llama.checkpoints import BYTES, Checkpoint, nearest
 from core.llama.load_options import SWA_FULL
 from core.llama.session_files import RECORD, STATE, remove
 from core.model_files.fingerprint import model_sha256
@@ -38,21 +38,27 @@ MIN_TOKENS = 64
 NAME = re.compile(rf"[0-9a-f]{{1,64}}|{JOURNAL}[0-9-]{{1,64}}")
 NOT_RESTORABLE = "does-not-restore"
 """Marks a model whose restored caches are incomplete."""
-BLOCK = 1 << 20
-VERSION = 3
-"""Version 1 saved caches unchecked: with a sliding window they could be wrong. Version 2 had no checkpoints."""
+BLOCK = 1 << 22
+"""Bytes under one checksum, so that two threads can verify one file."""
+HEADER = 3
+"""Numbers of 4 bytes before the tokens in llama.cpp's file; the last is the count of tokens (llama-context.cpp)."""
+PREFIX = (0xAF143CD8, 0)
+"""What llama.cpp wants before the same data in memory: io_magic, and a sequence that it ignores (llama-context.cpp)."""
+VERSION = 4
+"""Version 1 saved caches unchecked: with a sliding window they could be wrong. Version 2 had no checkpoints, version 3
+one checksum for the whole file."""
 RECORD_BYTES = 8
 """Approximate size of a record, for each token."""
 
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """One conversation's saved KV cache: its file, its tokens, and the file's size (bytes) and checksum."""
+    """One conversation's saved KV cache: its file, its tokens, and the file's size (bytes) and checksums by block."""
 
     state: Path
     tokens: NDArray[np.int32]
     size: int
-    crc32: int
+    crc32: tuple[int, ...]
     checkpoints: tuple[tuple[int, int], ...]
     """Those at the end of the file, in this order: the tokens and the bytes of each."""
 
@@ -60,10 +66,55 @@ class Saved:
         """How many of its first `shared` tokens can be kept in memory that cannot be cut."""
         return shared if shared == len(self.tokens) else nearest((position for position, _ in self.checkpoints), shared)
 
-    def read_checkpoints(self) -> list[Checkpoint]:
-        *starts, total = accumulate((size for _, size in self.checkpoints), initial=0)
-        parts = np.split(np.fromfile(self.state, np.uint8, offset=self.size - total), starts[1:])
-        return [Checkpoint(self.tokens[:n], part) for (n, _), part in zip(self.checkpoints, parts, strict=False)]
+
+class _Mapped:
+    """A saved cache's file in memory, which a thread verifies beside the load."""
+
+    def __init__(self, saved: Saved) -> None:
+        self.saved = saved
+        self.stamp = stamp(saved.state)
+        """It tells whether the file was changed after it was mapped."""
+        self.data: Any = b""
+        self._intact = True
+        self._blocks = iter(enumerate(saved.crc32))  # shared by the threads that verify
+        try:
+            with saved.state.open("rb") as file:
+                self.data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        except (OSError, ValueError):  # ValueError: an empty file
+            self._intact = False
+        self._intact = self._intact and len(self.data) == saved.size
+        self._thread = threading.Thread(target=self._verify, name="checksum", daemon=True)
+        self._thread.start()
+
+    def _verify(self) -> None:
+        for number, crc32 in self._blocks:
+            if not self._intact:
+                return
+            with memoryview(self.data) as data:
+                if zlib.crc32(data[number * BLOCK : (number + 1) * BLOCK]) != crc32:
+                    self._intact = False
+
+    def is_intact(self) -> bool:
+        """Verify what is left of the file, and wait for the thread."""
+        self._verify()
+        self._thread.join()
+        return self._intact
+
+    def state(self) -> NDArray[np.uint8]:
+        """What llama.cpp restores; empty where the file has other tokens."""
+        count, data = len(self.saved.tokens), np.frombuffer(self.data, np.uint8)
+        start = 4 * (HEADER + count)
+        if not np.array_equal(data[start - 4 * count - 4 : start].view(np.int32), [count, *self.saved.tokens]):
+            return data[:0]
+        data[start - 4 * len(PREFIX) : start].view(np.uint32)[:] = PREFIX  # in memory only, over the last tokens
+        return data[start - 4 * len(PREFIX) : len(data) - sum(size for _, size in self.saved.checkpoints)]
+
+    def checkpoints(self) -> list[Checkpoint]:
+        end, found = len(self.data), list[Checkpoint]()
+        for count, size in reversed(self.saved.checkpoints):
+            part = np.frombuffer(self.data, np.uint8, size, end := end - size)
+            found.insert(0, Checkpoint(self.saved.tokens[:count], part.copy()))
+        return found
 
 
 class SessionCache:
@@ -79,15 +130,15 @@ class SessionCache:
         self._exists = exists
         self._folder: Path | None = None
         self._saved: dict[str, Saved] = {}
-        self._verified: tuple[Path, object] | None = None
-        """The file that was verified during the load, and its stamp then."""
+        self._mapped: _Mapped | None = None
+        """The cache that will most likely be restored."""
         self._opener = threading.Thread(target=self._open, name="sessions", daemon=True)
         self._opener.start()
 
     def _open(self) -> None:
         """On a thread during the load: the first hashing of a large file takes seconds.
 
-        The latest conversation will most likely continue, so its file is verified already.
+        The latest conversation will most likely continue, so its file is mapped and verified already.
         """
         try:
             self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -101,9 +152,7 @@ class SessionCache:
             self._saved = {path.stem: saved for path in folder.glob(f"*{RECORD}") if (saved := _read(path))}
             self._folder = folder
             last = max(self._saved.values(), key=lambda saved: saved.state.stat().st_mtime_ns, default=None)
-            if last is not None:
-                found = stamp(last.state)
-                self._verified = (last.state, found) if _is_intact(last) else None
+            self._mapped = _Mapped(last) if last is not None else None
         except OSError as error:
             log.warning("KV caches of %s are not saved: %s", self._spec.name, error)
 
@@ -115,6 +164,8 @@ class SessionCache:
         shared = [(common(each.tokens, wanted), each) for each in self._saved.values()]
         usable = [(count if cuttable else each.usable(count), each) for count, each in shared]
         count, saved = max(usable, key=lambda each: each[0], default=(0, None))
+        if self._mapped is not None and self._mapped.saved is not saved:
+            self._mapped = None  # its file may be deleted any time, and would be held
         return saved, count
 
     def save(self, llama: Llama, name: str, checkpoints: Sequence[Checkpoint] = (), keep: Saved | None = None) -> None:
@@ -143,28 +194,25 @@ class SessionCache:
         count = len(saved.tokens)
         if count > llama.n_ctx():
             return []
-        if self._verified != (saved.state, stamp(saved.state)) and not _is_intact(saved):
+        mapped, self._mapped = self._mapped, None
+        if mapped is None or mapped.saved is not saved or mapped.stamp != stamp(saved.state):
+            mapped = _Mapped(saved)
+        if not mapped.is_intact():
             self._remove(saved.state.stem)
             return []
-        tokens, read = (llama_cpp.llama_token * count)(), ctypes.c_size_t()
-        path = str(saved.state).encode()
-        done = llama_cpp.llama_state_seq_load_file(llama.ctx, path, 0, tokens, count, ctypes.byref(read))
-        held = held_tokens(llama) if done else 0
-        if held != count or read.value != count or not np.array_equal(np.ctypeslib.as_array(tokens), saved.tokens):
+        state = mapped.state()
+        read = llama_cpp.llama_state_seq_set_data(llama.ctx, state.ctypes.data_as(BYTES), state.size, 0)
+        held = held_tokens(llama) if read == state.size > 0 else 0
+        if held != count:  # the file is not the cause
             clear_memory(llama)
-            if _is_intact(saved):  # so the file is not the cause
-                log.info(
-                    "%s restored %d of %d tokens; its KV caches are no longer saved.", self._spec.name, held, count
-                )
-                self._disable()
-            self._remove(saved.state.stem)
+            log.info("%s restored %d of %d tokens; its KV caches are no longer saved.", self._spec.name, held, count)
+            self._disable()
             return []
         llama.input_ids[:count] = saved.tokens
         llama.n_tokens = count
         with suppress(OSError):  # another process may have removed it
             os.utime(saved.state)
-            return saved.read_checkpoints()
-        return []
+        return mapped.checkpoints()
 
     @property
     def _disabled(self) -> bool:
@@ -241,11 +289,12 @@ def _read(record: Path) -> Saved | None:
         found = json.loads(record.read_bytes())
         checkpoints = tuple((int(position), int(size)) for position, size in found["checkpoints"])
         tokens = np.asarray(found["tokens"], np.int32)
-        saved = Saved(state, tokens, int(found["size"]), int(found["crc32"]), checkpoints)
+        crc32 = tuple(map(int, found["crc32"]))
+        saved = Saved(state, tokens, int(found["size"]), crc32, checkpoints)
         own = found["of"] == record.parent.name  # not copied from another model's folder
-        whole = sum(size for _, size in checkpoints) < saved.size
+        whole = sum(size for _, size in checkpoints) < saved.size == state.stat().st_size <= BLOCK * len(crc32)
         inside = all(0 < position <= len(tokens) and size > 0 for position, size in checkpoints)
-        if own and tokens.ndim == 1 and len(tokens) and whole and inside and state.stat().st_size == saved.size:
+        if own and tokens.ndim == 1 and len(tokens) and whole and inside:
             return saved
     except (OSError, ValueError, TypeError, KeyError, OverflowError):
         pass
@@ -260,19 +309,9 @@ def _size(path: Path) -> int:
         return 0
 
 
-def _is_intact(saved: Saved) -> bool:
-    try:
-        return saved.state.stat().st_size == saved.size and _crc32(saved.state) == saved.crc32
-    except OSError:
-        return False
-
-
-def _crc32(path: Path) -> int:
-    crc = 0
+def _crc32(path: Path) -> tuple[int, ...]:
     with path.open("rb", buffering=0) as file:
-        while part := file.read(BLOCK):
-            crc = zlib.crc32(part, crc)
-    return crc
+        return tuple(map(zlib.crc32, iter(lambda: file.read(BLOCK), b"")))
 
 
 def _key(spec: ModelSpec, sha256: str) -> str:

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
+from pathlib import Path
 
+from core.files import stamp
 from core.llama.calls import Llama, pieces, tokenize
 
 TAIL = 64
@@ -79,6 +81,10 @@ def families_of(template: str) -> tuple[Family, ...]:
     return (*own, *sorted(known, key=shown))
 
 
+_MARKS: dict[tuple[str, object, str], dict[int, bytes]] = {}
+"""Control tokens in marks, by model file and template: tokenizing them at each load would delay a swap."""
+
+
 def can_think(template: str) -> bool:
     """Whether a chat template has a mark of a thought."""
     return any(family.opens in template for family in families_of(template))
@@ -86,10 +92,13 @@ def can_think(template: str) -> bool:
 
 def pieces_with_marks(llama: Llama, template: str) -> Callable[[int], bytes]:
     """A function from a token to its bytes, also of the control tokens in marks, which llama.cpp leaves out."""
-    marks = [mark for each in families_of(template) for mark in (each.opens, each.closes, each.closing, each.ends)]
-    texts = {text for mark in marks for text in CONTROL.findall(mark)}
-    found = ((tokenize(llama, text, add_special=False, parse_special=True), text) for text in texts)
-    return pieces(llama, {tokens[0]: text.encode() for tokens, text in found if len(tokens) == 1})
+    file = (llama.model_path, stamp(Path(llama.model_path)), template)
+    if file not in _MARKS:
+        marks = [mark for each in families_of(template) for mark in (each.opens, each.closes, each.closing, each.ends)]
+        texts = {text for mark in marks for text in CONTROL.findall(mark)}
+        found = ((tokenize(llama, text, add_special=False, parse_special=True), text) for text in texts)
+        _MARKS[file] = {tokens[0]: text.encode() for tokens, text in found if len(tokens) == 1}
+    return pieces(llama, _MARKS[file])
 
 
 class Part(Enum):

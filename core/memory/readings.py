@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import re
 import resource
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,7 +39,7 @@ def read_ram() -> Memory:
     for limit, used in _cgroups(Path("/sys/fs/cgroup"), Path("/proc/self/cgroup"), machine.total):
         total = min(total, limit)
         available = min(available, max(0, limit - used))
-    process = psutil.Process().memory_info()
+    process = _process(os.getpid()).memory_info()
     for limit, used in _own_limits(process):
         available = min(available, max(0, limit - used))
     return Memory(
@@ -47,6 +49,10 @@ def read_ram() -> Memory:
         process_file=getattr(process, "shared", 0),
         pressure=_pressure(PRESSURE),
     )
+
+
+_process = lru_cache(maxsize=1)(psutil.Process)
+"""Made once: psutil reads when the process began."""
 
 
 def _own_limits(process: Any) -> list[tuple[int, int]]:
@@ -69,38 +75,43 @@ def _cgroups(root: Path, membership: Path, total: int) -> list[tuple[int, int]]:
     Page cache is not counted as use.
     """
     found: list[tuple[int, int]] = []
-    for line in _text(membership).splitlines():
+    for folder, (limit, used, cached) in _groups(root, _text(membership)):
+        limit_bytes = _number(f"{folder}/{limit}")
+        if limit_bytes is not None and limit_bytes < total:
+            cache = sum(_statistic(f"{folder}/memory.stat", key) for key in cached)
+            found.append((limit_bytes, max(0, (_number(f"{folder}/{used}") or 0) - cache)))
+    return found
+
+
+@lru_cache(maxsize=8)
+def _groups(root: Path, membership: str) -> list[tuple[Path, tuple[str, str, tuple[str, str]]]]:
+    """The folders of these groups and of those around them, and the names of their files."""
+    found = []
+    for line in membership.splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers and "memory" not in controllers.split(","):
             continue
         base, names = (root, CGROUP_V2) if controllers == "" else (root / "memory", CGROUP_V1)
         group = base / path.lstrip("/")
-        for folder in (group, *group.parents):
-            if not folder.is_relative_to(base):
-                break
-            limit, used, cached = names
-            limit_bytes = _number(folder / limit)
-            if limit_bytes is not None and limit_bytes < total:
-                cache = sum(_statistic(folder / "memory.stat", key) for key in cached)
-                found.append((limit_bytes, max(0, (_number(folder / used) or 0) - cache)))
+        found += [(folder, names) for folder in (group, *group.parents) if folder.is_relative_to(base)]
     return found
 
 
-def _text(path: Path) -> str:
+def _text(path: str | Path) -> str:
     try:
-        with path.open("rb", buffering=0) as file:  # unbuffered: each reading opens a dozen files
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123  # each reading opens a dozen files
             return file.readall().decode()
     except OSError:
         # Without readable cgroups the machine's memory is the limit.
         return ""
 
 
-def _number(path: Path) -> int | None:
+def _number(path: str) -> int | None:
     text = _text(path).strip()
     return int(text) if text.isdigit() else None
 
 
-def _statistic(path: Path, key: str) -> int:
+def _statistic(path: str, key: str) -> int:
     return next((int(line.split()[1]) for line in _text(path).splitlines() if line.startswith(key + " ")), 0)
 
 

@@ -52,7 +52,8 @@ class TaskContext:
 
     def begin(self, job: Job) -> None:
         """Mark a job as running: its model is warm."""
-        self.jobs.advance(job.id, JobState.RUNNING, {JobState.WAITING})
+        if job.state is not JobState.RUNNING:
+            self.jobs.advance(job.id, JobState.RUNNING, {JobState.WAITING})
 
     def thinking(self, job: Job) -> Thinking:
         """The job's own, else that of the settings."""

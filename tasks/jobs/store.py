@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as Late
 
 from core.database import RedisClient, keys
-from core.database.connection import without_retries
+from core.database.connection import transact, without_retries
 from core.database.ids import next_id
 from core.errors import NotFoundError
 from core.events.bus import KEPT_EVENTS
@@ -38,9 +38,9 @@ class Jobs:
         """Close the connections opened by `follow`."""
         self._reader.connection_pool.disconnect()
 
-    def new(self, kind: JobKind, args: dict[str, Any], subject: str = "", after: str = "") -> Job:
-        """A new job, whose id sorts behind all others and behind the message `after`. `add` writes it."""
-        return Job(next_id(self.redis, after), kind, args, subject, enqueued=time.time())
+    def new(self, kind: JobKind, args: dict[str, Any], subject: str = "") -> Job:
+        """A new job, whose id sorts behind all others. `add` writes it."""
+        return Job(next_id(self.redis), kind, args, subject, enqueued=time.time())
 
     def find(self, id_: str) -> Job | None:
         found = self.redis.get(keys.job(id_))
@@ -59,33 +59,33 @@ class Jobs:
     def advance(
         self,
         id_: str,
-        to: JobState,
+        to: JobState | Callable[[Job], JobState],
         expect: Collection[JobState],
-        also: Callable[[Any, Job], None] = lambda _pipe, _job: None,
+        also: Callable[..., None] = lambda _pipe, _job: None,
+        reads: Sequence[Sequence[str]] = (),
         **changes: Any,
     ) -> Job | None:
         """Move a job that is in one of the states `expect`; returns the moved job, else None.
 
         Record and event are written together, and only if no other process has changed the record since it was read:
-        two processes never both move a job. `also` may add commands to the same MULTI, with the moved job.
+        two processes never both move a job. `also` may add commands to the same MULTI; it is given the pipeline, the
+        moved job, and the answers to `reads`, which are commands sent with the first read.
         """
         moved: Job | None = None
 
-        def move(pipe: Any) -> Job | None:
+        def move(pipe: Any, answers: list[Any]) -> Job | None:
             nonlocal moved
-            found = pipe.get(keys.job(id_))
+            found, *more = answers
             if moved is not None and found == encode(moved):  # written the first time; only the answer was lost
                 return moved
             if not found or (job := decode(Job, found)).state not in expect:
                 return None
-            moved = replace(job, state=to, **changes)
-            pipe.multi()
+            moved = replace(job, state=to(job) if callable(to) else to, **changes)
             self.add(pipe, moved)
-            also(pipe, moved)
+            also(pipe, moved, *more)
             return moved
 
-        done: Job | None = self.redis.transaction(move, keys.job(id_), value_from_callable=True)
-        return done
+        return transact(self.redis, [keys.job(id_)], [("GET", keys.job(id_)), *reads], move)
 
     def end(self, id_: str, ended: Ended, expect: Collection[JobState] = TAKEN) -> Job | None:
         """Move a job to its last state and close its output; None when it had ended already."""

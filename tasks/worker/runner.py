@@ -12,6 +12,7 @@ from typing import Any, NoReturn, assert_never
 
 import redis
 
+from core.database import keys
 from core.database.connection import await_writable, explain, refuses_writes
 from core.errors import CancelledError, CharlieError
 from core.events.types import TAKEN, UNENDED, JobKind, JobState, Phase, QueueChanged
@@ -94,24 +95,23 @@ class Runner:
 
     def _take(self, job_id: str) -> Job | None:
         """Mark a job as taken; None when it is no longer wanted."""
-        jobs, bus = self._context.jobs, self._context.bus
-        job = jobs.find(job_id)
-        if job is None:
-            return None
-        if jobs.asked_to_stop(job_id):
-            self._context.stop.set()
-        changed = QueueChanged(self.queue.storage.queue_size(), job_id)
-        state = JobState.RUNNING if self._skips_waiting(job) else JobState.WAITING
-        return jobs.advance(
-            job_id, state, {JobState.QUEUED}, lambda pipe, _: bus.add(pipe, changed), started=time.time()
-        )
 
-    def _skips_waiting(self, job: Job) -> bool:
-        """Whether the model of a chat is warm, so that WAITING can be skipped: its first token comes sooner."""
+        def also(pipe: Any, _: Job, asked_to_stop: int, waiting: int) -> None:
+            if asked_to_stop:
+                self._context.stop.set()
+            self._context.bus.add(pipe, QueueChanged(waiting, job_id))
+
+        reads = ("EXISTS", keys.cancel(job_id)), ("LLEN", self.queue.storage.queue_key)
+        queued = {JobState.QUEUED}
+        return self._context.jobs.advance(job_id, self._first_state, queued, also, reads, started=time.time())
+
+    def _first_state(self, job: Job) -> JobState:
+        """RUNNING for a chat whose model is warm: its first token comes sooner without WAITING."""
         try:
-            return job.kind is JobKind.CHAT and self._context.manager.is_warm(Role.INSTRUCT)
+            warm = job.kind is JobKind.CHAT and self._context.manager.is_warm(Role.INSTRUCT)
         except CharlieError:  # about the model's file; the attempt reports it
-            return False
+            warm = False
+        return JobState.RUNNING if warm else JobState.WAITING
 
     def _attempt(self, job: Job) -> Ended:
         try:

@@ -5,11 +5,12 @@ Run as a module it is that process: it reads one JSON object per line and answer
 
 from __future__ import annotations
 
+import ctypes
 import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,16 @@ class Raw:
         """Closes the loaded model, loads the file and generates one token; the times include all of it."""
         return Timed(**self._ask(op="swap", file=str(file), prompt=prompt, context=context, threads=threads))
 
+    def save(self, path: Path) -> None:
+        """Saves the KV cache and its tokens."""
+        self._ask(op="save", path=str(path))
+
+    def resume(self, file: Path, saved: Path, fresh: int, *, context: int, threads: int) -> Timed:
+        """Loads the file, restores a saved KV cache, reads `fresh` more tokens and generates one."""
+        return Timed(
+            **self._ask(op="resume", file=str(file), saved=str(saved), fresh=fresh, context=context, threads=threads)
+        )
+
     def _ask(self, **request: Any) -> Any:
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
@@ -67,8 +78,8 @@ class Raw:
 
 
 @contextmanager
-def raw() -> Iterator[Raw]:
-    process = subprocess.Popen([sys.executable, "-m", __spec__.name], stdin=-1, stdout=-1, text=True)
+def raw(environment: Mapping[str, str] | None = None) -> Iterator[Raw]:
+    process = subprocess.Popen([sys.executable, "-m", __spec__.name], stdin=-1, stdout=-1, text=True, env=environment)
     with process:
         try:
             yield Raw(process)
@@ -100,6 +111,30 @@ def _chat(llama: Any, messages: list[dict[str, str]], count: int, began: float) 
     return _timings([time.perf_counter() - began for chunk in chunks if chunk["choices"][0]["delta"].get("content")])
 
 
+def _save(llama: Any, path: str) -> None:
+    import llama_cpp
+
+    count = llama.n_tokens
+    tokens = (llama_cpp.llama_token * count)(*llama.input_ids[:count].tolist())
+    assert llama_cpp.llama_state_seq_save_file(llama.ctx, path.encode(), 0, tokens, count)
+
+
+def _restore(llama: Any, path: str) -> None:
+    import llama_cpp
+
+    tokens, count = (llama_cpp.llama_token * llama.n_ctx())(), ctypes.c_size_t()
+    assert llama_cpp.llama_state_seq_load_file(llama.ctx, path.encode(), 0, tokens, len(tokens), ctypes.byref(count))
+    llama.n_tokens = count.value
+    llama.input_ids[: count.value] = tokens[: count.value]
+
+
+def _read(llama: Any, fresh: int, began: float) -> dict[str, Any]:
+    """Reads tokens that the KV cache has already, one place further on."""
+    llama.eval(llama.input_ids[:fresh].tolist())
+    llama.sample(temp=0.0)
+    return _timings([time.perf_counter() - began])
+
+
 def _timings(times: list[float]) -> dict[str, Any]:
     marks = [times[len(times) * part // PARTS - 1] for part in range(1, PARTS + 1)] if len(times) >= PARTS else []
     return {"first_s": times[0], "total_s": times[-1], "tokens": len(times), "marks": marks}
@@ -124,6 +159,13 @@ def _serve() -> None:
                 llama.close()
                 llama = _load(**request)
                 answer = _complete(llama, prompt, 1, began)
+            case "save":
+                _save(llama, **request)
+            case "resume":
+                saved, fresh = request.pop("saved"), request.pop("fresh")
+                llama = _load(**request)
+                _restore(llama, saved)
+                answer = _read(llama, fresh, began)
         sys.__stdout__.write(json.dumps(answer) + "\n")  # type: ignore[union-attr]  # it is a pipe
         sys.__stdout__.flush()  # type: ignore[union-attr]
 

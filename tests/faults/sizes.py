@@ -226,7 +226,7 @@ def long_conversation(home: Path) -> Outcome:
 
 
 def _answered(on: Stage, conversation: str) -> bool:
-    job = on.client.jobs.find(on.client.conversations.last_message(conversation))
+    job = on.client.jobs.find(on.client.conversations.messages(conversation)[-1].id)
     return job is not None and job.state is JobState.DONE
 
 

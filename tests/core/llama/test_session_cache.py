@@ -463,7 +463,7 @@ def test_a_model_whose_caches_cannot_be_restored_is_remembered(file: Path, tmp_p
     (state,), (record,) = tmp_path.glob(f"*/*{STATE}"), tmp_path.glob(f"*/*{RECORD}")
     data = b"not a cache".ljust(state.stat().st_size, b"\0")
     state.write_bytes(data)
-    _record(crc32=zlib.crc32(data))(state, record)
+    _record(crc32=[zlib.crc32(data)])(state, record)
     for _ in range(2):
         with loaded(file, tmp_path) as model:
             found, end = say(model, turns)
@@ -501,3 +501,24 @@ def test_no_file_of_a_deleted_conversation_is_left(file: Path, tmp_path: Path) -
     state.with_name(f".{ONE}{RECORD}.x{PARTIAL_SUFFIX}").write_bytes(b"from a worker that was killed")
     forget(tmp_path, ONE)
     assert not list(tmp_path.glob("*/*.*"))
+
+
+@pytest.mark.parametrize("place", [0.01, 0.4, 0.999])
+def test_damage_in_any_block_is_found(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: float
+) -> None:
+    monkeypatch.setattr("core.llama.session_cache.BLOCK", 1 << 10)
+    turns = generated(3)[:1]
+    with loaded(file, tmp_path) as model:
+        expected, _ = say(model, turns)
+    with loaded(file, tmp_path) as model:
+        assert say(model, turns)[1].reused_tokens > 0
+    (state,) = tmp_path.glob(f"*/*{STATE}")
+    data = bytearray(state.read_bytes())
+    assert len(data) > 10 << 10
+    data[int(len(data) * place)] ^= 1
+    state.write_bytes(data)
+    with loaded(file, tmp_path) as model:
+        found, end = say(model, turns)
+        assert (found, end.reused_tokens) == (expected, 0)
+        assert not state.exists()
