@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+from contextlib import closing
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
@@ -17,6 +18,7 @@ from tests.model_files import Size, write_random
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from core.llama.calls import Llama
 
@@ -163,3 +165,43 @@ def test_stopped_within_a_batch(random: InstructModel, *, cancels: bool) -> None
         del stream
         assert held_tokens(random.llama) == random.llama.n_tokens
         assert reply(random, messages)[0] == pieces
+
+
+def test_off_where_batches_lose_and_tried_again_later(random: InstructModel) -> None:
+    lookup = PromptLookup(random.llama)
+    lookup._matched = 20
+    assert lookup._fastest(100) == 1, "nothing is measured yet"
+    lookup._learn(1, 0.01)
+    assert lookup._fastest(100) == 8
+    assert lookup._fastest(7) == 6, "no more than may be made"
+    for _ in range(8):
+        for size in COSTS:
+            lookup._learn(size, 0.01 * size)
+    assert lookup._fastest(100) == 1
+    for _ in range(3000):
+        lookup._learn(1, 0.01)
+    assert lookup._fastest(100) == 8
+
+
+def test_off_where_proposals_are_rejected(random: InstructModel) -> None:
+    """Two tokens often stood there before, and each time another one follows."""
+    lookup, ids = PromptLookup(random.llama), random.llama.input_ids
+    lookup._learn(1, 0.01)
+    fastest = []
+    for at in range(180):
+        ids[at] = at if at % 3 == 2 else at % 3
+        lookup._observe(at)
+        if at % 3 == 1 and at > 3:
+            assert lookup._matched == 2
+            fastest.append(lookup._fastest(100))
+    assert fastest[0] > 1
+    assert fastest[-1] == 1
+
+
+@pytest.mark.parametrize("kind", ["mamba", "gemma3"])
+def test_nothing_is_proposed_to_a_memory_that_cannot_be_cut(tmp_path: Path, kind: Literal["mamba", "gemma3"]) -> None:
+    file = write_random(tmp_path / "model.gguf", 5, Size(words=True, kind=kind))
+    with closing(load_as(InstructModel, spec_of(file, Role.INSTRUCT))) as model:
+        sizes = batches(model)
+        _, end, _ = reply(model, [Message("user", "bab dab " * 40)])
+    assert sizes == [1] * (end.completion_tokens - 1)
