@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from types import FrameType
 from typing import Any, assert_never
 
 import psutil
@@ -20,6 +18,7 @@ from app.client import Client
 from app.commands.output import StatusLine, note
 from app.error_report import log_to
 from app.runtime.owner import Runtime
+from app.signals import exit_on_signals
 from core.errors import CancelledError, CharlieError, DatabaseError
 from core.events.types import JobState, Phase, WorkerLost
 from core.paths import find_paths
@@ -192,15 +191,3 @@ def _ignored_variables(client: Client) -> list[str]:
 def _is_for_worker(variable: str) -> bool:
     section, *key = variable.removeprefix(ENV_PREFIX).lower().split("__")
     return variable.startswith(ENV_PREFIX) and section in WORKER_SETTINGS and key[:1] != ["sampling"]
-
-
-def exit_on_signals() -> None:
-    """Make SIGTERM and SIGHUP raise SystemExit, so a runtime stops its children."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _exit)
-
-
-def _exit(number: int, _: FrameType | None) -> None:
-    for each in (signal.SIGTERM, signal.SIGHUP):  # a second signal must not interrupt the cleanup
-        signal.signal(each, signal.SIG_IGN)
-    sys.exit(128 + number)
