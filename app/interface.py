@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
+import platform
 import signal
 import sys
 from contextlib import ExitStack
 from functools import partial
 from importlib import import_module
 
-from app.commands.output import note
-from app.signals import exit_on_signals
+from app.process import exit_on_signals, make_client, note
 from app.tui.app import CharlieApp, Opened
 from app.tui.textual_fixes import accept_invalid_utf8, plain_tooltips
+
+
+M_ARENA_MAX = -8
+"""Of glibc's malloc.h."""
 
 
 def run() -> int:
     """Run the interface until the user quits; returns the exit status."""
     exit_on_signals()
+    if platform.libc_ver()[0] == "glibc":  # else each thread has an arena, and keeps what was freed in it
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
     accept_invalid_utf8()
     plain_tooltips()
     with ExitStack() as stack:
@@ -37,7 +44,6 @@ def run() -> int:
 
 def _open(stack: ExitStack) -> Opened:
     """A client and its runtime, which `stack` ends. Imports here what the first screen does not need."""
-    from app.commands.attach import make_client
     from app.runtime.owner import Runtime
 
     client = make_client()

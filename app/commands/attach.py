@@ -15,15 +15,12 @@ from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import TimeoutError as AnswerLate
 
 from app.client import Client
-from app.commands.output import StatusLine, note
-from app.error_report import log_to
+from app.commands.output import StatusLine
+from app.process import exit_on_signals, make_client, note
 from app.runtime.owner import Runtime
-from app.signals import exit_on_signals
 from core.errors import CancelledError, CharlieError, DatabaseError
 from core.events.types import JobState, Phase, WorkerLost
-from core.paths import find_paths
 from core.settings import ENV_PREFIX, Settings
-from core.settings_file import load_settings
 from tasks.jobs.records import Ended, Job, Piece
 
 TICK_SECONDS = 0.2
@@ -149,14 +146,6 @@ def _result(ended: Ended) -> dict[str, Any]:
             raise AssertionError(f"{ended.state} is not the end of a job")
         case _:
             assert_never(ended.state)
-
-
-def make_client() -> Client:
-    """A client with this environment's settings. Makes the folders, and logs warnings to a file."""
-    settings, paths = load_settings(), find_paths()
-    paths.make()
-    log_to(paths.logs / "app.log")
-    return Client(settings, paths)
 
 
 @contextmanager

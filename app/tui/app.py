@@ -47,6 +47,8 @@ TICK_SECONDS = 0.25
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """SIGINT too: asyncio would cancel the app at the first and break its loop at the second, in which a thread waits."""
 HUNG_UP_SECONDS = 3
+TYPING_SECONDS = 0.2
+"""Who has pressed a key within this time is typing. The longest time for which streamed text is held back."""
 PAUSE_SECONDS = 1.0
 """After so long without a key, nobody waits for the screen."""
 COLLECT_SECONDS = (10.0, 600.0)
@@ -122,6 +124,7 @@ class CharlieApp(QuietApp):
         self._reported = ""
         self._pressed = self._collected = time.monotonic()
         self._drawn = asyncio.Event()
+        self._held: list[Callable[[], object]] = []
         self._handlers: dict[signal.Signals, Any] = {}
 
     def get_key_display(self, binding: Binding) -> str:
@@ -214,6 +217,21 @@ class CharlieApp(QuietApp):
         if isinstance(event, events.Key):
             self._pressed = time.monotonic()
         await super().on_event(event)
+        if self._held and isinstance(event, events.Key):
+            self.screen.call_after_refresh(self._release)
+
+    def between_keys(self, call: Callable[[], object]) -> None:
+        if time.monotonic() - self._pressed > TYPING_SECONDS:
+            call()
+            return
+        if not self._held:
+            self.set_timer(TYPING_SECONDS, self._release)
+        self._held.append(call)
+
+    def _release(self) -> None:
+        held, self._held = self._held, []
+        for call in held:
+            call()
 
     def _collect(self) -> None:
         """Collect garbage, as the caller has turned off Python's own collection.

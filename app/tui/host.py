@@ -24,6 +24,12 @@ class Host(Protocol):
     async def opened(self) -> None:
         """Return once `client` does not block."""
 
+    def between_keys(self, call: Callable[[], object]) -> None:
+        """Call what redraws much: at once, or, while a person types, right after the next key is drawn.
+
+        A key that comes during such a redraw waits for its end, so the time just after a key is best.
+        """
+
     @property
     def last_words(self) -> list[str]:
         """Sentences that are printed once the interface has ended."""

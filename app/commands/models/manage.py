@@ -14,7 +14,7 @@ from app.commands.session import session
 from app.model_facts import ModelFacts, UnusableModel, UsableModel, read_facts
 from app.offers import Offer, best, find_offers
 from app.plan_text import rows as plan_rows
-from app.signals import exit_on_signals
+from app.process import exit_on_signals
 from core.errors import NoModelError
 from core.figures import rate, size
 from core.files import stamp

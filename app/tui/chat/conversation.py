@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from asyncio import Lock, gather, to_thread
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, assert_never
 
 from textual import on, work
@@ -17,7 +18,7 @@ from app.tui.chat.prompt_drafts import PromptDrafts
 from app.tui.chat.reply import Reply
 from app.tui.chat.transcript import Transcript
 from app.tui.chat.turn import Turn, UserTurn
-from app.tui.host import HasClient
+from app.tui.host import HasClient, host
 from app.tui.shared.job_follower import JobFollower
 from app.tui.shared.notice import Notice, failures
 from app.tui.shared.queue_places import QueuePlaces
@@ -80,8 +81,15 @@ class ConversationView(Vertical, HasClient):
             self.attach(event.id, event.subject)
 
     @on(JobFollower.Came)
-    async def came(self, message: JobFollower.Came) -> None:
-        follower = message.follower
+    def came(self, message: JobFollower.Came) -> None:
+        draw = partial(self.call_later, self._draw, message.follower)
+        reply = self.transcript.reply(message.follower.job_id)
+        if reply is not None and reply.text:
+            host(self).between_keys(draw)
+        else:  # the first text comes right after a key, Enter
+            draw()
+
+    async def _draw(self, follower: JobFollower) -> None:
         for output in follower.take():
             reply = self.transcript.reply(follower.job_id)
             if reply is None or follower.stopped:
