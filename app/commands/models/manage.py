@@ -8,13 +8,13 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from app.commands.attach import exit_on_signals
 from app.commands.models.fit import fit
 from app.commands.output import AsJson, StatusLine, answer, data, data_json, note, table
 from app.commands.session import session
 from app.model_facts import ModelFacts, UnusableModel, UsableModel, read_facts
 from app.offers import Offer, best, find_offers
 from app.plan_text import rows as plan_rows
+from app.process import exit_on_signals
 from core.errors import NoModelError
 from core.figures import rate, size
 from core.files import stamp

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from textual.content import Content
 from textual.widgets import Static
 
-from app.client import QueuedJob
 from core.events import types as events
 from core.figures import bar, counted, rate
 from core.text import one_line
+
+if TYPE_CHECKING:
+    from app.client import QueuedJob
 
 BAR_CELLS = 10
 MODEL_WIDTH = 28
