@@ -17,12 +17,16 @@ from states.memory_plan import Plan, make_plan
 
 @dataclass(frozen=True, slots=True)
 class UsableModel:
-    """A model file, the estimate of its memory needs with the role's settings, and the memory to keep free."""
+    """A model file, the estimate of its memory needs with the role's settings, and the memory to keep free.
+
+    A `pinned` one stays loaded while it is idle.
+    """
 
     role: Role
     spec: ModelSpec
     needs: Footprint
     reserve: MemorySettings
+    pinned: bool = False
 
     def planned(self, memory: Memory) -> Plan:
         """The plan of a load with this much free memory, from the estimate; the worker's own plan is more exact."""
@@ -54,4 +58,4 @@ def _read(settings: Settings, paths: Paths, role: Role) -> ModelFacts:
         spec = resolve(settings, paths, role)
     except CharlieError as error:
         return UnusableModel(role, error)
-    return UsableModel(role, spec, estimate(spec), settings.memory)
+    return UsableModel(role, spec, estimate(spec), settings.memory, settings.role(role).pinned)

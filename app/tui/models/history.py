@@ -1,4 +1,4 @@
-"""The transitions, the memory that each unload returned, and the workers' starts and losses, newest first."""
+"""The transitions, the memory that each unload returned, policies, and the workers' starts and losses, newest first."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from app.tui.shared.phase_looks import LOST, PHASE_LOOKS
-from core.events.types import OfMachine, Receipt, StateChanged, WorkerLost, WorkerUp
+from core.events.types import OfMachine, PolicyChanged, Receipt, StateChanged, WorkerLost, WorkerUp
 from core.figures import clock, duration, size
 from core.text import one_line
 
@@ -35,6 +35,9 @@ def line(event: OfMachine) -> Content:
             took, about = f"{duration(event.seconds * 1000):>8}", event.role
             reason = f"{size(event.returned)} of {size(event.expected)} returned"
             reason_style = _style(event)
+        case PolicyChanged():
+            change, took, about = Content(f"{'policy':<21}"), " " * 8, event.policy
+            reason = event.reason
         case WorkerUp():
             change, took, about = Content(f"{'worker started':<21}"), " " * 8, ""
             reason = f"process {event.pid}"

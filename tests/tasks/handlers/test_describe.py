@@ -52,6 +52,7 @@ def described(client: Client, entry: Entry) -> Entry:
 def work(client: Client, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runner]:
     """A runner in this process, which runs a job when the test says so, and needs no rest."""
     monkeypatch.setattr(idle_work, "REST_SECONDS", 0.0)
+    monkeypatch.setenv("CHARLIE_MEMORY__POLICY", "exclusive")
     monkeypatch.setattr(programs, "LEAST_PARAMETERS", 0)
     bus = Bus(client.redis)
     manager = ModelManager(SettingsFile(), client.paths, bus)
@@ -59,7 +60,7 @@ def work(client: Client, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runner]:
         TaskContext(manager, bus, client.jobs, Conversations(client.redis), Journal(client.redis), client._raw)
     )
     yield made
-    manager.unload_model("the test is over")
+    manager.unload_all("the test is over")
 
 
 def context_of(work: Runner) -> TaskContext:
@@ -120,6 +121,17 @@ def test_describing_never_swaps_models(client: Client, work: Runner) -> None:
     assert queued(client) == []
 
 
+def test_where_both_fit_it_describes_beside_the_embedding_model(
+    client: Client, work: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHARLIE_MEMORY__POLICY", "fitting")
+    (entry,) = read_in(client, work, TEXT)
+    describe_when_idle(work)
+    assert do_all(client, work) == [JobKind.DESCRIBE]
+    described(client, entry)
+    assert {each.role for each in client.snapshot().warm} == {"instruct", "embedding"}
+
+
 def test_describing_loads_nothing_after_an_unload(client: Client, work: Runner) -> None:
     (entry,) = read_in(client, work, TEXT)
     client.unload()
@@ -137,7 +149,7 @@ def test_describing_loads_nothing_after_an_unload(client: Client, work: Runner) 
 
 def test_a_new_worker_loads_nothing_to_describe(client: Client, work: Runner) -> None:
     read_in(client, work, TEXT)
-    context_of(work).manager.unload_model("the worker ends")
+    context_of(work).manager.unload_all("the worker ends")
     later = Runner(context_of(work))
     describe_when_idle(later)
     assert queued(client) == []
@@ -163,7 +175,7 @@ def test_describing_does_not_begin_between_an_unload_and_its_end(
 
 def test_describing_tries_an_unloadable_model_once(client: Client, work: Runner) -> None:
     (entry,) = read_in(client, work, TEXT)
-    context_of(work).manager.unload_model("idle")
+    context_of(work).manager.unload_all("idle")
     client.paths.config_file.write_text('[instruct]\nfile = "/nowhere.gguf"\n')
     for _ in range(2):
         describe_when_idle(work)
