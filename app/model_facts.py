@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from core.errors import CharlieError
+from core.figures import size
 from core.memory.footprint import Footprint, estimate
 from core.memory.types import Memory
 from core.model_files.spec import ModelSpec, resolve
@@ -51,6 +53,12 @@ def read_facts(paths: Paths) -> tuple[ModelFacts, ...]:
     except CharlieError as error:
         return tuple(UnusableModel(role, error) for role in Role)
     return tuple(_read(settings, paths, role) for role in Role)
+
+
+def expected_policy(facts: Sequence[ModelFacts], free: int) -> str:
+    """Whether all models fit into `free` bytes of RAM at once, as "auto" has it, by their estimates."""
+    needs = sum(each.needs.ram for each in facts if isinstance(each, UsableModel))
+    return f"all models need {size(needs)}, which {'fit' if needs <= free else 'do not fit'} at once"
 
 
 def _read(settings: Settings, paths: Paths, role: Role) -> ModelFacts:

@@ -20,7 +20,7 @@ from redis.exceptions import RedisError
 
 from app.commands.output import data, note
 from app.commands.reranker_trial import try_reranker
-from app.model_facts import UnusableModel, UsableModel, read_facts
+from app.model_facts import UnusableModel, expected_policy, read_facts
 from core.database.connection import connect, read_address, without_password, without_retries
 from core.database.rewrite import unremoved
 from core.database.server import APPEND_ONLY, LONGEST_SOCKET_PATH, find_executable, take_lock
@@ -36,7 +36,7 @@ from core.model_files.parts import parts_of
 from core.model_files.spec import available, locate
 from core.paths import Paths, find_paths
 from core.roles import Role
-from core.settings import ENV_PREFIX, Policy, Settings, read_config
+from core.settings import ENV_PREFIX, Settings, read_config
 from core.settings_file import load_settings
 
 PROBE_SECONDS = 60
@@ -287,21 +287,13 @@ def _models(settings: Settings, paths: Paths) -> Iterator[Finding]:
 
 
 def _policy(settings: Settings, paths: Paths, free: int) -> Finding:
-    """The policy that the worker follows and why; while none runs, from the estimates."""
-    policy = settings.memory.policy
+    """The worker's choice, and while there is none, the one that the estimates lead to."""
     try:
         decided = Bus(without_retries(connect(paths, settings.database.url))).snapshot()
     except (DatabaseError, RedisError):
         decided = Snapshot()
-    if decided.policy:
-        return ok(f"memory.policy is {policy}; the worker's is {decided.policy}: {decided.policy_reason}")
-    if policy is not Policy.AUTO:
-        return ok(f"memory.policy is {policy}")
-    needs = sum(each.needs.ram for each in read_facts(paths) if isinstance(each, UsableModel))
-    together = "stay loaded together" if needs <= free else "are loaded one at a time"
-    return ok(
-        f"memory.policy is auto: the models {together}; all need {size(needs)}, and {size(max(free, 0))} are free"
-    )
+    words = f"{decided.policy}: {decided.policy_reason}" if decided.policy else expected_policy(read_facts(paths), free)
+    return ok(f"memory.policy is {settings.memory.policy}; {words}")
 
 
 def _downloaded(settings: Settings, paths: Paths, *, thorough: bool) -> Iterator[Finding]:

@@ -34,27 +34,22 @@ def roles_of(job: Job) -> tuple[Role, ...]:
 
 
 class LookAhead:
-    """Answers the manager's question which models are needed next. Only the worker's one thread may call it."""
+    """Answers the manager's question which models are needed next, on any thread."""
+
+    running: Job | None = None
 
     def __init__(self, context: TaskContext, queue: Queue) -> None:
         self._context = context
         self._queue = queue
-        self._running: Job | None = None
-        self._began = 0.0
         context.manager.next_roles = self.next_roles
-
-    def begin(self, job: Job) -> None:
-        self._running, self._began = job, time.monotonic()
-
-    def end(self) -> None:
-        self._running = None
 
     def next_roles(self) -> frozenset[Role]:
         """The loaded roles that the running job has yet to use; when there are none, those of the next waiting job."""
-        if self._running is not None:
-            manager, ran = self._context.manager, time.monotonic() - self._began
+        manager, job = self._context.manager, self.running
+        if job is not None:
+            ran = time.time() - job.started
             later = {role for role in manager.loaded_roles if manager.idle_seconds(role) > ran}
-            if needed := later.intersection(roles_of(self._running)):
+            if needed := later.intersection(roles_of(job)):
                 return frozenset(needed)
         waiting = self._context.jobs.find_all(job_ids(self._queue.storage.enqueued_items(LOOKED_AT)))
-        return next((frozenset(roles) for job in waiting if (roles := roles_of(job))), frozenset())
+        return next((frozenset(roles) for each in waiting if (roles := roles_of(each))), frozenset())

@@ -85,7 +85,8 @@ class Eviction:
         return any(self._is_wrong(each) for each in self._manager.announcer.snapshot.warm)
 
     def _is_wrong(self, warm: WarmRole) -> bool:
-        left, until = self._seconds_left(Role(warm.role)), warm.kept_until
+        role = Role(warm.role)
+        left, until = self._seconds_left(role), warm.kept_until
         if left is None or until is None:
-            return left is not until
+            return left is not until or warm.pinned != self._manager.last_good_settings.role(role).pinned
         return abs(until - time.time() - left) > CLOCK_SECONDS

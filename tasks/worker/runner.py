@@ -87,9 +87,9 @@ class Runner:
             if job.kind is JobKind.UNLOAD:  # now, since in the freed memory a description would begin at once
                 self.idle_work.pause()
             began = time.monotonic()
-            self._look_ahead.begin(job)
+            self._look_ahead.running = job
             ended = self._attempt(job)
-            self._look_ahead.end()
+            self._look_ahead.running = None
         if ended.state is JobState.INTERRUPTED and job.kind is JobKind.INGEST:
             context.jobs.advance(job.id, JobState.QUEUED, TAKEN)  # it can be run again, so it is not lost
             put_back(self.queue, job.kind, job.id)

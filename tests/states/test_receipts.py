@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gc
+import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,20 +55,19 @@ def test_an_unload_returns_the_memory_taken(manager: ModelManager, client: Clien
     assert 0 < receipt.seconds < 1
 
 
+def load_twice(file: Path, tokens: int) -> dict[str, int]:
+    """What a process of its own measures, in bytes of RAM."""
+    command = [sys.executable, "-m", "tests.states.measured_load", str(file), str(tokens)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    found: dict[str, int] = json.loads(done.stdout)
+    return found
+
+
 @pytest.mark.slow
-def test_predicted_and_measured_memory_are_recorded(manager: ModelManager, client: Client, tmp_path: Path) -> None:
-    use(client, tmp_path)
-    for _ in range(2):  # the first load may reuse memory of earlier tests, which is not measured
-        with manager.lease(Role.INSTRUCT) as model:
-            model.llama.eval(list(range(512)))
-            spec = model.spec
-        manager.unload_model("asked for")
-    plan = manager.plan(Role.INSTRUCT)
-    measured = manager.measured(plan)
-    assert measured is not None
-    assert measured == MeasuredLoads(client.redis).find(spec)
-    assert measured.actual["RAM"] == pytest.approx(measured.predicted["RAM"], rel=0.15)
-    assert plan.need.total == measured.predicted["RAM"] + measured.missing("RAM")
+def test_predicted_and_measured_memory_are_recorded(home: Path, tmp_path: Path) -> None:
+    found = load_twice(write(tmp_path / "large.gguf", SHAPE), 512)
+    assert found["actual"] == pytest.approx(found["predicted"], rel=0.15)
+    assert found["needed"] == found["predicted"] + found["missing"]
 
 
 @pytest.mark.slow
@@ -89,17 +91,10 @@ def test_memory_beyond_the_prediction_is_measured(
 
 
 @pytest.mark.slow
-def test_repacked_weights_are_measured_once(manager: ModelManager, client: Client, tmp_path: Path) -> None:
+def test_repacked_weights_are_measured_once(home: Path, tmp_path: Path) -> None:
     """A CPU copies them out of the mapped file, whose pages are then no longer used."""
-    file = write(tmp_path / "packed.gguf", replace(SHAPE, width=1024, weights="q4_0"))
-    client.paths.config_file.write_text(f'[instruct]\nfile = "{file}"\n')
-    for _ in range(2):
-        with manager.lease(Role.INSTRUCT) as model:
-            model.llama.eval([number % 1000 for number in range(2048)])
-        manager.unload_model("asked for")
-    measured = manager.measured(manager.plan(Role.INSTRUCT))
-    assert measured is not None
-    assert measured.actual["RAM"] == pytest.approx(measured.predicted["RAM"], rel=0.1)
+    found = load_twice(write(tmp_path / "packed.gguf", replace(SHAPE, width=1024, weights="q4_0")), 2048)
+    assert found["actual"] == pytest.approx(found["predicted"], rel=0.1)
 
 
 def test_a_plan_for_a_warm_model_unloads_nothing(manager: ModelManager) -> None:

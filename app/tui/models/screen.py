@@ -136,6 +136,9 @@ class ModelsScreen(Screen[None], HasClient):
         self._show_details()
         self._offer()
 
+    def on_resize(self) -> None:
+        self.query_one(OfferList).on_resize()  # it shows more offers in a higher window
+
     def _offer(self) -> None:
         self.query_one(OfferList).offer(self.query_one(ModelTable).selected)
 

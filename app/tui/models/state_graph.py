@@ -116,17 +116,19 @@ def _turn(before: Point, corner: Point, after: Point) -> str:
 class StateGraph(Widget):
     """The graph, and the policy below it. Redraws when the app's MachineView changes."""
 
-    DEFAULT_CSS = f"StateGraph {{ width: {WIDTH}; height: {HEIGHT + 1}; }}"
+    DEFAULT_CSS = f"StateGraph {{ width: {WIDTH}; height: auto; min-height: {HEIGHT + 1}; }}"
 
     def on_mount(self) -> None:
         self.watch(self.app, "view", self._show, init=False)
 
-    def _show(self, _: MachineView) -> None:
-        self.refresh()
+    def _show(self, old: MachineView, new: MachineView) -> None:
+        if (old.snapshot, old.last) != (new.snapshot, new.last):
+            self.refresh(layout=old.snapshot.policy_reason != new.snapshot.policy_reason)
 
     def render(self) -> Content:
         view = host(self).view
         last = (Phase(view.last.source), Phase(view.last.to)) if view.last else None
         snapshot = view.snapshot
-        policy = one_line(f"{snapshot.policy}: {snapshot.policy_reason}" if snapshot.policy else "", WIDTH - 1)
-        return Content.assemble(draw(snapshot, last), (f"\n {policy}", "$foreground-muted"))
+        policy = one_line(f"{snapshot.policy}: {snapshot.policy_reason}" if snapshot.policy else "", 2 * WIDTH)
+        below = Content.styled(policy, "$foreground-muted").wrap(WIDTH - 1)
+        return Content("\n").join([draw(snapshot, last), *(Content.assemble(" ", line) for line in below)])

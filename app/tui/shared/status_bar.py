@@ -105,15 +105,14 @@ def _subject(view: MachineView, width: int, room: int) -> Content:
         reason = idle if snapshot.worker_pid is not None else "the worker is not running yet"
         limit = max(SHORTEST_TEXT, min(LONGEST_REASON, room if view.short else width - GAUGE_ROOM))
         return Content.styled(one_line(_brief(reason, limit, view, width), limit), "$foreground-muted")
-    role, model = snapshot.role or "", snapshot.model or ""
-    limit = min(LONGEST_NAME, width // 4, room - len(f"{role} · "))
-    if snapshot.phase == Phase.WARM and len(snapshot.warm) > 1:
+    role, model, spare = snapshot.role or "", snapshot.model or "", width // 4
+    if several := snapshot.phase == Phase.WARM and len(snapshot.warm) > 1:
         models = {each.role: each.model for each in snapshot.warm}
-        role = " + ".join(each for each in Role if each in models)
-        model = models.get(Role.INSTRUCT, "")
-        limit -= len(role) - len(Role.INSTRUCT)
-        if not model or limit < SHORTEST_TEXT:
-            return Content(role)
+        role, model = " + ".join(each for each in Role if each in models), models.get(Role.INSTRUCT, "")
+        spare -= len(role) - len(Role.INSTRUCT)
+    limit = min(LONGEST_NAME, spare, room - len(f"{role} · "))
+    if several and (not model or limit < SHORTEST_TEXT):
+        return Content(role)
     return Content.assemble(role, (" · ", "$foreground-muted"), one_line(model, max(limit, SHORTEST_TEXT)))
 
 

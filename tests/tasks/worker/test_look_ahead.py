@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -65,7 +66,7 @@ def test_what_the_running_job_has_yet_to_use_goes_before(client: Client, work: R
             pass
     ahead = LookAhead(work._context, work.queue)
     client.warm(Role.INSTRUCT)
-    ahead.begin(Job("a", JobKind.ASK, {}))
+    ahead.running = Job("a", JobKind.ASK, {}, started=time.time())
     assert ahead.next_roles() == set(Role)
     with manager.lease(Role.EMBEDDING):
         pass
@@ -74,7 +75,6 @@ def test_what_the_running_job_has_yet_to_use_goes_before(client: Client, work: R
         with manager.lease(role):
             pass
     assert ahead.next_roles() == {Role.INSTRUCT}  # of the waiting job
-    ahead.end()
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from app.tui.models.history import History
 from app.tui.models.memory_gauge import gauge
 from app.tui.models.model_table import ModelTable, row
 from app.tui.models.plan_panel import PlanPanel
-from app.tui.models.state_graph import StateGraph
+from app.tui.models.state_graph import HEIGHT, StateGraph
 from app.tui.offer_list import OfferList
 from core.errors import ModelFileError, NoModelError
 from core.events.types import (
@@ -169,9 +169,11 @@ async def test_a_key_pins_the_selected_role(app: CharlieApp, client: Client, unt
 async def test_the_policy_is_below_the_graph(app: CharlieApp, client: Client, until: Until) -> None:
     async with app.run_test() as pilot:
         await open_models(pilot, until)
-        client.bus.publish(PolicyChanged("fitting", "All models fit at once.", at=AT))
+        reason = f"{'all models fit at once ' * 5}now"
+        client.bus.publish(PolicyChanged("fitting", reason, at=AT))
         graph = app.screen.query_one(StateGraph)
-        await until(pilot, lambda: "\n fitting: All models fit at once." in graph.render().plain)
+        await until(pilot, lambda: f"fitting: {reason}" in " ".join(graph.render().plain.split()))
+        await until(pilot, lambda: graph.size.height == HEIGHT + 2)
         assert "policy" in history_text(app)
 
 
