@@ -111,6 +111,13 @@ def test_memory_pressure_evicts_an_idle_model(home: object, monkeypatch: pytest.
         assert ended(client.jobs, client.warm(Role.EMBEDDING).id).state is JobState.DONE
 
 
+def following(client: Client) -> Iterator[Event | Snapshot]:
+    """The events from now on."""
+    events = follow_events(client.bus)
+    assert isinstance(next(events), Snapshot)
+    return events
+
+
 def configure(client: Client, text: str) -> None:
     """Write config.toml at once: an empty file would mean the defaults for a moment."""
     client.paths.make()
@@ -139,7 +146,7 @@ def test_each_role_has_its_own_keep_alive(home: object) -> None:
     client = Client(load_settings(), find_paths())
     configure(client, "keep_alive = -1\n[embedding]\nkeep_alive = 0.5\n")
     with Runtime(client):
-        events = follow_events(client.bus)
+        events = following(client)
         warm_both(client)
         assert unloaded(events) == "embedding"
         assert (client.snapshot().phase, kept(client)) == ("warm", {"instruct": True})
@@ -150,7 +157,7 @@ def test_a_pinned_model_stays_and_an_unpinned_one_goes(home: object) -> None:
     client = Client(load_settings(), find_paths())
     configure(client, "keep_alive = 1.0\n[embedding]\npinned = true\n")
     with Runtime(client):
-        events = follow_events(client.bus)
+        events = following(client)
         warm_both(client)
         assert unloaded(events) == "instruct"
         assert kept(client) == {"embedding": True}
@@ -167,7 +174,7 @@ def test_keep_alive_0_keeps_what_the_next_job_needs(home: object) -> None:
             client.warm(role)
         client.plan(Role.EMBEDDING)
         last = client.warm(Role.INSTRUCT)
-        events = follow_events(client.bus)
+        events = following(client)
         running._start_worker()
         ended(client.jobs, last.id)
         assert [unloaded(events), unloaded(events)] == ["embedding", "instruct"]
@@ -182,7 +189,7 @@ def test_a_model_is_preloaded_through_the_queue(home: object) -> None:
     configure(client, "[embedding]\npreload = true\n")
     with Runtime(client, worker=False) as running:
         before = client.warm(Role.INSTRUCT)
-        events = follow_events(client.bus)
+        events = following(client)
         running._start_worker()
         done = first(
             events, lambda event: isinstance(event, JobChanged) and event.state == "done" and event.id != before.id
@@ -199,7 +206,7 @@ def test_a_preload_unloads_no_other_model(home: object) -> None:
     configure(client, '[memory]\npolicy = "exclusive"\n[embedding]\npreload = true\n')
     with Runtime(client, worker=False) as running:
         client.warm(Role.INSTRUCT)
-        events = follow_events(client.bus)
+        events = following(client)
         running._start_worker()
         first(
             events,
