@@ -78,6 +78,7 @@ def mixed_jobs(folder: Path, count: int) -> Mixed:
         for text in ("I walked by the river, and it was cold", "Bread, and rain on the roof"):
             ended(client.jobs, client.ingest(client.journal.new_entry(text)).id)
         ended(client.jobs, client.ask("Where did I walk?", limit=2, max_tokens=4).id)
+        ended(client.jobs, client.reflect().id)  # the examples of moods get their vectors once
         ended(client.jobs, client.unload().id)
         limit_to_two(client)
         return run(client, count)
