@@ -32,6 +32,17 @@ class Thinking(StrEnum):
     OFF = "off"
 
 
+class Policy(StrEnum):
+    """Whether several models may be loaded at once."""
+
+    EXCLUSIVE = "exclusive"
+    """At most one."""
+    FITTING = "fitting"
+    """As many as fit, with the reserves; room is made by unloading the least recently used."""
+    AUTO = "auto"
+    """Fitting while the models of all roles fit at once, else exclusive."""
+
+
 def read_config(file: Path) -> dict[str, Any]:
     """The content of config.toml, also with a byte order mark at its beginning; empty without the file."""
     return tomllib.loads(file.read_bytes().decode("utf-8-sig")) if file.exists() else {}
@@ -78,6 +89,14 @@ class RoleSettings(Section):
     """The number format of the KV cache: q8_0 takes half the memory of f16, q4_0 a quarter."""
     mmap: bool = True
     """Map the weights from the file; off reads them into memory."""
+    device: Literal["auto", "cpu"] = "auto"
+    """"cpu" keeps the model off every accelerator, whatever `gpu_layers` says."""
+    keep_alive: float | None = None
+    """Seconds the model stays warm after its last use; unset takes the general `keep_alive`."""
+    pinned: bool = False
+    """Never unload the model for being idle, and for another model only when nothing else makes room."""
+    preload: bool = False
+    """Load the model when the worker starts."""
 
     @field_validator("file")
     @classmethod
@@ -103,8 +122,10 @@ class EmbeddingSettings(RoleSettings):
 
 
 class MemorySettings(Section):
-    """Memory left to other programs; no load takes it."""
+    """Memory left to other programs, which no load takes, and whether models share the rest."""
 
+    policy: Policy = Policy.AUTO
+    """Keep one model loaded ("exclusive"), as many as fit ("fitting"), or the latter if all fit at once ("auto")."""
     ram_reserve: ByteSize = ByteSize(512 * 1024**2)
     vram_reserve: ByteSize = ByteSize(256 * 1024**2)
 

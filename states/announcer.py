@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
@@ -12,8 +12,19 @@ import redis
 from transitions import EventData
 
 from core.events.bus import Bus
-from core.events.types import LoadProgress, Phase, Planned, Receipt, Snapshot, StateChanged, WorkerUp
+from core.events.types import (
+    LoadProgress,
+    Phase,
+    Planned,
+    PolicyChanged,
+    Receipt,
+    Snapshot,
+    StateChanged,
+    WarmRole,
+    WorkerUp,
+)
 from core.model_files.spec import ModelSpec
+from core.roles import Role
 
 log = logging.getLogger(__name__)
 
@@ -23,9 +34,12 @@ PROGRESS_SECONDS = 0.05
 class Announcer:
     """Publishes each transition once, in order, together with the snapshot after it."""
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, warm: Callable[[], Iterable[WarmRole]]) -> None:
+        """`warm` gives the loaded models, the least recently used first."""
         self._bus = bus
-        self._outbox: list[tuple[StateChanged, Snapshot]] = []
+        self._warm = warm
+        self._kept: Mapping[Role, float | None] = {}
+        self._outbox: list[tuple[StateChanged | PolicyChanged, Snapshot]] = []
         self._entered = time.monotonic()
         self.snapshot = Snapshot(seq=bus.snapshot().seq)
 
@@ -39,11 +53,23 @@ class Announcer:
         self.snapshot = replace(self.snapshot, worker_pid=None)
         self._bus.amend(self.snapshot)
 
-    def set_keep_alive(self, until: float | None) -> None:
-        """Set the time (seconds since the epoch) at which the warm model is unloaded if nobody uses it."""
+    def set_kept(self, until: Mapping[Role, float | None]) -> None:
+        """Set the time (seconds since the epoch) at which each warm model is unloaded if nobody uses it."""
         if self.snapshot.phase is Phase.WARM:
-            self.snapshot = replace(self.snapshot, keep_alive_until=until)
+            self._kept = dict(until)
+            warm = self._warm_roles()
+            self.snapshot = replace(self.snapshot, warm=warm, role=warm[-1].role, model=warm[-1].model)
             self._bus.amend(self.snapshot)
+
+    def set_policy(self, policy: str, reason: str) -> None:
+        """Publish the policy that holds, if it is another one or for another reason."""
+        if (policy, reason) != (self.snapshot.policy, self.snapshot.policy_reason):
+            self.snapshot = replace(self.snapshot, policy=policy, policy_reason=reason)
+            self._outbox.append((PolicyChanged(policy, reason), self.snapshot))
+            self.publish()
+
+    def _warm_roles(self) -> tuple[WarmRole, ...]:
+        return tuple(replace(each, kept_until=self._kept.get(Role(each.role))) for each in self._warm())
 
     def record(self, event: EventData) -> None:
         """Number a transition and put it in the outbox. Nothing here can fail, so the machine cannot get stuck."""
@@ -66,15 +92,21 @@ class Announcer:
             after=event.kwargs["after"],
         )
         self._entered = now
-        shown = phase is not Phase.EMPTY
-        self.snapshot = Snapshot(
+        if phase in (Phase.WARM, Phase.EMPTY):
+            self._kept = {role: until for role, until in self._kept.items() if role is not spec.role}
+        warm = self._warm_roles()
+        role, model = (None, None) if phase is Phase.EMPTY else (spec.role.value, spec.name)
+        if phase is Phase.WARM and warm:
+            role, model = warm[-1].role, warm[-1].model
+        self.snapshot = replace(
+            self.snapshot,
             seq=change.seq,
             phase=phase,
-            role=spec.role.value if shown else None,
-            model=spec.name if shown else None,
+            role=role,
+            model=model,
             reason=change.reason,
             since=change.at,
-            worker_pid=self.snapshot.worker_pid,
+            warm=warm,
         )
         self._outbox.append((change, self.snapshot))
         log.info("%s → %s (%s) %s %s", change.source, change.to, change.trigger, change.role, change.reason)

@@ -21,11 +21,16 @@ class Transition(NamedTuple):
 
 TRANSITIONS = (
     Transition("load", Phase.EMPTY, Phase.LOADING, guard="fits"),
+    Transition("load", Phase.WARM, Phase.LOADING, guard="fits"),
     Transition("loaded", Phase.LOADING, Phase.WARM),
-    Transition("load_failed", Phase.LOADING, Phase.EMPTY),
+    Transition("load_failed", Phase.LOADING, Phase.WARM, guard="others_loaded"),
+    Transition("load_failed", Phase.LOADING, Phase.EMPTY, guard="none_loaded"),
     Transition("unload", Phase.WARM, Phase.UNLOADING, guard="not_leased"),
-    Transition("unloaded", Phase.UNLOADING, Phase.EMPTY),
-    Transition("unload_failed", Phase.UNLOADING, Phase.EMPTY),
+    Transition("unloaded", Phase.UNLOADING, Phase.WARM, guard="others_loaded"),
+    Transition("unloaded", Phase.UNLOADING, Phase.EMPTY, guard="none_loaded"),
+    Transition("unload_failed", Phase.UNLOADING, Phase.WARM, guard="others_loaded"),
+    Transition("unload_failed", Phase.UNLOADING, Phase.EMPTY, guard="none_loaded"),
 )
 """Slow work stands between two transitions: the load between `load` and `loaded`, the unload between `unload` and
-`unloaded`. An exception in it fires the failure trigger, so the machine never gets stuck."""
+`unloaded`. An exception in it fires the failure trigger, so the machine never gets stuck. From Warm, a model is loaded
+beside the others; Warm holds until the last of them is unloaded."""

@@ -20,11 +20,13 @@ Fit = Callable[[ModelSpec], bool]
 
 @dataclass(frozen=True, slots=True)
 class WarmModel:
-    """A model to be unloaded first, and the bytes that come back with it: RAM, and memory of each device."""
+    """A loaded model, and the bytes that come back when it is unloaded: RAM, and memory of each device."""
 
     role: Role
     ram: int
     devices: Mapping[str, int] = field(default_factory=dict)
+    claims: Mapping[str, int] = field(default_factory=dict)
+    """What it may still take of the free memory while it stays loaded, by device."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +58,19 @@ class Plan:
 
 
 def make_plan(
-    spec: ModelSpec, measure: Measure, now: Memory, reserve: MemorySettings, warm: Sequence[WarmModel] = ()
+    spec: ModelSpec,
+    measure: Measure,
+    now: Memory,
+    reserve: MemorySettings,
+    warm: Sequence[WarmModel] = (),
+    stay: Sequence[WarmModel] = (),
 ) -> Plan:
     """Choose the most of a spec that fits: first as many offloaded layers as possible, then the largest context.
 
-    Both are chosen between the wanted and the least accepted value of the spec. The memory of `warm` models counts as
-    free; the reserves never do.
+    Both are chosen between the wanted and the least accepted value of the spec. The memory of `warm` models, which are
+    unloaded first, counts as free; the claims of those that `stay` and the reserves never do.
     """
-    available = _available(now, reserve, warm)
+    available = _available(now, reserve, warm, stay)
 
     def fit(each: ModelSpec) -> bool:
         return not missing(measure(each), now, available)
@@ -80,20 +87,23 @@ def make_plan(
     need = measure(least)
     plan = _plan(least, need, now, available, (), "")
     hint = _changes(plan, fit, missing(need, now, available), now, reserve)
-    return replace(plan, fits=False, reason=_refusal(plan, now, reserve, warm), hint=hint)
+    return replace(plan, fits=False, reason=_refusal(plan, now, reserve, warm, stay), hint=hint)
 
 
-def fits(need: Footprint, now: Memory, reserve: MemorySettings) -> bool:
-    """Whether a footprint fits into the free memory less the reserves."""
-    return not missing(need, now, _available(now, reserve))
+def fits(need: Footprint, now: Memory, reserve: MemorySettings, stay: Sequence[WarmModel]) -> bool:
+    """Whether a footprint fits into the free memory less the reserves, beside the models that stay."""
+    return not missing(need, now, _available(now, reserve, (), stay))
 
 
-def _available(now: Memory, reserve: MemorySettings, warm: Sequence[WarmModel] = ()) -> dict[str, int]:
+def _available(
+    now: Memory, reserve: MemorySettings, warm: Sequence[WarmModel], stay: Sequence[WarmModel]
+) -> dict[str, int]:
     """Bytes that a load may take, by device; negative where even the reserve is not free."""
     back = {each.id: sum(model.devices.get(each.id, 0) for model in warm) for each in now.devices}
     ram = now.available - reserve.ram_reserve + sum(model.ram for model in warm)
     ram += sum(back[each.id] for each in now.devices if each.unified)
-    return {RAM: ram} | {each.id: each.free - reserve.vram_reserve + back[each.id] for each in now.devices}
+    free = {RAM: ram} | {each.id: each.free - reserve.vram_reserve + back[each.id] for each in now.devices}
+    return {device: size - sum(model.claims.get(device, 0) for model in stay) for device, size in free.items()}
 
 
 def needed(need: Footprint, now: Memory) -> dict[str, int]:
@@ -164,10 +174,13 @@ def _chosen(spec: ModelSpec, chosen: ModelSpec, now: Memory) -> str:
     return f"fits with {', '.join(parts)}"
 
 
-def _refusal(plan: Plan, now: Memory, reserve: MemorySettings, warm: Sequence[WarmModel]) -> str:
+def _refusal(
+    plan: Plan, now: Memory, reserve: MemorySettings, warm: Sequence[WarmModel], stay: Sequence[WarmModel]
+) -> str:
     """One sentence with all numbers."""
     spec, need, needs, available = plan.spec, plan.need, plan.needed, plan.available
     first = f" after unloading {' and '.join(model.role for model in warm)}" if warm else ""
+    first += f" beside {' and '.join(model.role for model in stay)}, which is in use" if stay else ""
     sentence = (
         f"{spec.name} does not fit: with {spec.context_length:,} tokens of context it needs "
         f"{exact_size(needs[RAM])} of RAM (weights {exact_size(need.weights)}, KV cache {exact_size(need.kv_cache)}, "

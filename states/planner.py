@@ -18,7 +18,7 @@ from core.model_files.spec import ModelSpec
 from core.roles import Role
 from core.settings import MemorySettings
 from states.memory_plan import Plan, WarmModel, make_plan
-from states.reclaim import Taken, taken
+from states.reclaim import Taken
 
 log = logging.getLogger(__name__)
 
@@ -31,9 +31,27 @@ class Planner:
     def __init__(self, loads: MeasuredLoads) -> None:
         self.loads = loads
 
-    def plan(self, spec: ModelSpec, reserve: MemorySettings, now: Memory, warm: Sequence[WarmModel] = ()) -> Plan:
-        """The plan of loading a spec with the memory that is free now. Raises LoadFailedError."""
-        return make_plan(spec, lambda each: self._measure(each, now), now, reserve, warm)
+    def plan(
+        self,
+        spec: ModelSpec,
+        reserve: MemorySettings,
+        now: Memory,
+        warm: Sequence[WarmModel] = (),
+        stay: Sequence[WarmModel] = (),
+    ) -> Plan:
+        """The plan of loading a spec beside the models that `stay`, without those that are `warm` now.
+
+        Raises LoadFailedError.
+        """
+        return make_plan(spec, lambda each: self._measure(each, now), now, reserve, warm, stay)
+
+    def plan_alone(self, spec: ModelSpec, reserve: MemorySettings, now: Memory, warm: Sequence[WarmModel]) -> Plan:
+        """The plan of a spec, with its least context, if nothing else were loaded.
+
+        A file that was never loaded is not simulated: it may be broken, and another one is wanted.
+        """
+        least = replace(spec, context_length=spec.least_context)
+        return make_plan(least, lambda each: self._measure_known(each, now), now, reserve, warm)
 
     def record(self, spec: ModelSpec, predicted: Footprint, took: Taken, copied: int) -> None:
         """Record the memory that a loaded model has taken so far. A failure to do so stops nothing.
@@ -55,6 +73,13 @@ class Planner:
         except redis.RedisError:
             log.exception("The measured memory of %s could not be read.", spec.name)
             return predict(spec, now)
+
+    def _measure_known(self, spec: ModelSpec, now: Memory) -> Footprint:
+        try:
+            known = self.loads.find(spec) is not None
+        except redis.RedisError:
+            known = False
+        return self._measure(spec, now) if known else estimate(spec, now.devices)
 
 
 def predict(spec: ModelSpec, now: Memory) -> Footprint:
@@ -86,9 +111,3 @@ def smaller(wanted: ModelSpec, tried: ModelSpec) -> ModelSpec | None:
         tried.context_length, max(wanted.least_gpu_layers, tried.gpu_layers), tried.batch,
     )  # fmt: skip
     return None if same else reduced
-
-
-def given_back(spec: ModelSpec, before: Memory, now: Memory) -> WarmModel:
-    """The memory that unloading a model frees: its VRAM and its own RAM; mapped weights count as free already."""
-    took = taken(before, now)
-    return WarmModel(spec.role, took.own, took.devices)

@@ -23,15 +23,33 @@ class Taken:
 
     @property
     def total(self) -> int:
-        return self.own + self.mapped + sum(self.devices.values())
+        return self.allocated + self.mapped
+
+    @property
+    def allocated(self) -> int:
+        """Without the file pages, which are unmapped at once."""
+        return self.own + sum(self.devices.values())
+
+    def plus(self, more: Taken) -> Taken:
+        """The sum, and never less than nothing of each."""
+        devices = {id_: max(0, self.devices.get(id_, 0) + size) for id_, size in more.devices.items()}
+        return Taken(max(0, self.own + more.own), max(0, self.mapped + more.mapped), devices)
+
+
+NOTHING = Taken(0, 0, {})
+
+
+def change(before: Memory, after: Memory) -> Taken:
+    """The difference between two readings; what came back is below 0."""
+    own = (after.process_rss - after.process_file) - (before.process_rss - before.process_file)
+    free = {each.id: each.free for each in after.devices}
+    devices = {each.id: each.free - free.get(each.id, each.free) for each in before.devices}
+    return Taken(own, after.process_file - before.process_file, devices)
 
 
 def taken(before: Memory, after: Memory) -> Taken:
     """The memory taken between two readings; a negative amount counts as 0."""
-    own = (after.process_rss - after.process_file) - (before.process_rss - before.process_file)
-    free = {each.id: each.free for each in after.devices}
-    devices = {each.id: max(0, each.free - free.get(each.id, each.free)) for each in before.devices}
-    return Taken(max(0, own), max(0, after.process_file - before.process_file), devices)
+    return NOTHING.plus(change(before, after))
 
 
 def trim() -> None:
@@ -41,11 +59,14 @@ def trim() -> None:
         library.malloc_trim(0)
 
 
-def await_return(now: Memory, expected: int) -> Memory:
-    """Wait until most of `expected` bytes are back, at most BACK_SECONDS; returns the last reading."""
-    deadline = time.monotonic() + BACK_SECONDS
+def await_return(now: Memory, expected: Taken) -> Memory:
+    """Wait until most of what was allocated is back, at most BACK_SECONDS; returns the last reading.
+
+    File pages are not waited for: the kernel may have dropped them long before.
+    """
+    deadline, size = time.monotonic() + BACK_SECONDS, expected.allocated
     while True:
         reading = read_memory()
-        if expected < NOISE or taken(reading, now).total >= BACK_SHARE * expected or time.monotonic() > deadline:
+        if size < NOISE or taken(reading, now).allocated >= BACK_SHARE * size or time.monotonic() > deadline:
             return reading
         time.sleep(0.02)

@@ -66,11 +66,11 @@ def _lasting(event: types.Lasting) -> str:
         case types.Planned():
             first = f"unload {', '.join(event.unload)}, then " if event.unload else ""
             return f"plan  {first}{event.role} · {event.model}  {event.reason}"
-        case types.PolicyChanged():
-            return f"policy {event.policy}  {event.reason}"
         case types.Receipt():
             returned = f"{size(event.returned)} of {size(event.expected)} returned in {event.seconds:.2f} s"
             return f"{'MEMORY KEPT' if event.short else 'receipt'}  {event.role} · {event.model}  {returned}"
+        case types.PolicyChanged():
+            return f"policy {event.policy}  {event.reason}"
         case types.WorkerUp():
             return f"worker {event.pid} is up"
         case types.WorkerLost():

@@ -109,6 +109,15 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True)
+class PolicyChanged:
+    """The policy that holds from now on, "exclusive" or "fitting", and why."""
+
+    policy: str
+    reason: str
+    at: float = field(default_factory=time.time)
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerUp:
     """A worker has started, with no model loaded."""
 
@@ -183,15 +192,29 @@ class LibraryChanged:
     id: str = ""
 
 
-OfMachine = StateChanged | Receipt | WorkerUp | WorkerLost
+OfMachine = StateChanged | Receipt | PolicyChanged | WorkerUp | WorkerLost
 Lasting = OfMachine | Planned | JobChanged
 Fleeting = LoadProgress | JobProgress | QueueChanged | MemoryRead | LibraryChanged
 Event = Lasting | Fleeting
 
 
 @dataclass(frozen=True, slots=True)
+class WarmRole:
+    """A loaded model. It is unloaded at `kept_until` (seconds since the epoch); None: when its memory is needed."""
+
+    role: str
+    model: str
+    kept_until: float | None = None
+    pinned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The present state, from which a late subscriber starts."""
+    """The present state, from which a late subscriber starts.
+
+    `role` and `model` are being loaded or unloaded, or, in Warm, were used last; `warm` has the least recently used
+    first. `policy` is empty until it is first decided.
+    """
 
     seq: int = 0
     phase: Phase = Phase.EMPTY
@@ -199,9 +222,11 @@ class Snapshot:
     model: str | None = None
     reason: str = ""
     since: float = 0.0
-    keep_alive_until: float | None = None
     worker_pid: int | None = None
     worker_lost: bool = False
+    warm: tuple[WarmRole, ...] = ()
+    policy: str = ""
+    policy_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

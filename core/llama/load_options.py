@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
 from typing import Any
 
@@ -48,6 +49,9 @@ def arguments(spec: ModelSpec) -> dict[str, Any]:
         "type_k": KV_TYPES[spec.kv_type],
         "type_v": KV_TYPES[spec.kv_type],
         "embedding": encoder,
+        "offload_kqv": not spec.cpu_only,
+        "op_offload": not spec.cpu_only,
+        "cpu_only": spec.cpu_only,
         "pooling_type": POOLING_TYPES[spec.pooling] if encoder and spec.pooling else POOLING_UNSPECIFIED,
         "verbose": False,
     }
@@ -72,7 +76,8 @@ def llama_class(
         _made = False
         n_ctx = _length
 
-        def __init__(self, **arguments: Any) -> None:
+        def __init__(self, *, cpu_only: bool = False, **arguments: Any) -> None:
+            self._devices = _devices(cpu_only)
             super().__init__(**arguments)
             self._made = True
 
@@ -84,6 +89,7 @@ def llama_class(
         def model_params(self, params: Any) -> None:
             params.progress_callback = callback
             params.no_alloc = simulated
+            params.devices = ctypes.cast(self._devices, ctypes.c_void_p)
             params.use_extra_bufts = AMX not in llama_cpp.llama_print_system_info()
             self._own_model_params = params
 
@@ -113,6 +119,11 @@ def llama_class(
             self._own_metadata = values
 
     return OwnLlama
+
+
+def _devices(cpu_only: bool) -> Any:
+    """The list of devices for a load, None for all. llama.cpp prepares each of them even for a model without layers."""
+    return (ctypes.c_void_p * 1)(None) if cpu_only else None
 
 
 def _reporter(on_progress: Callable[[float], None], cancelled: Callable[[], bool]) -> Any:

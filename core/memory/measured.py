@@ -97,5 +97,6 @@ def _key(spec: ModelSpec) -> str:
     parts = (
         _files(spec), spec.role,
         spec.context_length, spec.gpu_layers, spec.batch, spec.kv_type, spec.mmap, spec.pooling, _llama_cpp(),
+        *(["cpu"] if spec.cpu_only else []),
     )  # fmt: skip
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -56,7 +56,7 @@ def swap(manager: ModelManager, swaps: int) -> list[Resources]:
                 model.llama.eval(list(range(3, 67)))
             elif isinstance(model, EmbeddingModel):
                 model.embed(["word1 word2 word3"])
-        manager.unload_model("the other model is needed")
+        manager.unload_all("the other model is needed")
         found.append(measure())
     return found
 

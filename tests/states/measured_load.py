@@ -29,7 +29,7 @@ def main() -> None:
             with manager.lease(Role.INSTRUCT) as model:
                 model.llama.eval([number % 1000 for number in range(tokens)])
                 spec = model.spec
-            manager.unload_model("asked for")
+            manager.unload_all("asked for")
         plan = manager.plan(Role.INSTRUCT)
         measured = manager.measured(plan)
         assert measured is not None

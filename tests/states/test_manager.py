@@ -13,15 +13,15 @@ from redis.exceptions import ConnectionError as Lost
 
 from app.client import Client
 from core.database import keys
-from core.errors import CancelledError, LoadFailedError, ModelFileError, SettingsError
-from core.events.types import LoadProgress, Phase, Snapshot, StateChanged, WorkerUp
+from core.errors import CancelledError, CharlieError, LoadFailedError, ModelFileError, SettingsError
+from core.events.types import LoadProgress, Phase, Snapshot, StateChanged, WarmRole, WorkerUp
 from core.llama import engine
 from core.memory.measured import _files
 from core.memory.readings import read_memory
 from core.model_files.spec import ModelSpec
 from core.roles import Role
 from core.settings_file import SettingsFile
-from states import manager as manager_module
+from states import machine as machine_module
 from states.manager import ModelManager
 from tests.model_files import write_aborting, write_refused, write_refused_late
 from tests.states.walks import changes, legal, state_changes, steps
@@ -30,6 +30,9 @@ from tests.waiting import follow_events
 LOAD = ["load instruct", "loaded instruct"]
 UNLOAD = ["unload instruct", "unloaded instruct"]
 FAILED = ["load instruct", "load_failed instruct"]
+
+
+pytestmark = pytest.mark.usefixtures("exclusive")
 
 
 def use(client: Client, role: Role, file: Path) -> None:
@@ -92,7 +95,8 @@ def test_a_second_lease_of_the_same_role_publishes_nothing(manager: ModelManager
             assert one is two
         assert manager.load_seconds == 0
         assert published(client) == LOAD
-        assert not manager.not_leased(None)  # type: ignore[arg-type]  # the guard reads only the leases
+        with pytest.raises(CharlieError, match="in use"):
+            manager.unload_role(Role.INSTRUCT, "asked for")
     with manager.lease(Role.INSTRUCT) as three:
         assert three is one
     assert published(client) == LOAD
@@ -102,19 +106,19 @@ def test_swap(manager: ModelManager, client: Client) -> None:
     warm(manager, Role.INSTRUCT)
     warm(manager, Role.EMBEDDING)
     assert published(client) == [*LOAD, *UNLOAD, "load embedding", "loaded embedding"]
-    assert list(manager._registry) == [Role.EMBEDDING]
+    assert manager.loaded_roles == (Role.EMBEDDING,)
     assert state_changes(client.bus)[2].reason == "embedding is wanted"
 
 
 def test_unload(manager: ModelManager, client: Client) -> None:
-    assert manager.unload_model("asked for") is False
+    assert manager.unload_all("asked for") == ()
     assert published(client) == []
     warm(manager, Role.INSTRUCT)
-    assert manager.unload_model("asked for") is True
+    assert manager.unload_all("asked for") == (Role.INSTRUCT,)
     assert published(client) == [*LOAD, *UNLOAD]
     assert [event.reason for event in state_changes(client.bus)[2:]] == ["asked for", "asked for"]
-    assert manager.unload_model("asked for") is False
-    assert manager._registry == {}
+    assert manager.unload_all("asked for") == ()
+    assert manager.loaded_roles == ()
 
 
 def test_a_load_that_llama_cpp_refuses(manager: ModelManager, client: Client, tiny: dict[Role, Path]) -> None:
@@ -160,18 +164,18 @@ def test_a_file_truncated_after_its_check_fails_the_load(
     file = client.paths.models / "cut.gguf"
     shutil.copyfile(tiny[Role.INSTRUCT], file)
     use(client, Role.INSTRUCT, file)
-    fire = manager._fire
+    fire = manager._machine.fire
 
     def cut_first(trigger: str, *args: object, **kwargs: object) -> bool:
         if trigger == "load":
             os.truncate(file, file.stat().st_size // 2)
         return fire(trigger, *args, **kwargs)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(manager, "_fire", cut_first)
+    monkeypatch.setattr(manager._machine, "fire", cut_first)
     with pytest.raises((ModelFileError, LoadFailedError), match=r"cut\.gguf"):
         warm(manager, Role.INSTRUCT)
     assert published(client) == FAILED
-    assert manager.state is Phase.EMPTY
+    assert manager._machine.state is Phase.EMPTY
 
 
 def test_an_unusable_file_is_refused_before_unloading(
@@ -187,7 +191,7 @@ def test_an_unusable_file_is_refused_before_unloading(
         with pytest.raises(ModelFileError):
             warm(manager, role)
     assert published(client) == ["load embedding", "loaded embedding"]
-    assert manager.state is Phase.WARM
+    assert manager._machine.state is Phase.WARM
 
 
 def test_a_broken_configuration_changes_nothing(manager: ModelManager, client: Client) -> None:
@@ -218,7 +222,7 @@ def test_a_load_is_cancelled_at_a_progress_step(manager: ModelManager, client: C
     with pytest.raises(CancelledError), manager.lease(Role.INSTRUCT, cancelled):
         pytest.fail("it was leased")
     assert published(client) == FAILED
-    assert manager._registry == {}
+    assert manager.loaded_roles == ()
     warm(manager, Role.INSTRUCT)
     assert published(client) == [*FAILED, *LOAD]
 
@@ -233,10 +237,10 @@ def test_a_failed_unload(manager: ModelManager, client: Client, monkeypatch: pyt
         raise OSError("the driver is gone")
 
     monkeypatch.setattr(model, "close", close_and_fail)
-    assert manager.unload_model("asked for") is True
+    assert manager.unload_all("asked for") == (Role.INSTRUCT,)
     assert published(client) == [*LOAD, "unload instruct", "unload_failed instruct"]
     assert "the driver is gone" in state_changes(client.bus)[-1].reason
-    assert manager._registry == {}
+    assert manager.loaded_roles == ()
     warm(manager, Role.INSTRUCT)
     assert published(client)[-2:] == LOAD
 
@@ -258,11 +262,11 @@ def fail_once_after(calls: int) -> Callable[[], object]:
 def test_a_failed_memory_reading_after_a_load_leaves_no_stuck_phase(
     manager: ModelManager, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(manager_module, "read_memory", fail_once_after(3))
+    monkeypatch.setattr(machine_module, "read_memory", fail_once_after(2))
     with pytest.raises(OSError, match="the driver"):
         warm(manager, Role.INSTRUCT)
     assert published(client) == FAILED
-    assert manager._registry == {}
+    assert manager.loaded_roles == ()
     warm(manager, Role.INSTRUCT)
     assert published(client) == [*FAILED, *LOAD]
 
@@ -275,10 +279,10 @@ def test_a_failed_memory_reading_after_an_unload_leaves_no_stuck_phase(
     def fails(*_: object) -> None:
         raise OSError("the driver is gone")
 
-    monkeypatch.setattr(manager_module, "await_return", fails)
-    assert manager.unload_model("asked for") is True
+    monkeypatch.setattr(machine_module, "await_return", fails)
+    assert manager.unload_all("asked for") == (Role.INSTRUCT,)
     assert published(client) == [*LOAD, "unload instruct", "unload_failed instruct"]
-    assert manager._registry == {}
+    assert manager.loaded_roles == ()
 
 
 def test_a_replaced_file_is_loaded_again(manager: ModelManager, client: Client, tiny: dict[Role, Path]) -> None:
@@ -351,15 +355,16 @@ def test_a_new_worker_continues_the_sequence_numbers(manager: ModelManager, clie
     assert published(client) == [*LOAD, *UNLOAD, *LOAD, *UNLOAD]
 
 
-def test_keep_alive_is_in_the_snapshot_without_an_event(manager: ModelManager, client: Client) -> None:
-    manager.announcer.set_keep_alive(5.0)
-    assert client.snapshot().keep_alive_until is None
+def test_the_end_of_keep_alive_is_in_the_snapshot_without_an_event(manager: ModelManager, client: Client) -> None:
+    manager.announcer.set_kept({Role.INSTRUCT: 5.0})
+    assert client.snapshot().warm == ()
     warm(manager, Role.INSTRUCT)
-    manager.announcer.set_keep_alive(5.0)
-    assert client.snapshot().keep_alive_until == 5.0
+    assert client.snapshot().warm == (WarmRole("instruct", "tiny-instruct"),)
+    manager.announcer.set_kept({Role.INSTRUCT: 5.0})
+    assert client.snapshot().warm == (WarmRole("instruct", "tiny-instruct", 5.0),)
     assert published(client) == LOAD
-    manager.unload_model("asked for")
-    assert client.snapshot().keep_alive_until is None
+    manager.unload_all("asked for")
+    assert client.snapshot().warm == ()
 
 
 def test_the_factory_is_asked_for_the_role(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

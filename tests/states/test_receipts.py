@@ -18,11 +18,12 @@ from core.memory.readings import read_memory
 from core.memory.types import Device, Memory
 from core.roles import Role
 from core.settings_file import load_settings
+from states import machine as machine_module
 from states import manager as manager_module
 from states import reclaim
 from states.manager import ModelManager
-from states.planner import given_back, predict, smaller
-from states.reclaim import await_return, taken, trim
+from states.planner import predict, smaller
+from states.reclaim import Taken, await_return, taken, trim
 from tests.benchmarks.shapes import Shape, write
 
 GIB, MIB = 1024**3, 1024**2
@@ -45,7 +46,7 @@ def test_an_unload_returns_the_memory_taken(manager: ModelManager, client: Clien
     use(client, tmp_path)
     with manager.lease(Role.INSTRUCT) as model:
         model.llama.eval(list(range(512)))
-    manager.unload_model("asked for")
+    manager.unload_all("asked for")
     (receipt,) = receipts(client)
     assert (receipt.role, receipt.model) == ("instruct", "large")
     assert 60 * MIB < receipt.expected < 150 * MIB
@@ -78,13 +79,13 @@ def test_memory_beyond_the_prediction_is_measured(
     use(client, tmp_path)
     with manager.lease(Role.INSTRUCT):  # the first load may reuse memory of earlier tests
         pass
-    manager.unload_model("asked for")
+    manager.unload_all("asked for")
     monkeypatch.setattr(
-        manager_module, "predict", lambda *args: replace(found := predict(*args), overhead=found.overhead - 20 * MIB)
+        machine_module, "predict", lambda *args: replace(found := predict(*args), overhead=found.overhead - 20 * MIB)
     )
     with manager.lease(Role.INSTRUCT) as model:
         model.llama.eval([number % 1000 for number in range(2048)])
-    manager.unload_model("asked for")
+    manager.unload_all("asked for")
     measured = manager.measured(manager.plan(Role.INSTRUCT))
     assert measured is not None
     assert 8 * MIB < measured.missing("RAM") < 30 * MIB
@@ -97,6 +98,7 @@ def test_repacked_weights_are_measured_once(home: Path, tmp_path: Path) -> None:
     assert found["actual"] == pytest.approx(found["predicted"], rel=0.1)
 
 
+@pytest.mark.usefixtures("exclusive")
 def test_a_plan_for_a_warm_model_unloads_nothing(manager: ModelManager) -> None:
     with manager.lease(Role.INSTRUCT):
         pass
@@ -127,12 +129,13 @@ def test_a_replaced_file_has_its_own_memory_record(manager: ModelManager, client
         spec = model.spec
     small = write(tmp_path / "small.gguf", replace(SHAPE, layers=1))
     small.replace(spec.path)
-    manager.unload_model("asked for")
+    manager.unload_all("asked for")
     loads = MeasuredLoads(client.redis)
     assert loads.find(spec) is not None
     assert loads.find(manager.plan(Role.INSTRUCT).spec) is None
 
 
+@pytest.mark.usefixtures("exclusive")
 def test_unreturned_memory_is_reported_and_not_planned_with(
     manager: ModelManager, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -143,7 +146,7 @@ def test_unreturned_memory_is_reported_and_not_planned_with(
     def read() -> Memory:
         return Memory(16 * GIB, 10 * GIB - rss, rss)
 
-    for module in (manager_module, reclaim):
+    for module in (manager_module, machine_module, reclaim):
         monkeypatch.setattr(module, "read_memory", read)
     with manager.lease(Role.INSTRUCT):
         rss = 4 * GIB + 100 * MIB
@@ -171,7 +174,7 @@ def test_unreturned_memory_is_reported_and_not_planned_with(
 def test_waiting_for_memory_ends_when_most_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
     readings = iter([900, 700, 300, 200])
     monkeypatch.setattr(reclaim, "read_memory", lambda: Memory(GIB, GIB, next(readings) * MIB))
-    assert await_return(Memory(GIB, GIB, 1000 * MIB), 900 * MIB).process_rss == 300 * MIB
+    assert await_return(Memory(GIB, GIB, 1000 * MIB), Taken(900 * MIB, 0, {})).process_rss == 300 * MIB
 
 
 def test_taken_memory_is_counted_for_each_kind() -> None:
@@ -184,10 +187,12 @@ def test_taken_memory_is_counted_for_each_kind() -> None:
 
 def test_a_mapped_file_is_not_counted_as_returned_twice(manager: ModelManager) -> None:
     """Its pages count as available even while in use."""
-    before = read_memory()
-    spec = manager.plan(Role.INSTRUCT).spec
-    now = replace(before, process_rss=before.process_rss + 5 * GIB, process_file=before.process_file + 4 * GIB)
-    assert given_back(spec, before, now).ram == GIB
+    with manager.lease(Role.INSTRUCT):
+        pass
+    now = manager._registry._last
+    grown = replace(now, process_rss=now.process_rss + 5 * GIB, process_file=now.process_file + 4 * GIB)
+    (before,), (after,) = (manager._registry.warm_models(each) for each in (now, grown))
+    assert after.ram - before.ram == GIB
 
 
 def test_a_smaller_plan_is_tried_after_memory_ran_out(manager: ModelManager) -> None:

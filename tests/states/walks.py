@@ -36,16 +36,31 @@ def steps(history: Sequence[Change]) -> list[str]:
     return [f"{change.trigger} {change.role}" for change in history]
 
 
-def legal(history: Sequence[Change]) -> bool:
-    """Whether each transition is declared and begins where the one before it ended, with the same model.
+def most_loaded(history: Sequence[Change]) -> int:
+    """The most models that were loaded at once; -1 for an illegal history.
 
-    A legal history has never had two models loaded: `load` leads from Empty alone.
+    Each transition is declared and begins where the one before it ended, with the same model while it loads or
+    unloads; a role is loaded once at most; and Warm means that a model is loaded, Empty that none is.
     """
-    phase, role = "empty", None
+    phase, busy, loaded, most = "empty", None, set[str | None](), 0
     for change in history:
         if (change.trigger, change.source, change.to) not in LEGAL or change.source != phase:
-            return False
-        if phase != "empty" and change.role != role:
-            return False
-        phase, role = change.to, change.role
-    return True
+            return -1
+        if phase in ("loading", "unloading") and change.role != busy:
+            return -1
+        if (change.trigger == "load" and change.role in loaded) or (
+            change.trigger == "unload" and change.role not in loaded
+        ):
+            return -1
+        if change.trigger == "loaded":
+            loaded.add(change.role)
+        elif change.trigger in ("unloaded", "unload_failed"):
+            loaded.remove(change.role)
+        phase, busy, most = change.to, change.role, max(most, len(loaded))
+        if phase in ("warm", "empty") and bool(loaded) is not (phase == "warm"):
+            return -1
+    return most
+
+
+def legal(history: Sequence[Change]) -> bool:
+    return most_loaded(history) >= 0

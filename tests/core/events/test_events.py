@@ -195,6 +195,6 @@ def test_progress_does_not_push_the_history_out(client: Client) -> None:
 
 def test_amending_the_snapshot_publishes_no_event(client: Client) -> None:
     publish(client.bus, 1)
-    client.bus.amend(Snapshot(seq=1, phase=Phase.LOADING, keep_alive_until=5.0))
-    assert client.snapshot().keep_alive_until == 5.0
+    client.bus.amend(Snapshot(seq=1, phase=Phase.LOADING, policy="fitting"))
+    assert client.snapshot().policy == "fitting"
     assert len(client.bus.history()) == 1

@@ -51,7 +51,7 @@ def served(client: Client, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
         while not leaving.is_set():
             if (task := work.queue.dequeue()) is not None:  # waits a quarter of a second
                 work.queue.execute(task)
-        manager.unload_model("the test is over")
+        manager.unload_all("the test is over")
 
     worker = threading.Thread(target=serve)
     worker.start()
