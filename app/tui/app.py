@@ -381,11 +381,9 @@ class CharlieApp(QuietApp):
                 names.add(each.title)
                 yield SystemCommand(each.title, each.help, partial(self.run_action, each.action, each.node))
         for role in Role:
-            yield SystemCommand(
-                f"Warm {role}", f"Load the {role} model, unloading another", partial(self.action_warm, role)
-            )
+            yield SystemCommand(f"Warm {role}", f"Load the {role} model", partial(self.action_warm, role))
         if "Unload" not in names:
-            yield SystemCommand("Unload", "Unload the model and free its memory", self.action_unload)
+            yield SystemCommand("Unload", "Unload all models and free their memory", self.action_unload)
         for command in super().get_system_commands(screen):
             if command.title in ("Theme", "Screenshot"):
                 yield command

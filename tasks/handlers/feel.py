@@ -81,7 +81,7 @@ def note_message(context: TaskContext, conversation: str, asked: StoredMessage, 
 def read_feelings(context: TaskContext, job: Job, others_wait: Callable[[], bool]) -> dict[str, Any]:
     """Read the waiting entries and messages, until others wait; the examples first, once for each embedding model."""
     stop = stop_condition(context, others_wait)
-    swapped, read = context.manager.is_warm(Role.INSTRUCT), list[str]()
+    warm, read = context.manager.is_warm(Role.INSTRUCT), list[str]()
     try:
         with context.manager.lease(Role.EMBEDDING, stop) as model:
             context.begin(job)
@@ -95,7 +95,7 @@ def read_feelings(context: TaskContext, job: Job, others_wait: Callable[[], bool
     except CancelledError:
         if context.stop.is_set():
             raise
-    return {"read": read, "swapped": swapped}
+    return {"read": read, "swapped": warm and not context.manager.is_warm(Role.INSTRUCT)}
 
 
 def _read(context: TaskContext, model: EmbeddingModel, feelings: Feelings, subject: str) -> None:
