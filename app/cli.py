@@ -11,6 +11,7 @@ from typing import Any
 
 from core.errors import CharlieError
 
+
 def imported(path: str) -> Any:
     """The object at `module:name`."""
     module, _, name = path.partition(":")

@@ -16,8 +16,8 @@ from app.cli import imported, open_interface
 COMMANDS = {
     "ask": ("ask:ask", "Ask the model, and stream its reply."),
     "warm": ("models.manage:warm", "Load a role's model, and print the load time. It is 0 for a warm model."),
-    "unload": ("models.manage:unload", "Unload a role\'s model, or all models."),
-    "pin": ("models.manage:pin", "Keep a role\'s model loaded while it is idle."),
+    "unload": ("models.manage:unload", "Unload a role's model, or all models."),
+    "pin": ("models.manage:pin", "Keep a role's model loaded while it is idle."),
     "cancel": ("jobs:cancel", "Cancel a waiting or running job."),
     "retry": ("jobs:retry", "Index the entry of a parked job again."),
     "drop": ("jobs:drop", "Skip the entry of a parked job. It stays saved but is not searchable."),
