@@ -3,6 +3,20 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+# What llama.cpp is compiled for: `make GPU=cuda run`, or vulkan, or metal. It is remembered; `GPU=cpu` goes back.
+GPU := $(or $(GPU),$(shell cat $(VENV)/.gpu 2>/dev/null),cpu)
+NVCC := $(firstword $(shell command -v nvcc) $(wildcard /usr/local/cuda/bin/nvcc $(VENV)/lib/python3*/site-packages/nvidia/cu*/bin/nvcc))
+FLAGS_cuda := -DGGML_CUDA=on -DCMAKE_CUDA_COMPILER=$(NVCC)
+FLAGS_vulkan := -DGGML_VULKAN=on
+FLAGS_metal := -DGGML_METAL=on
+NEEDS_cpu := true
+NEEDS_cuda := test -n "$(NVCC)" || { echo "Compiling for CUDA needs nvcc, and none was found. Install NVIDIA's CUDA toolkit, or its packages nvidia-cuda-nvcc, nvidia-cuda-runtime, nvidia-cuda-cccl and nvidia-cublas into $(VENV)."; exit 1; }
+NEEDS_vulkan := command -v glslc >/dev/null && echo '\#include <vulkan/vulkan.hpp>' | c++ -xc++ -E - >/dev/null 2>&1 \
+	|| { echo "Compiling for Vulkan needs glslc, the Vulkan headers and those of SPIR-V. On Debian: apt install glslc libvulkan-dev spirv-headers."; exit 1; }
+NEEDS_metal := test "$$(uname)" = Darwin || { echo "Metal is there on a Mac only. Take GPU=cuda or GPU=vulkan."; exit 1; }
+NO_SUCH_GPU := echo "There is no GPU=$(GPU). Take cuda, vulkan, metal or cpu."; exit 1
+# pip keeps what it has compiled by name alone, so a build for an accelerator is kept apart.
+FOR_GPU = $(if $(FLAGS_$(GPU)),CMAKE_ARGS="$(FLAGS_$(GPU)) $$CMAKE_ARGS" PIP_CACHE_DIR="$${XDG_CACHE_HOME:-$$HOME/.cache}/charlie-$(GPU)")
 # Around a step of the installation: prints its seconds and megabytes.
 BEGIN = began=$$(date +%s); had=$$(du -sk $(VENV) | cut -f1)
 END = echo "  $$(( $$(date +%s) - began )) s, $$(( ($$(du -sk $(VENV) | cut -f1) - had) / 1024 )) MB"
@@ -66,11 +80,17 @@ $(BIN)/python:
 		|| { echo "Charlie compiles llama.cpp and finds no C++ compiler. Install one (g++ or clang), then try again."; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
 
+$(VENV)/.gpu-$(GPU): | $(BIN)/python
+	@$(or $(NEEDS_$(GPU)),$(NO_SUCH_GPU))
+	@rm -f $(VENV)/.gpu-*
+	@$(PIP) uninstall -q -y llama-cpp-python 2>/dev/null
+	@echo $(GPU) > $(VENV)/.gpu && touch $@
+
 # pip is verbose into a log; what a person wants to see of it is filtered out, above all how far the compiler is.
-$(VENV)/.run: requirements.lock requirements-models.lock pyproject.toml | $(BIN)/python
-	@echo "Setting up Charlie in $(VENV): packages first, then llama.cpp is compiled for this machine's processor."
+$(VENV)/.run: requirements.lock requirements-models.lock pyproject.toml $(VENV)/.gpu-$(GPU) | $(BIN)/python
+	@echo "Setting up Charlie in $(VENV): packages first, then llama.cpp is compiled for this machine ($(GPU))."
 	@echo "The compiling takes minutes, the first time only; pip keeps the result."
-	@$(BEGIN); { $(PIP) install --require-hashes -v -r requirements.lock 2>&1; echo "pip-ended $$?"; } | tee $(VENV)/install.log \
+	@$(BEGIN); { $(FOR_GPU) $(PIP) install --require-hashes -v -r requirements.lock 2>&1; echo "pip-ended $$?"; } | tee $(VENV)/install.log \
 		| awk '/^ *\[[0-9]+\/[0-9]+\]/ { split($$1, n, /[][\/]/); printf "\r  llama.cpp: %d of %d files compiled ", n[2], n[3]; fflush() } \
 		/^Collecting/ { printf "\r  %-60s", $$2; fflush() } \
 		/^ *(Building wheel|Created wheel)/ { printf "\r  %-60s\n", $$1 " " $$2 " " $$3 " " $$4; fflush() } \

@@ -163,8 +163,9 @@ class Client:
         """Plan a load of a role's model, or of `file` in its place; loads nothing."""
         return self.submit(JobKind.PLAN, {"role": role.value, "file": file}, role.value)
 
-    def unload(self) -> Job:
-        return self.submit(JobKind.UNLOAD, {})
+    def unload(self, role: Role | None = None) -> Job:
+        """Unload a role's model, or all models without a role."""
+        return self.submit(JobKind.UNLOAD, {"role": role and role.value}, role.value if role else "")
 
     def submit(self, kind: JobKind, args: dict[str, Any], subject: str = "", after: str = "") -> Job:
         with self.redis.pipeline(transaction=False) as pipe:

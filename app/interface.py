@@ -1,27 +1,33 @@
-"""`charlie` without a command: starts the processes and opens the interface."""
+"""`charlie` without a command: opens the interface, and then starts the processes."""
 
 from __future__ import annotations
 
+import ctypes
 import gc
+import platform
 import signal
 import sys
+from contextlib import ExitStack
+from functools import partial
+from importlib import import_module
 
-from app.commands.attach import exit_on_signals, make_client
-from app.commands.output import note
-from app.runtime.owner import Runtime
-from app.tui.app import CharlieApp
+from app.process import exit_on_signals, make_client, note
+from app.tui.app import CharlieApp, Opened
 from app.tui.textual_fixes import accept_invalid_utf8, plain_tooltips
+
+M_ARENA_MAX = -8
+"""Of glibc's malloc.h."""
 
 
 def run() -> int:
     """Run the interface until the user quits; returns the exit status."""
-    client = make_client()
     exit_on_signals()
-    with Runtime(client, note=note) as runtime:
-        accept_invalid_utf8()
-        plain_tooltips()
-        interface = CharlieApp(client, runtime.tick, runtime.notice)
-        gc.freeze()  # modules and classes are never collected
+    if platform.libc_ver()[0] == "glibc":  # else each thread has an arena, and keeps what was freed in it
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
+    accept_invalid_utf8()
+    plain_tooltips()
+    with ExitStack() as stack:
+        interface = CharlieApp(partial(_open, stack))
         interface.run()
         signal.alarm(0)  # set when the terminal closes, in case the interface hangs
         for number in (signal.SIGTERM, signal.SIGHUP):  # the process is ending already
@@ -33,3 +39,15 @@ def run() -> int:
         if interface.return_code:  # of a signal; an exit that is not orderly waits for no upkeep
             sys.exit(interface.return_code)
     return 0
+
+
+def _open(stack: ExitStack) -> Opened:
+    """A client and its runtime, which `stack` ends. Imports here what the first screen does not need."""
+    from app.runtime.owner import Runtime
+
+    client = make_client()
+    runtime = Runtime(client, note=note)
+    stack.push(runtime)
+    import_module("app.tui.shared.streamed_markdown")  # for the first reply
+    gc.freeze()  # modules and classes are never collected
+    return Opened(client, runtime.tick, runtime.starting())

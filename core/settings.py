@@ -82,7 +82,7 @@ class RoleSettings(Section):
     gpu_layers: Annotated[int, Field(ge=-1)] | Literal["auto"] = "auto"
     """Layers to offload; -1 is all of them, "auto" as many as fit in VRAM."""
     threads: Annotated[int, Field(ge=1)] | None = None
-    """For prefill and decoding; unset, the prefill uses every core and decoding leaves one free."""
+    """At most, for prefill and decoding; unset, every core. Cores that other programs use are left to them."""
     batch: Annotated[int, Field(ge=32, le=2**16)] = 512
     """Tokens evaluated in one prefill step."""
     kv_type: KvType = "f16"

@@ -7,17 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from core.library.word_index import STOP_WORDS
 from core.programs.saved import Score
 
 RESAMPLES = 10_000
 STEM = 6
 """Letters by which forms of one word are told from other words."""
-COMMON = (
-    "a about after all am an and are as at be been before but by can day did do does for from had has have he her him "
-    "his how i in into is it its just me my no not of off on one or our out over she so some than that the their them "
-    "then there they this to today up us was we were what when where which who why will with would you your"
-)
-STOP_WORDS = frozenset(COMMON.split())
 
 
 def words(text: str) -> list[str]:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ByteSize
 from textual.binding import Binding
 from textual.dom import DOMNode
 
-from app.cli import COMMANDS, load_command
+from app.command_line import COMMANDS, load_command
 from app.tui.app import CharlieApp
 from app.tui.chat.conversation_list import ConversationList
 from app.tui.chat.prompt import Prompt

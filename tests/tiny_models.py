@@ -36,7 +36,7 @@ TOKENS, WORDS, ALTERNATIVES = 2048, 26, 8
 FIRST = ["The", "This", "It", "We", "If", "What", "How", "In"]
 SURE, CHOICE = 2.5, 0.25
 """How much a word's place in the sentence counts, and how much the prompt does."""
-ENCODER_TOKENS, ENCODER_WIDTH, COMMON_WORDS = 8000, 64, range(1996, 2100)
+ENCODER_TOKENS, ENCODER_WIDTH, ENCODER_CONTEXT, COMMON_WORDS = 8000, 64, 512, range(1996, 2100)
 """Of the encoders. Common words such as "the" have no meaning for them."""
 
 
@@ -68,7 +68,7 @@ def configure_reranker(paths: Paths) -> None:
         file.write(f'[reranker]\nfile = "{tiny_models()[Role.RERANKER]}"\n')
 
 
-def write_instruct(path: Path) -> Path:
+def write_instruct(path: Path, context: int = CONTEXT) -> Path:
     """A llama model with the first tokens of SmolLM2's vocabulary, and its marks.
 
     Of the residual stream, one value for each place in the sentence says which word comes next; the others are random,
@@ -97,7 +97,7 @@ def write_instruct(path: Path) -> Path:
 
     writer: Any = gguf.GGUFWriter(path, "llama")
     writer.add_name("tiny-instruct")
-    writer.add_context_length(CONTEXT)
+    writer.add_context_length(context)
     writer.add_embedding_length(WIDTH)
     writer.add_block_count(LAYERS)
     writer.add_feed_forward_length(FEED_FORWARD)
@@ -135,7 +135,7 @@ def write_instruct(path: Path) -> Path:
     return _closed(writer, path)
 
 
-def write_encoder(path: Path, role: Role) -> Path:
+def write_encoder(path: Path, role: Role, context: int = ENCODER_CONTEXT) -> Path:
     """A BERT model with the first tokens of MiniLM's vocabulary, whose vectors are the mean of those of the words."""
     dice = np.random.default_rng(2)
     rank, width = role is Role.RERANKER, ENCODER_WIDTH
@@ -146,7 +146,7 @@ def write_encoder(path: Path, role: Role) -> Path:
         embedding[list(COMMON_WORDS)] = embedding[tokens.index("[SEP]")] = 0
     writer: Any = gguf.GGUFWriter(path, "bert")
     writer.add_name(f"tiny-{role}")
-    writer.add_context_length(512)
+    writer.add_context_length(context)
     writer.add_embedding_length(width)
     writer.add_block_count(1)
     writer.add_feed_forward_length(width)
@@ -170,7 +170,7 @@ def write_encoder(path: Path, role: Role) -> Path:
         writer.add_tensor(f"{name}.bias", np.zeros(rows, np.float32))
 
     writer.add_tensor("token_embd.weight", embedding.astype(np.float16))
-    writer.add_tensor("position_embd.weight", np.zeros((512, width), np.float32))
+    writer.add_tensor("position_embd.weight", np.zeros((context, width), np.float32))
     writer.add_tensor("token_types.weight", np.zeros((2, width), np.float32))
     for norm in ("token_embd_norm", "blk.0.attn_output_norm", "blk.0.layer_output_norm"):
         writer.add_tensor(f"{norm}.weight", np.ones(width, np.float32))

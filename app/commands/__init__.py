@@ -1,1 +1,1 @@
-"""The commands of `charlie`, one module for each group; app.cli imports them lazily."""
+"""The commands of `charlie`, one module for each group; app.command_line imports them lazily."""

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from types import FrameType
 from typing import Any, assert_never
 
 import psutil
@@ -17,14 +15,12 @@ from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import TimeoutError as AnswerLate
 
 from app.client import Client
-from app.commands.output import StatusLine, note
-from app.error_report import log_to
+from app.commands.output import StatusLine
+from app.process import exit_on_signals, make_client, note
 from app.runtime.owner import Runtime
 from core.errors import CancelledError, CharlieError, DatabaseError
 from core.events.types import JobState, Phase, WorkerLost
-from core.paths import find_paths
 from core.settings import ENV_PREFIX, Settings
-from core.settings_file import load_settings
 from tasks.jobs.records import Ended, Job, Piece
 
 TICK_SECONDS = 0.2
@@ -152,14 +148,6 @@ def _result(ended: Ended) -> dict[str, Any]:
             assert_never(ended.state)
 
 
-def make_client() -> Client:
-    """A client with this environment's settings. Makes the folders, and logs warnings to a file."""
-    settings, paths = load_settings(), find_paths()
-    paths.make()
-    log_to(paths.logs / "app.log")
-    return Client(settings, paths)
-
-
 @contextmanager
 def attach(*, worker: bool, patient: bool) -> Iterator[Session]:
     """See app.commands.session.session."""
@@ -192,15 +180,3 @@ def _ignored_variables(client: Client) -> list[str]:
 def _is_for_worker(variable: str) -> bool:
     section, *key = variable.removeprefix(ENV_PREFIX).lower().split("__")
     return variable.startswith(ENV_PREFIX) and section in WORKER_SETTINGS and key[:1] != ["sampling"]
-
-
-def exit_on_signals() -> None:
-    """Make SIGTERM and SIGHUP raise SystemExit, so a runtime stops its children."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _exit)
-
-
-def _exit(number: int, _: FrameType | None) -> None:
-    for each in (signal.SIGTERM, signal.SIGHUP):  # a second signal must not interrupt the cleanup
-        signal.signal(each, signal.SIG_IGN)
-    sys.exit(128 + number)

@@ -20,11 +20,13 @@ from redis.exceptions import RedisError
 
 from app.commands.output import data, note
 from app.commands.reranker_trial import try_reranker
-from app.model_facts import UnusableModel, read_facts
+from app.model_facts import UnusableModel, expected_policy, read_facts
 from core.database.connection import connect, read_address, without_password, without_retries
 from core.database.rewrite import unremoved
 from core.database.server import APPEND_ONLY, LONGEST_SOCKET_PATH, find_executable, take_lock
 from core.errors import CharlieError, DatabaseError, NoModelError
+from core.events.bus import Bus
+from core.events.types import Snapshot
 from core.figures import counted, local_time, size
 from core.library.backups import Backups
 from core.library.trash import KEPT_SECONDS, Trash
@@ -281,6 +283,17 @@ def _models(settings: Settings, paths: Paths) -> Iterator[Finding]:
             )
         else:
             yield ok(f"{name} fits: it needs {size(each.needs.ram)}")
+    yield _policy(settings, paths, free)
+
+
+def _policy(settings: Settings, paths: Paths, free: int) -> Finding:
+    """The worker's choice, and while there is none, the one that the estimates lead to."""
+    try:
+        decided = Bus(without_retries(connect(paths, settings.database.url))).snapshot()
+    except (DatabaseError, RedisError):
+        decided = Snapshot()
+    words = f"{decided.policy}: {decided.policy_reason}" if decided.policy else expected_policy(read_facts(paths), free)
+    return ok(f"memory.policy is {settings.memory.policy}; {words}")
 
 
 def _downloaded(settings: Settings, paths: Paths, *, thorough: bool) -> Iterator[Finding]:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Self
 
 import typer
 
+from app.process import note as note
 from core.errors import DISK_FULL, CharlieError
 from core.text import cells, escaped, one_line, printable
 
@@ -37,11 +38,6 @@ def answer(value: Any, text: str, *, as_json: bool) -> None:
         data_json(value)
     else:
         data(text)
-
-
-def note(text: str) -> None:
-    """Write one line for the user to stderr."""
-    print(printable(text), file=sys.stderr, flush=True)
 
 
 def aside(text: str) -> None:

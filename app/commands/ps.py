@@ -15,7 +15,7 @@ from app.commands.output import AsJson, answer, table
 from app.commands.session import session
 from core.database.connection import read_address, without_password
 from core.database.keys import LIVE
-from core.events.types import MemoryRead, Snapshot
+from core.events.types import MemoryRead, Phase, Snapshot
 from core.events.wire import decode
 from core.figures import counted, local_time, size
 from core.memory.readings import read_ram
@@ -49,7 +49,8 @@ def _report(running: Session) -> dict[str, Any]:
         "role": snapshot.role,
         "model": snapshot.model,
         "since": snapshot.since or None,
-        "keep_alive_until": snapshot.warm[-1].kept_until if snapshot.warm else None,
+        "warm": [asdict(each) for each in snapshot.warm],
+        "policy": {"policy": snapshot.policy, "reason": snapshot.policy_reason} if snapshot.policy else None,
         "worker": {"pid": snapshot.worker_pid} if snapshot.worker_pid else None,
         "database": _database(client),
         "queue": [
@@ -85,25 +86,34 @@ def _memory(client: Client, worker: int | None) -> dict[str, Any]:
     return {"ram": {"total": ram.total, "available": ram.available, "process_rss": rss}, "devices": devices}
 
 
-def _as_table(report: dict[str, Any]) -> str:
-    def moment(at: float | None) -> str:
-        return local_time(at, "%Y-%m-%d %H:%M:%S") if at else "-"
+def _moment(at: float | None) -> str:
+    return local_time(at, "%Y-%m-%d %H:%M:%S") if at else "-"
 
-    ram, worker, database = report["memory"]["ram"], report["worker"], report["database"]
+
+def _models(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """The model that is being loaded or unloaded, and each warm one."""
+    if report["phase"] in (Phase.LOADING, Phase.UNLOADING):
+        yield report["phase"], f"{report['role']} · {report['model']}"
+    for each in report["warm"]:
+        until = _moment(each["kept_until"]) if each["kept_until"] else "its memory is needed"
+        yield "warm", f"{each['role']} · {each['model']} · {'pinned' if each['pinned'] else f'kept until {until}'}"
+
+
+def _as_table(report: dict[str, Any]) -> str:
+    ram, worker, database, policy = report["memory"]["ram"], report["worker"], report["database"], report["policy"]
     rows = [
         ("phase", report["phase"]),
-        ("model", " · ".join(part for part in (report["role"], report["model"]) if part) or "-"),
-        ("since", moment(report["since"])),
-        ("kept until", moment(report["keep_alive_until"])),
+        ("since", _moment(report["since"])),
+        *_models(report),
+        ("policy", f"{policy['policy']}: {policy['reason']}" if policy else "-"),
         ("worker", f"pid {worker['pid']}" if worker else "-"),
         ("database", database.get("url") or f"pid {database['pid']}, {database['socket']}"),
         ("RAM", f"{size(ram['available'])} of {size(ram['total'])} available"),
+        *([("worker's RAM", size(ram["process_rss"]))] if ram["process_rss"] else []),
         *((device["name"], f"{size(device['free'])} of {size(device['total'])} free")
           for device in report["memory"]["devices"]),
         ("queue", counted(len(report["queue"]), "job") if report["queue"] else "empty"),
     ]  # fmt: skip
-    if ram["process_rss"]:
-        rows.insert(7, ("worker's RAM", size(ram["process_rss"])))
     jobs = [(f"  {each['position']}", f"{each['id']}  {each['kind']}  {each['state']}") for each in report["queue"]]
     return table([*rows, *jobs, *_problems(report)])
 

@@ -13,7 +13,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Self
 
 import redis
@@ -25,7 +26,7 @@ from app.runtime.watchdog import Watchdog
 from core.database import keys
 from core.database.connection import NEWER, answers, newer_error, read_address, without_password
 from core.database.schema import forbid_writes, is_newer
-from core.database.server import Server, take_lock
+from core.database.server import POLL_SECONDS, START_SECONDS, Server, take_lock
 from core.die_with_parent import bound_to_parent
 from core.errors import DatabaseError
 from core.events.types import Phase, Snapshot, WorkerLost
@@ -42,6 +43,11 @@ REMOVED = "The data folder was removed while Charlie ran; the database was writt
 LARGE_PAGES = "glibc.malloc.hugetlb=1"
 """Makes glibc use large pages (Tunables in its manual); ignored elsewhere. A new KV cache is hundreds of megabytes of
 zeros: with pages of 4 kB a load takes three times as long, and cannot be cancelled there.
+"""
+SPINS = "10000"
+"""How often a computing thread looks for the others (GOMP_SPINCOUNT in libgomp's manual) before it sleeps, about a
+quarter of a millisecond. By default it is thirty times as long: beside a busy program a token takes seconds, and
+core/llama/threads.py chooses between two tokens.
 """
 STEADY_SECONDS = 30.0
 """A worker that ran this long was healthy, so the count of crashes restarts."""
@@ -74,7 +80,8 @@ class Runtime:
         self._watchdog: Watchdog | None = None
         self._upkeep: Upkeep | None = None
         self._read_only = False
-        self._started = 0.0
+        self._started = threading.Event()
+        self._worker_started = 0.0
         self._lost = 0
         self._next_start = 0.0
         self._next_restart = 0.0
@@ -93,30 +100,50 @@ class Runtime:
         return self._server is not None or self._worker is not None
 
     def __enter__(self) -> Self:
-        self._paths.make()
-        if self._client.settings.database.url is not None:
-            self._check_url()
-            self._check_schema()
-            self._upkeep = adopt(self._client)
-            return self
         try:
-            self._own_or_attach()
-            self._check_schema()
-            self._client.on_missing = self._take_over
+            for _ in self.starting():
+                time.sleep(POLL_SECONDS)
         except BaseException:
             self.stop()
             raise
         return self
 
-    def _own_or_attach(self) -> None:
+    def starting(self) -> Generator[str, None, None]:
+        """Start or attach in short steps, on the main thread; each yields a message for the user, usually empty.
+
+        Until the end, or an early close, the client's calls on other threads wait for it. Raises DatabaseError.
+        """
+        self._paths.make()
+        self._client.on_missing = self._wait_for_start
+        try:
+            if self._client.settings.database.url is None:
+                yield from self._own_or_attach()
+                self._check_schema()
+            else:
+                yield from _in_background(self._check_url)
+                self._check_schema()
+                self._adopt()
+        finally:
+            self._client.on_missing = self._take_over  # never called with a database.url
+            self._started.set()
+        yield self.notice
+
+    def _wait_for_start(self) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            self._started.wait(START_SECONDS)
+
+    def _own_or_attach(self) -> Iterator[str]:
         deadline = time.monotonic() + ATTACH_SECONDS
-        while not self._try_to_own() and not self._owner_answers():
+        while True:
+            yield from self._owning()
+            if self.owner or self._owner_answers():
+                return
             if time.monotonic() > deadline:
                 raise DatabaseError(
                     "Another Charlie holds the data folder but its database does not answer.",
                     f"Find the process that holds {self._paths.database / 'lock'}, or try again in a moment.",
                 )
-            time.sleep(0.02)
+            yield ""
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         unwinding = kind is not None and not issubclass(kind, Exception)  # Ctrl+C or a signal
@@ -200,24 +227,34 @@ class Runtime:
         address = read_address(self._paths)
         return address is not None and answers(address)
 
-    def _try_to_own(self) -> bool:
+    def _try_to_own(self) -> None:
+        for _ in self._owning():
+            time.sleep(POLL_SECONDS)
+
+    def _owning(self) -> Iterator[str]:
+        """Own database and worker, unless another process holds the lock."""
         lock = take_lock(self._paths)
         if lock is None:
-            return False
+            return
         try:
-            self._server = Server(self._paths, lock)
+            server = Server(self._paths, lock)
+            for _ in server.starting():
+                yield ""
         except BaseException:
             os.close(lock)
             raise
+        self._server = server
         if is_newer(self._client.redis):
             forbid_writes(self._client.redis)
-            self._server.read_only = self._read_only = True
-            return True
-        self._upkeep = adopt(self._client)
+            server.read_only = self._read_only = True
+            return
+        yield from _in_background(self._adopt)
         self._clear_snapshot()
         if self._wants_worker:
             self._start_worker()
-        return True
+
+    def _adopt(self) -> None:
+        self._upkeep = adopt(self._client)
 
     def _clear_snapshot(self) -> None:
         """A new owner has no worker yet; clear what the previous worker left in the snapshot."""
@@ -248,9 +285,13 @@ class Runtime:
                 stdout=out,
                 stderr=out,
                 start_new_session=True,
-                env={**os.environ, "GLIBC_TUNABLES": with_large_pages(os.environ.get("GLIBC_TUNABLES", ""))},
+                env={
+                    "GOMP_SPINCOUNT": SPINS,  # the user's own value wins
+                    **os.environ,
+                    "GLIBC_TUNABLES": with_large_pages(os.environ.get("GLIBC_TUNABLES", "")),
+                },
             )
-        self._started = time.monotonic()
+        self._worker_started = time.monotonic()
         self._watchdog = Watchdog(self._client.settings.watchdog, self._worker.pid)
 
     def _check_worker(self, worker: subprocess.Popen[bytes]) -> None:
@@ -271,7 +312,7 @@ class Runtime:
         self._worker = self._watchdog = None
         if worker.stdin:
             worker.stdin.close()
-        if time.monotonic() - self._started > STEADY_SECONDS:
+        if time.monotonic() - self._worker_started > STEADY_SECONDS:
             self._lost = 0
         self._lost += 1
         self._next_start = time.monotonic() + (0 if self._lost == 1 else 0.125 * 2**self._lost)
@@ -287,6 +328,15 @@ class Runtime:
             self._client.bus.publish(lost, Snapshot(seq=seq, since=lost.at, reason=lost.reason, worker_lost=True))
         except redis.RedisError as error:
             log.warning("The loss of the worker could not be published. %s", error)
+
+
+def _in_background(call: Callable[[], None]) -> Iterator[str]:
+    """One step after the other until the call has ended, on a thread of its own: it may take seconds."""
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(call)
+        while not running.done():
+            yield ""
+    running.result()
 
 
 def with_large_pages(tunables: str) -> str:

@@ -10,7 +10,6 @@ from collections.abc import Callable
 import redis
 
 from app.client import Client
-from app.purge import purge
 from core.database import keys
 from core.database.aof_sync import sync
 from core.database.rewrite import rewrite, unremoved
@@ -18,7 +17,6 @@ from core.database.schema import SCHEMA, migrate, stored_version
 from core.database.server import APPEND_ONLY
 from core.errors import CancelledError, CharlieError
 from core.library.backups import BEFORE_SCHEMA, Backups, today
-from core.programs.in_use import forget_starters
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +34,8 @@ def adopt(client: Client) -> Upkeep:
     backups = Backups(client.paths.backups)
     try:
         if stored_version(client.redis) < SCHEMA:
+            from core.programs.in_use import forget_starters
+
             forget_starters(client.paths)
         migrate(client.redis, lambda: backups.make(client, f"{BEFORE_SCHEMA}{SCHEMA}-{today()}"))
     except CharlieError as error:  # as on a full disk; this version reads the older data as they are
@@ -90,6 +90,8 @@ class Upkeep:
             self._reported = str(error)
 
     def _do_due(self) -> None:
+        from app.purge import purge  # it and what it imports are megabytes that a short start does not need
+
         client = self._client
         purge(client, client.trash.expired())
         if new_day := client.redis.get(keys.UPKEEP) != (day := today()):

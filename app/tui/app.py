@@ -8,14 +8,15 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
-from dataclasses import replace
-from functools import partial
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from importlib import import_module
 from types import FrameType
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from redis import RedisError
 from textual import events, work
 from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
@@ -23,30 +24,31 @@ from textual.reactive import var
 from textual.screen import Screen
 from textual.worker import WorkerCancelled, get_current_worker
 
-from app.client import Client
 from app.tui.bridge import Began, Happened, follow
 from app.tui.chat.screen import ChatScreen
 from app.tui.fetching import models_command
 from app.tui.help.screen import HelpScreen
-from app.tui.journal.screen import JournalScreen
 from app.tui.keys import clashes, named_bindings, shortcuts
-from app.tui.library.trash import TrashScreen
-from app.tui.log.screen import LogScreen
 from app.tui.machine_view import Fetch, MachineView
-from app.tui.models.screen import ModelsScreen
+from app.tui.shared.notice import failures
 from app.tui.textual_fixes import QuietApp
-from core.database.connection import explain
 from core.errors import CharlieError
-from core.model_files.catalogue import CatalogueModel
 from core.roles import Role
 from tasks.jobs.records import Job
 
+if TYPE_CHECKING:
+    from app.client import Client
+    from core.model_files.catalogue import CatalogueModel
+
 log = logging.getLogger(__name__)
 
+STEP_SECONDS = 0.01
 TICK_SECONDS = 0.25
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """SIGINT too: asyncio would cancel the app at the first and break its loop at the second, in which a thread waits."""
 HUNG_UP_SECONDS = 3
+TYPING_SECONDS = 0.2
+"""Who has pressed a key within this time is typing. The longest time for which streamed text is held back."""
 PAUSE_SECONDS = 1.0
 """After so long without a key, nobody waits for the screen."""
 COLLECT_SECONDS = (10.0, 600.0)
@@ -54,16 +56,44 @@ COLLECT_SECONDS = (10.0, 600.0)
 YOUNG_GENERATION = 1
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A client, and its runtime: it starts in the steps of `starting`, then a timer calls `tick` to repair it.
+
+    Both give messages for the user, usually empty ones.
+    """
+
+    client: Client
+    tick: Callable[[], str] | None = None
+    starting: Generator[str, None, None] | None = None
+
+
+SCREENS = {
+    "journal": "journal.screen:JournalScreen",
+    "models": "models.screen:ModelsScreen",
+    "log": "log.screen:LogScreen",
+    "trash": "library.trash:TrashScreen",
+}
+"""By name: the module below app.tui with the screen in it, which is imported when it is first shown."""
+
+
+def _screen(name: str) -> Screen[Any]:
+    module, _, kind = SCREENS[name].partition(":")
+    screen: Screen[Any] = getattr(import_module(f"app.tui.{module}"), kind)()
+    return screen
+
+
 class CharlieApp(QuietApp):
-    """The interface over a `Client`. A timer calls `tick` to repair the runtime; `notice` is shown at the start."""
+    """The interface over a `Client`, or over what opens one: that is called once the first screen is drawn."""
 
     TITLE = "Charlie"
-    CSS_PATH = "charlie.tcss"
+    CSS_PATH = ["charlie.tcss", "chat/chat.tcss"]  # noqa: RUF012  # as Textual declares it
+    """The chat's too: parsed with the screen, they would be parsed again."""
     MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
         "chat": ChatScreen,
-        "journal": JournalScreen,
-        "models": ModelsScreen,
-        "log": LogScreen,
+        "journal": partial(_screen, "journal"),
+        "models": partial(_screen, "models"),
+        "log": partial(_screen, "log"),
     }
     NOTIFICATION_TIMEOUT = 4
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -87,14 +117,14 @@ class CharlieApp(QuietApp):
     view: var[MachineView] = var(MachineView(), init=False)
     """Not reactive: that would draw the whole screen at each event. Widgets watch it and draw themselves."""
 
-    def __init__(self, client: Client, tick: Callable[[], str] | None = None, notice: str = "") -> None:
+    def __init__(self, client: Client | Callable[[], Opened], tick: Callable[[], str] | None = None) -> None:
         super().__init__()
-        self.client = client
-        self._tick = tick
+        self._open = client if callable(client) else partial(Opened, client, tick)
         self.last_words: list[str] = []
-        self._notice = notice
         self._reported = ""
         self._pressed = self._collected = time.monotonic()
+        self._drawn = asyncio.Event()
+        self._held: list[Callable[[], object]] = []
         self._handlers: dict[signal.Signals, Any] = {}
 
     def get_key_display(self, binding: Binding) -> str:
@@ -104,17 +134,31 @@ class CharlieApp(QuietApp):
             shown, shown.upper() if shown[:1] == "f" and shown[1:].isdigit() else shown
         )
 
+    @cached_property
+    def _opened(self) -> Future[Opened]:
+        return ThreadPoolExecutor(1, "open").submit(self._open)
+
+    @property
+    def client(self) -> Client:
+        """Blocks while it is opened, a part of a second."""
+        return self._opened.result().client
+
+    async def opened(self) -> None:
+        await self.drawn()
+        await asyncio.wrap_future(self._opened)
+
+    async def drawn(self) -> None:
+        await self._drawn.wait()
+
+    def post_display_hook(self) -> None:
+        if not self._drawn.is_set() and isinstance(self.screen, ChatScreen) and self.screen.view.prompt.region:
+            self._drawn.set()
+
     def on_mount(self) -> None:
-        self._apply_theme()
-        self._apply_keymap()
         self._handle_signals()
-        self.run_worker(self._follow, thread=True, name="bridge")
-        if self._tick is not None:
-            self.set_interval(TICK_SECONDS, partial(self._repair, self._tick))
+        self._start()
         if not gc.isenabled():
             self.set_interval(PAUSE_SECONDS, self._collect)
-        if self._notice:
-            self.notify(self._notice, severity="warning", markup=False, timeout=20)
         # Not DEFAULT_MODE: from Python 3.12, Textual would mount fields before their screen is on the stack, and fail.
         self.switch_mode("chat")
 
@@ -126,7 +170,10 @@ class CharlieApp(QuietApp):
         self.notify(f"There is no theme {theme!r}; Ctrl+P lists them.", severity="warning", markup=False)
 
     def _apply_keymap(self) -> None:
-        keys = self.client.settings.interface.keys
+        if not (keys := self.client.settings.interface.keys):
+            return
+        for path in SCREENS.values():  # so that their bindings are known
+            import_module(f"app.tui.{path.partition(':')[0]}")
         if unknown := sorted(keys.keys() - {each.id for _, each in named_bindings()}):
             names = ", ".join(unknown)
             self.notify(f"[interface.keys] names no action: {names}.", severity="warning", markup=False)
@@ -170,6 +217,21 @@ class CharlieApp(QuietApp):
         if isinstance(event, events.Key):
             self._pressed = time.monotonic()
         await super().on_event(event)
+        if self._held and isinstance(event, events.Key):
+            self.screen.call_after_refresh(self._release)
+
+    def between_keys(self, call: Callable[[], object]) -> None:
+        if time.monotonic() - self._pressed > TYPING_SECONDS:
+            call()
+            return
+        if not self._held:
+            self.set_timer(TYPING_SECONDS, self._release)
+        self._held.append(call)
+
+    def _release(self) -> None:
+        held, self._held = self._held, []
+        for call in held:
+            call()
 
     def _collect(self) -> None:
         """Collect garbage, as the caller has turned off Python's own collection.
@@ -185,12 +247,31 @@ class CharlieApp(QuietApp):
         else:
             gc.collect(YOUNG_GENERATION)
 
+    @work
+    async def _start(self) -> None:
+        """Open the client and take the steps of the runtime's start. A failure ends the app."""
+        await self.opened()
+        opened = self._opened.result()
+        self._apply_theme()
+        self._apply_keymap()
+        self.run_worker(self._follow, thread=True, name="bridge")
+        if opened.starting is not None:
+            with closing(opened.starting):
+                for message in opened.starting:
+                    self._warn(message)
+                    await asyncio.sleep(STEP_SECONDS)
+        if opened.tick is not None:
+            self.set_interval(TICK_SECONDS, partial(self._repair, opened.tick))
+
+    def _warn(self, message: str) -> None:
+        if message:
+            self.notify(message, severity="warning", markup=False, timeout=20)
+
     def _repair(self, tick: Callable[[], str]) -> None:
         """Let the runtime repair itself. Report a failure once, and try again at the next tick."""
         try:
-            if message := tick():
-                self.notify(message, severity="warning", markup=False, timeout=20)
-        except (CharlieError, RedisError, OSError) as error:
+            self._warn(tick())
+        except (*failures(), OSError) as error:
             if str(error) != self._reported:
                 self._reported = str(error)
                 log.warning("The runtime could not be repaired: %s", error)
@@ -208,7 +289,7 @@ class CharlieApp(QuietApp):
         """Read the length of the queue, which the snapshot does not have."""
         try:
             waiting, running = await asyncio.to_thread(self.client.depth)
-        except RedisError as error:
+        except failures() as error:
             log.warning("The queue could not be read: %s", error)
             return
         self.view = self.view.counted(waiting, running)
@@ -240,14 +321,14 @@ class CharlieApp(QuietApp):
             self.push_screen(HelpScreen(shortcuts(self.screen, self.client.settings.interface.keys)))
 
     def action_trash(self) -> None:
-        self.push_screen(TrashScreen())
+        self.push_screen(_screen("trash"))
 
     def action_fetch(self) -> None:
         """Stop the download, or begin one of what the chat offers."""
         if self.view.fetch is not None:
             self.workers.cancel_group(self, "fetch")
         elif isinstance(self.screen, ChatScreen):
-            self.screen.first_run.offers.fetch()
+            self.screen.first_run.fetch()
 
     @work(group="fetch")
     async def fetch(self, role: Role, model: CatalogueModel) -> None:
@@ -286,7 +367,9 @@ class CharlieApp(QuietApp):
     async def _ask(self, call: Callable[[], Job]) -> None:
         try:
             await asyncio.to_thread(call)
-        except (CharlieError, RedisError) as error:
+        except failures() as error:
+            from core.database.connection import explain
+
             explained = error if isinstance(error, CharlieError) else explain(error)
             self.notify(str(explained), severity="error", markup=False)
 
@@ -298,11 +381,9 @@ class CharlieApp(QuietApp):
                 names.add(each.title)
                 yield SystemCommand(each.title, each.help, partial(self.run_action, each.action, each.node))
         for role in Role:
-            yield SystemCommand(
-                f"Warm {role}", f"Load the {role} model, unloading another", partial(self.action_warm, role)
-            )
+            yield SystemCommand(f"Warm {role}", f"Load the {role} model", partial(self.action_warm, role))
         if "Unload" not in names:
-            yield SystemCommand("Unload", "Unload the model and free its memory", self.action_unload)
+            yield SystemCommand("Unload", "Unload all models and free their memory", self.action_unload)
         for command in super().get_system_commands(screen):
             if command.title in ("Theme", "Screenshot"):
                 yield command

@@ -9,11 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from textual.message import Message
 
-from core.events.bus import Bus
 from core.events.types import Event, JobChanged, JobProgress, QueueChanged, Snapshot
+
+if TYPE_CHECKING:
+    from core.events.bus import Bus
 
 QUEUE_SECONDS = 0.05
 """The shortest time between two lengths of the queue, while many jobs are submitted."""

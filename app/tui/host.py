@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from textual.widget import Widget
 
-from app.client import Client
 from app.tui.machine_view import MachineView
+
+if TYPE_CHECKING:
+    from app.client import Client
 
 
 class Host(Protocol):
     @property
     def client(self) -> Client:
-        """The way to the queue, the conversations and the journal."""
+        """The way to the queue, the conversations and the journal. While that is opened, this blocks."""
+
+    async def drawn(self) -> None:
+        """Return once the first prompt is on the screen: what may be later than that waits for it."""
+
+    async def opened(self) -> None:
+        """Return once `client` does not block."""
+
+    def between_keys(self, call: Callable[[], object]) -> None:
+        """Call what redraws much: at once, or, while a person types, right after the next key is drawn.
+
+        A key that comes during such a redraw waits for its end, so the time just after a key is best.
+        """
 
     @property
     def last_words(self) -> list[str]:

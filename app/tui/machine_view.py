@@ -82,11 +82,16 @@ class MachineView:
                 return replace(self, depth=event.depth, running=event.running, queue_known=True, generating=generating)
             case events.MemoryRead():
                 return self._read(event)
-            case events.Planned() | events.LibraryChanged() | events.PolicyChanged():
+            case events.Receipt() | events.PolicyChanged():
+                return self._informed(event)
+            case events.Planned() | events.LibraryChanged():
                 return self
-            case events.Receipt():
-                return replace(self, short=event if event.short else None)
         assert_never(event)
+
+    def _informed(self, event: events.Receipt | events.PolicyChanged) -> MachineView:
+        if isinstance(event, events.Receipt):
+            return replace(self, short=event if event.short else None)
+        return replace(self, snapshot=replace(self.snapshot, policy=event.policy, policy_reason=event.reason))
 
     def _read(self, event: events.MemoryRead) -> MachineView:
         kept = [reading for reading in self.readings if reading[0] >= event.at - SPAN_SECONDS]
@@ -96,14 +101,18 @@ class MachineView:
     def _changed(self, event: events.StateChanged) -> MachineView:
         if event.seq <= self.snapshot.seq:
             return self
-        snapshot = events.Snapshot(
+        warm = _warm_after(self.snapshot.warm, event)
+        shown = warm[-1] if warm and event.to is events.Phase.WARM else event
+        snapshot = replace(
+            self.snapshot,
             seq=event.seq,
             phase=event.to,
-            role=event.role,
-            model=event.model,
+            role=shown.role,
+            model=shown.model,
             reason=event.reason,
             since=event.at,
-            worker_pid=self.snapshot.worker_pid,
+            warm=warm,
+            worker_lost=False,
         )
         return replace(
             self,
@@ -143,3 +152,17 @@ class MachineView:
             generating=False,
             last=None,
         )
+
+
+def _warm_after(warm: tuple[events.WarmRole, ...], event: events.StateChanged) -> tuple[events.WarmRole, ...]:
+    """The loaded models after a transition; the newest is the last."""
+    others = tuple(each for each in warm if each.role != event.role)
+    match event.trigger:
+        case _ if event.to is events.Phase.EMPTY:
+            return ()
+        case "loaded":
+            return (*others, events.WarmRole(event.role or "", event.model or ""))
+        case "unloaded" | "unload_failed":
+            return others
+        case _:
+            return warm

@@ -7,7 +7,7 @@ import re
 import unicodedata
 from functools import partial, partialmethod
 from itertools import chain, pairwise
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from rich._wrap import divide_line
 from textual import events
@@ -17,6 +17,7 @@ from textual.document._document import Document, EditResult, Location
 from textual.document._wrapped_document import WrappedDocument
 from textual.drivers import linux_driver
 from textual.expand_tabs import get_tab_widths
+from textual.screen import Screen
 from textual.strip import Strip
 from textual.widgets import Static, TextArea, Tooltip, _text_area
 from textual.worker import WorkerFailed
@@ -46,6 +47,12 @@ def accept_invalid_utf8() -> None:
 def plain_tooltips() -> None:
     """Show tooltips as text. Textual takes the cells of a table for markup: `[/x]` in a reply would end the app."""
     setattr(Tooltip, Tooltip.__init__.__name__, partialmethod(Static.__init__, markup=False))
+
+
+def styled_by_app(screen: Screen[Any]) -> None:
+    """Spare a screen without CSS of its own what Textual does for it: it would parse the app's CSS again, twice."""
+    count = "_css_update_count"
+    setattr(screen, count, getattr(screen.app, count))
 
 
 def cut_line(line: str, width: int) -> list[str]:

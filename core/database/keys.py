@@ -61,7 +61,7 @@ def trashed(key: str) -> str:
 
 
 def vectors(model_id: str) -> str:
-    """Hash: entry id to the vectors of its passages (float32), from one embedding model."""
+    """Hash: entry id to the vectors of its passages (int8), from one embedding model."""
     return f"charlie:vectors:{model_id}"
 
 

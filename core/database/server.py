@@ -16,6 +16,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from core.database.aof_repair import damage
@@ -32,6 +33,8 @@ OWN_PREFIX, TEMPORARY_PREFIX = "db-", "charlie-"
 """Prefixes of run folders in the data's own run folder, and in the system's temporary folder."""
 START_SECONDS = 60.0
 STOP_SECONDS = 5.0
+POLL_SECONDS = 0.003
+"""Time between two questions to a starting server whether it answers."""
 APPEND_ONLY = "appendonly.aof"
 
 
@@ -47,7 +50,10 @@ def take_lock(paths: Paths) -> int | None:
 
 
 class Server:
-    """The redis-server process that this process owns. Start it from the main thread: it ends with that thread."""
+    """The redis-server process that this process owns. Start it from the main thread: it ends with that thread.
+
+    It answers, and the address is written, at the end of `starting()`.
+    """
 
     def __init__(self, paths: Paths, lock: int) -> None:
         self._paths = paths
@@ -56,18 +62,20 @@ class Server:
         """Set it when writes were forbidden: they stay so when the server is started again."""
         _clear_run_folders(paths)
         self.process = self._start()
-        self._held = HeldFile(paths.database / APPEND_ONLY)
+        self._held: HeldFile | None = None
 
     def restart(self) -> None:
         """Start the server again after it ended by itself, without releasing the lock. Raises DatabaseError."""
-        self._remove_run_folder(self.process)
+        self._remove_run_folder()
         self._paths.make()
         self.process = self._start()
+        for _ in self.starting():
+            time.sleep(POLL_SECONDS)
 
     @property
     def removed(self) -> bool:
         """Whether the database file or its folder was removed while the server runs."""
-        return self._held.removed
+        return self._held is not None and self._held.removed
 
     def bring_back(self) -> None:
         """Write the removed file again and restart on it. Raises DatabaseError, CharlieError or OSError."""
@@ -80,7 +88,8 @@ class Server:
                 raise DatabaseError("The data folder was removed, and another Charlie has started there.")
             os.close(self._lock)
             self._lock = lock
-        self._held.write_back()
+        if self._held is not None:
+            self._held.write_back()
         self.restart()
 
     def _start(self) -> subprocess.Popen[bytes]:
@@ -90,7 +99,7 @@ class Server:
         # Earlier servers wrote the lines up to here.
         log = self._paths.logs / "database.log"
         self._logged = log.stat().st_size if log.is_file() else 0
-        process = subprocess.Popen(
+        return subprocess.Popen(
             # SIGKILL loses nothing: every answered write is in the file already. An orderly end may wait for the disk.
             bound_to_parent(signal.SIGKILL, [find_executable(), *self._arguments()]),
             stdin=subprocess.PIPE,
@@ -99,16 +108,22 @@ class Server:
             pass_fds=(self._lock,),
             start_new_session=True,
         )
-        address = Address(str(self.socket), process.pid, os.getpid())
+
+    def starting(self) -> Iterator[None]:
+        """Poll until the server answers: it may still read its file. Ends one that does not; raises DatabaseError."""
+        address = Address(str(self.socket), self.process.pid, os.getpid())
+        deadline = time.monotonic() + START_SECONDS
         try:
-            self._await_answer(process, address)
+            while not answers(address):
+                self._check(deadline)
+                yield
         except BaseException:
-            process.kill()
-            process.wait()
-            self._remove_run_folder(process)
+            self.process.kill()
+            self.process.wait()
+            self._remove_run_folder()
             raise
         write_address(self._paths, address)
-        return process
+        self._held = self._held or HeldFile(self._paths.database / APPEND_ONLY)
 
     def _arguments(self) -> list[str]:
         values = {
@@ -119,15 +134,11 @@ class Server:
         rights = ("--user", "default", "on", "nopass", "~*", "&*", "+@all", "-@write") if self.read_only else ()
         return [*(part for key, value in values.items() for part in (f"--{key}", value)), *rights]
 
-    def _await_answer(self, process: subprocess.Popen[bytes], address: Address) -> None:
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline:
-            if process.poll() is not None:
-                raise self._failure()
-            if answers(address):
-                return
-            time.sleep(0.003)  # not listening yet, or still reading its file
-        raise DatabaseError(f"The database did not answer within {START_SECONDS:.0f} seconds.", "Try again.")
+    def _check(self, deadline: float) -> None:
+        if self.process.poll() is not None:
+            raise self._failure()
+        if time.monotonic() > deadline:
+            raise DatabaseError(f"The database did not answer within {START_SECONDS:.0f} seconds.", "Try again.")
 
     @property
     def cut_off(self) -> bool:
@@ -168,13 +179,14 @@ class Server:
         finally:  # also after an interrupted wait
             self.process.kill()
             self.process.wait()
-            self._held.close()
-            self._remove_run_folder(self.process)
+            if self._held is not None:
+                self._held.close()
+            self._remove_run_folder()
             os.close(self._lock)
 
-    def _remove_run_folder(self, process: subprocess.Popen[bytes]) -> None:
-        if process.stdin:
-            process.stdin.close()
+    def _remove_run_folder(self) -> None:
+        if self.process.stdin:
+            self.process.stdin.close()
         address = read_address(self._paths)
         if address is not None and address.socket == str(self.socket):
             address_file(self._paths).unlink(missing_ok=True)

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import cache
-from typing import Any, Literal, TypeVar
-
-from pydantic import TypeAdapter
-from pydantic_core import from_json
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from core.text import contains, first_clause
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 TITLE_WIDTH = 60
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(?=[\w-]+:)(?:(?:[\w-]+:|[ \t#-]).*\n|\n)*?---[ \t]*(?:\n|\Z)")
@@ -157,10 +157,14 @@ def has_text(stored: str, wanted: str) -> bool:
     """Whether the text of a stored record contains the folded text `wanted`."""
     if "\\u" not in stored and json.dumps(wanted)[1:-1] not in stored.lower():
         return False  # a text in ASCII, known without reading the JSON
+    from pydantic_core import from_json  # the interface's first screen does not wait for it
+
     return not wanted or contains(from_json(stored)["text"], wanted)
 
 
 @cache
 def _adapter(kind: Any) -> TypeAdapter[Any]:
     """Made when it is first needed, since that takes milliseconds."""
+    from pydantic import TypeAdapter
+
     return TypeAdapter(kind)

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+import simsimd
 from numpy.typing import NDArray
 
 from core.database import keys
@@ -14,11 +15,55 @@ from core.library.journal import Journal
 from core.library.records import batches
 
 Vectors = NDArray[np.float32]
+LARGEST = 127
+"""Of int8."""
 BATCH_ENTRIES = 1_000
 """Entries read from the database at a time."""
 LEAST_ROWS = 1_000
 GROWTH = 1.5
 """A full matrix grows by this factor. Rows that are not filled yet take no memory."""
+REFINED = 50
+"""So many entries more than are wanted are compared with the query itself; the others only with its int8 form."""
+
+
+class Quantized(NamedTuple):
+    """Vectors in int8 (passages × dimension), and the float32 scale of each: a quarter of their size in float32."""
+
+    codes: NDArray[np.int8]
+    scales: Vectors
+
+    @classmethod
+    def of(cls, vectors: Vectors) -> Quantized:
+        scales = np.abs(vectors).max(axis=1, initial=0) / np.float32(LARGEST)
+        scales[scales == 0] = 1
+        return cls(np.rint(vectors / scales[:, None]).astype(np.int8), scales)
+
+    @classmethod
+    def read(cls, record: bytes, dimension: int) -> Quantized:
+        """A stored record, also one of float32 as earlier versions wrote them."""
+        if is_float(record):
+            return cls.of(np.frombuffer(record, "<f4").reshape(-1, dimension))
+        count = len(record) // (dimension + 4)
+        codes = np.frombuffer(record, np.int8, count * dimension).reshape(count, dimension)
+        return cls(codes, np.frombuffer(record, "<f4", count, count * dimension))
+
+    def record(self) -> bytes:
+        """Codes, scales and a padding to one byte more than whole float32 numbers, which tells it from those."""
+        padding = bytes((1 - self.codes.size) % 4) if len(self.codes) else b""
+        return self.codes.tobytes() + self.scales.astype("<f4").tobytes() + padding
+
+    def vectors(self) -> Vectors:
+        return self.codes * self.scales[:, None]
+
+
+def is_float(record: bytes) -> bool:
+    """Whether a stored record is one of an earlier version, which are float32."""
+    return len(record) % 4 == 0
+
+
+def stored_vectors(record: bytes, dimension: int) -> Vectors:
+    """The vectors of a stored record (passages × dimension)."""
+    return Quantized.read(record, dimension).vectors()
 
 
 class Nearest(NamedTuple):
@@ -33,7 +78,8 @@ class Rows:
     """The vectors of entries as rows of one matrix. Adding an entry rarely copies the matrix."""
 
     def __init__(self, dimension: int) -> None:
-        self._matrix = np.empty((LEAST_ROWS, dimension), np.float32)
+        self._matrix = np.empty((LEAST_ROWS, dimension), np.int8)
+        self._scales = np.empty(LEAST_ROWS, np.float32)
         self._used = 0
         """Filled rows, in the order of `put`."""
         self._names: list[str] = []
@@ -52,19 +98,20 @@ class Rows:
     def entries(self) -> set[str]:
         return set(self._places)
 
-    def put(self, entry: str, vectors: Vectors) -> None:
+    def put(self, entry: str, vectors: Quantized) -> None:
         """Add an entry, or replace its rows."""
         self.remove(entry)
         self._places[entry] = None
-        if not len(vectors):
+        if not len(vectors.codes):
             return
-        end, number = self._used + len(vectors), len(self._names)
+        end, number = self._used + len(vectors.codes), len(self._names)
         if end > len(self._matrix):
             self._matrix = larger(self._matrix, self._used, end)
+            self._scales = larger(self._scales, self._used, end)
         if number == len(self._starts):
             self._starts = larger(self._starts, number, number + 1)
             self._gone = larger(self._gone, number, number + 1)
-        self._matrix[self._used : end] = vectors
+        self._matrix[self._used : end], self._scales[self._used : end] = vectors
         self._starts[number], self._gone[number] = self._used, False
         self._names.append(entry)
         self._places[entry] = number
@@ -85,17 +132,34 @@ class Rows:
         """The `count` nearest entries, all of them or those `among`, and the entries `also`."""
         if not self._names:
             return Nearest({}, 0.0, 1.0)
-        similarities = self._matrix[: self._used] @ query
-        best = np.maximum.reduceat(similarities, self._starts[: len(self._names)])
+        best = np.maximum.reduceat(self._similarities(query), self._starts[: len(self._names)])
         held = ~self._gone[: len(self._names)]
-        mean, deviation = (float(best[held].mean()), float(best[held].std())) if held.any() else (0.0, 0.0)
+        of_all = best[held]
+        mean, deviation = (float(of_all.mean()), float(of_all.std())) if len(of_all) else (0.0, 0.0)
         if among is not None:
-            held &= np.fromiter((name in among for name in self._names), np.bool_, len(self._names))
+            wanted = np.zeros(len(best), np.bool_)
+            wanted[[place for name in among if (place := self._places.get(name)) is not None]] = True
+            held &= wanted
         best[~held] = -np.inf
-        places = [place for place in largest(best, count) if held[place]]
-        places += [place for name in also if (place := self._places.get(name)) is not None]
-        rows = {self._names[place]: similarities[self._starts[place] : self._end(place)] for place in places}
-        return Nearest(rows, mean, deviation)
+        near = [place for place in largest(best, count + REFINED) if held[place]]
+        others = [place for name in also if (place := self._places.get(name)) is not None]
+        rows = {place: self._refined(place, query) for place in {*near, *others}}
+        near = sorted(near, key=lambda place: -rows[place].max())[:count]
+        return Nearest({self._names[place]: rows[place] for place in [*near, *others]}, mean, deviation)
+
+    def _similarities(self, query: Vectors) -> Vectors:
+        """Of all rows to the query's int8 form."""
+        asked = Quantized.of(query[None])
+        products = simsimd.cdist(asked.codes, self._matrix[: self._used], "dot", threads=0, out_dtype="f32")
+        similarities: Vectors = np.asarray(products)[0] * self._scales[: self._used]
+        similarities *= asked.scales
+        return similarities
+
+    def _refined(self, place: int, query: Vectors) -> Vectors:
+        """The similarities of an entry's rows to the query itself."""
+        rows = slice(int(self._starts[place]), self._end(place))
+        similarities: Vectors = self._matrix[rows].astype(np.float32) @ query * self._scales[rows]
+        return similarities
 
     def _end(self, place: int) -> int:
         return int(self._starts[place + 1]) if place + 1 < len(self._names) else self._used
@@ -105,19 +169,19 @@ class Rows:
         count = len(self._names)
         held = ~self._gone[:count]
         lengths = np.diff(self._starts[:count], append=self._used)
-        rows = self._matrix[: self._used][np.repeat(held, lengths)]
+        rows = np.flatnonzero(np.repeat(held, lengths))
         self._names = [name for name, stays in zip(self._names, held, strict=True) if stays]
         self._places |= {name: place for place, name in enumerate(self._names)}
         self._starts[: len(self._names)] = np.cumsum(lengths[held]) - lengths[held]
         self._gone[: len(self._names)] = False
-        self._matrix[: len(rows)] = rows
+        self._matrix[: len(rows)], self._scales[: len(rows)] = self._matrix[rows], self._scales[rows]
         self._used, self._stale = len(rows), 0
 
 
 class VectorStore:
     """The vectors of one embedding model. The worker is their only writer, so it keeps them in memory as well.
 
-    `redis` must not decode. Vectors are float32 of length 1, stored per entry as passages × dimension.
+    `redis` must not decode. Vectors are of length 1, and stored per entry in int8 (`Quantized`).
     """
 
     def __init__(self, redis: RedisClient, model_id: str, dimension: int) -> None:
@@ -130,9 +194,13 @@ class VectorStore:
         """Entries without vectors, as of `_seen`."""
         stored = [key.decode() for key in redis.hkeys(self._vectors_key)]
         for batch in batches(stored, BATCH_ENTRIES):
-            for key, value in zip(batch, redis.hmget(self._vectors_key, batch), strict=True):
-                if value is not None:  # None: deleted a moment ago
-                    self.rows.put(key, np.frombuffer(value, "<f4").reshape(-1, dimension))
+            values = zip(batch, redis.hmget(self._vectors_key, batch), strict=True)
+            records = {key: value for key, value in values if value is not None}  # None: deleted a moment ago
+            read = {key: Quantized.read(value, dimension) for key, value in records.items()}
+            for key, vectors in read.items():
+                self.rows.put(key, vectors)
+            if older := {key: read[key].record() for key, value in records.items() if value and is_float(value)}:
+                redis.hset(self._vectors_key, mapping=older)
 
     def forget_older(self) -> None:
         """Delete the vectors of the same file in an earlier format, or with another pooling: none reads them again."""
@@ -172,12 +240,13 @@ class VectorStore:
 
     def put(self, entries: Mapping[str, Vectors]) -> None:
         """Store or replace the vectors of entries (passages × dimension)."""
+        quantized = {entry: Quantized.of(vectors) for entry, vectors in entries.items()}
         with self._redis.pipeline(transaction=True) as pipe:
-            for entry, vectors in entries.items():
-                pipe.hset(self._vectors_key, entry, vectors.astype("<f4").tobytes())
+            for entry, vectors in quantized.items():
+                pipe.hset(self._vectors_key, entry, vectors.record())
             pipe.sadd(keys.INDEXES, self._vectors_key)
             pipe.execute()
-        for entry, vectors in entries.items():
+        for entry, vectors in quantized.items():
             self.rows.put(entry, vectors)
             self._missing.pop(entry, None)
 

@@ -6,6 +6,7 @@ import re
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Sequence
 
+from core.errors import CancelledError
 from core.library.chunking import passages
 from core.library.journal import Journal
 
@@ -40,23 +41,38 @@ class WordIndex:
         self._next = 1
         self._seen = ""
         """The position in the journal's changes up to which this index follows them."""
+        self._changed: dict[str, None] = {}
+        """Entries that changed before `_seen` and are still to be taken up."""
 
-    def follow(self, journal: Journal, progress: Callable[[int, int], None] = lambda _done, _total: None) -> None:
-        """Take up what has changed in the journal; the first time all of it."""
-        changed, seen = journal.changes(self._seen)
-        ids = journal.entry_ids() if changed is None else list(dict.fromkeys(changed))
-        for id_ in self._rows.keys() - set(ids) if changed is None else ():
-            self.put(id_, "")
+    def follow(
+        self,
+        journal: Journal,
+        progress: Callable[[int, int], None] = lambda _done, _total: None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Take up what has changed in the journal; the first time all of it.
+
+        Raises CancelledError; the next call goes on from there.
+        """
+        changed, self._seen = journal.changes(self._seen)
+        if changed is None:
+            changed = journal.entry_ids()
+            for id_ in self._rows.keys() - set(changed):
+                self.put(id_, "")
+        self._changed |= dict.fromkeys(changed)
+        ids = list(self._changed)
         for start in range(0, len(ids), BATCH_ENTRIES):
+            if cancelled():
+                raise CancelledError
             batch = ids[start : start + BATCH_ENTRIES]
             texts = {entry.id: entry.text for entry in journal.entries_of(batch)}
             self._db.execute("BEGIN")
             for id_ in batch:
                 self.put(id_, texts.get(id_, ""))
+                del self._changed[id_]
             self._db.execute("COMMIT")
             if len(ids) > BATCH_ENTRIES:
                 progress(start + len(batch), len(ids))
-        self._seen = seen
 
     def put(self, entry: str, text: str) -> None:
         """Add an entry, or replace its text; an empty one removes it."""

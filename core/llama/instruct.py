@@ -2,28 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import ctypes
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from threading import Thread
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import Any
 
 from core.errors import CharlieError
-from core.llama.calls import ABORTED, Detokenizer, aborting, cuttable, ignore, never, shared_tokens, tokenize, vocab_of
+from core.llama.calls import (
+    ABORTED,
+    Detokenizer,
+    Llama,
+    aborting,
+    cuttable,
+    ignore,
+    llama_cpp,
+    never,
+    shared_tokens,
+    tokenize,
+    vocab_of,
+)
 from core.llama.chat_prompt import ChatPrompt, FittedPrompt, Message
 from core.llama.checkpoints import Checkpoints
 from core.llama.loaded_model import LoadedModel
-from core.llama.sampler import sampler
 from core.llama.session_cache import MIN_TOKENS, Saved, SessionCache
+from core.llama.speculation import PromptLookup
 from core.llama.thoughts import Part, Thought, Thoughts, can_think, pieces_with_marks, thoughts_after
+from core.llama.threads import DecodingThreads
 from core.model_files.spec import ModelSpec
 from core.settings import Sampling, Thinking
 
-if TYPE_CHECKING:
-    from llama_cpp import Llama
-
 QUOTED_CHARACTERS = 1200
+REPEAT_LAST = 64
+"""The number of last tokens that the repeat penalty considers."""
 
 __all__ = ["Completion", "FinishReason", "FittedPrompt", "InstructModel", "Message", "Thought"]
 
@@ -93,11 +108,14 @@ class InstructModel(LoadedModel):
         self.sessions: SessionCache | None = None
         """Saved KV caches: of conversations before an unload, or while another one is answered."""
         self._checkpoints = Checkpoints(llama)
+        self._threads = DecodingThreads(llama)
         self._template = spec.header.chat_template or ""
         self._prompt = ChatPrompt(llama, self._template)
         self._piece = pieces_with_marks(llama, self._template)
         self._session = ""
         """The conversation whose tokens the KV cache holds; empty if it holds others."""
+        self._threads = DecodingThreads(llama)
+        self.lookup = PromptLookup(llama)
         self._restorer: Thread | None = None
 
     def restore_ahead(self, session: str) -> None:
@@ -177,7 +195,10 @@ class InstructModel(LoadedModel):
             yield Completion(total, reused, 0, FinishReason.CANCELLED, 0.0, 0.0)
             return
         prefilled, decoded = perf_counter(), _Decoded()
-        yield from self._decode(prompt, sampling, cancelled, decoded)
+        try:
+            yield from self._decode(prompt, sampling, cancelled, decoded)
+        finally:
+            self.lookup.settle()
         yield Completion(
             prompt_tokens=total,
             reused_tokens=reused,
@@ -193,14 +214,14 @@ class InstructModel(LoadedModel):
     def _decode(
         self, prompt: FittedPrompt, sampling: Sampling, cancelled: Callable[[], bool], decoded: _Decoded
     ) -> Iterator[str | Thought]:
-        import llama_cpp
-
         llama, text, vocab = self.llama, Detokenizer(self._piece), vocab_of(self.llama)
         thoughts = thoughts_after(self._piece, self._template, prompt.tokens, prompt.stops)
         limit, room = sampling.max_tokens, llama.n_ctx() - len(prompt.tokens)
         budget = min(sampling.thinking_tokens, room - min(limit, room // 2))
         sample, ends = llama_cpp.llama_sampler_sample, llama_cpp.llama_vocab_is_eog
-        with sampler(llama, sampling) as chain:
+        row, evaluate = -1, partial(self._eval, cancelled=cancelled)
+        self.lookup.begin()
+        with _sampler(llama, sampling) as chain:
             # The second limit is for a model that writes neither thought nor answer.
             while decoded.answer < limit and decoded.thought <= budget + limit:
                 if cancelled():
@@ -208,8 +229,8 @@ class InstructModel(LoadedModel):
                     break
                 if thoughts.part is Part.THOUGHT and decoded.thought >= budget and not decoded.cut:
                     decoded.cut = True
-                    yield from self._close(thoughts, text)
-                token = sample(chain, llama.ctx, -1)
+                    row = yield from self._close(thoughts, text, row)
+                token = sample(chain, llama.ctx, row)
                 decoded.first_at = decoded.first_at or perf_counter()
                 if ends(vocab, token):
                     decoded.reason = FinishReason.STOP
@@ -221,18 +242,26 @@ class InstructModel(LoadedModel):
                     break
                 if decoded.answer == limit or llama.n_tokens >= llama.n_ctx():
                     break
-                self._eval([token])
+                thinks = thoughts.part is Part.THOUGHT and not decoded.cut
+                left = budget - decoded.thought if thinks else limit - decoded.answer
+                row = self.lookup.advance(token, row, left - 1, evaluate)
         yield from thoughts.split("", last=True)
         decoded.end(thoughts)
 
-    def _close(self, thoughts: Thoughts, text: Detokenizer) -> Iterator[str | Thought]:
-        """Evaluate the closing mark as if the model had written it; not where the context ends within it."""
+    def _close(self, thoughts: Thoughts, text: Detokenizer, row: int) -> Generator[str | Thought, None, int]:
+        """Evaluate the closing mark as if the model had written it; not where the context ends within it.
+
+        Returns the row of the logits after it.
+        """
         mark = thoughts.to_answer
         tokens = tokenize(self.llama, mark, add_special=False, parse_special=True)
-        if self.llama.n_tokens + len(tokens) < self.llama.n_ctx():
-            for token in tokens:
-                self._eval([token])
-            yield from thoughts.split(text.finish() + mark)
+        if self.llama.n_tokens + len(tokens) >= self.llama.n_ctx():
+            return row
+        self.lookup.begin()
+        for token in tokens:
+            self._eval([token])
+        yield from thoughts.split(text.finish() + mark)
+        return -1
 
     def _reuse(self, tokens: Sequence[int], session: str) -> tuple[int, int]:
         """Cut the KV cache to its common prefix with a prompt, after restoring a saved cache of which more is usable.
@@ -271,16 +300,24 @@ class InstructModel(LoadedModel):
                     checkpoints.add()
         return True
 
-    def _eval(self, tokens: Sequence[int]) -> bool:
+    def _eval(self, tokens: Sequence[int], proposed: Sequence[int] = (), cancelled: Callable[[], bool] = never) -> bool:
         """Evaluate tokens after those in the KV cache, for the logits of the last; False when aborted.
 
-        `Llama.eval` does more for each token, which takes as long as a small model itself.
+        With proposed ones after them, which do not count yet, for the logits of all. `Llama.eval` does more for each
+        token, which takes as long as a small model itself.
         """
         import llama_cpp
 
-        llama, count = self.llama, len(tokens)
-        given = (llama_cpp.llama_token * count)(*tokens)  # the batch only points to it
-        status = llama_cpp.llama_decode(llama.ctx, llama_cpp.llama_batch_get_one(given, count))
+        llama, count = self.llama, len(tokens) + len(proposed)
+        given = (llama_cpp.llama_token * count)(*tokens, *proposed)  # the batch only points to it
+        batch = llama_cpp.llama_batch_get_one(given, count)
+        self._threads.look()
+        if proposed:
+            batch.logits = (ctypes.c_int8 * count)(*[1] * count)
+            with aborting(llama, cancelled):  # it takes longer than one token
+                status = llama_cpp.llama_decode(llama.ctx, batch)
+        else:
+            status = llama_cpp.llama_decode(llama.ctx, batch)
         if status == ABORTED:
             return False
         if status != 0:
@@ -288,9 +325,34 @@ class InstructModel(LoadedModel):
                 f"The model {self.spec.name} failed while it computed (llama_decode returned {status}).",
                 "Try again.",
             )
-        llama.input_ids[llama.n_tokens : llama.n_tokens + count] = tokens
-        llama.n_tokens += count
+        llama.input_ids[llama.n_tokens : llama.n_tokens + count] = given
+        llama.n_tokens += len(tokens)
         return True
+
+
+@contextmanager
+def _sampler(llama: Llama, sampling: Sampling) -> Iterator[Any]:
+    """A llama_sampler chain in llama.cpp's own order: penalty, top-k, top-p, min-p, temperature, draw."""
+    chain = llama_cpp.llama_sampler_chain_init(llama_cpp.llama_sampler_chain_default_params())
+    try:
+        for link in _links(llama, sampling):
+            llama_cpp.llama_sampler_chain_add(chain, link)
+        yield chain
+    finally:
+        llama_cpp.llama_sampler_free(chain)
+
+
+def _links(llama: Llama, sampling: Sampling) -> Iterator[Any]:
+    if sampling.repeat_penalty != 1.0:
+        yield llama_cpp.llama_sampler_init_penalties(llama.n_vocab(), REPEAT_LAST, sampling.repeat_penalty, 0.0, 0.0)
+    if sampling.temperature == 0:
+        yield llama_cpp.llama_sampler_init_greedy()
+        return
+    yield llama_cpp.llama_sampler_init_top_k(sampling.top_k)
+    yield llama_cpp.llama_sampler_init_top_p(sampling.top_p, 1)
+    yield llama_cpp.llama_sampler_init_min_p(sampling.min_p, 1)
+    yield llama_cpp.llama_sampler_init_temp(sampling.temperature)
+    yield llama_cpp.llama_sampler_init_dist(llama_cpp.LLAMA_DEFAULT_SEED if sampling.seed == -1 else sampling.seed)
 
 
 def quote(model: InstructModel, text: str, room: int) -> str:

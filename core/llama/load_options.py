@@ -8,7 +8,7 @@ from typing import Any
 
 from core.errors import CancelledError
 from core.llama.calls import Llama, llama_cpp
-from core.memory.footprint import MAX_UBATCH
+from core.memory.footprint import MAX_OUTPUTS, MAX_UBATCH
 from core.model_files.gguf import POOLING
 from core.model_files.spec import ModelSpec
 from core.roles import Role
@@ -67,8 +67,8 @@ def llama_class(
 ) -> type[Llama]:
     """A `Llama` with options for which its constructor has no arguments.
 
-    The load reports its progress and can be cancelled; flash attention is used wherever llama.cpp can; only the last
-    token's logits are kept, as no caller reads others. `simulated` allocates nothing.
+    The load reports its progress and can be cancelled; flash attention is used wherever llama.cpp can; only the logits
+    of a few tokens are kept, as no caller reads more. `simulated` allocates nothing.
     """
     callback = _reporter(on_progress, cancelled)
 
@@ -104,7 +104,7 @@ def llama_class(
 
         @context_params.setter
         def context_params(self, params: Any) -> None:
-            params.n_outputs_max = 1 if role is Role.INSTRUCT else 0
+            params.n_outputs_max = MAX_OUTPUTS if role is Role.INSTRUCT else 0
             self._own_context_params = params
 
         @property

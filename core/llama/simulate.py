@@ -15,7 +15,7 @@ from core.llama.calls import ignore, llama_cpp, never
 from core.llama.engine import load_failure
 from core.llama.load_options import arguments, llama_class
 from core.llama.log import llama_log
-from core.memory.footprint import F32, Footprint, kept_for, overhead
+from core.memory.footprint import F32, MAX_OUTPUTS, Footprint, kept_for, overhead
 from core.model_files.gguf import read_header
 from core.model_files.spec import ModelSpec, spec_for
 from core.roles import Role
@@ -92,8 +92,7 @@ def _read(spec: ModelSpec, weights: int, lines: Sequence[str], window: int = 0) 
             size = round(float(found[2]) * MIB)
             compute += size
             on[found[1]] += size
-    if spec.role is not Role.INSTRUCT:
-        compute += _late_outputs(spec, lines)
+    compute += _late_outputs(spec, lines)
     return Footprint(
         weights=weights + copied,
         kv_cache=kv_cache,
@@ -135,12 +134,15 @@ def _layers(spec: ModelSpec, lines: Sequence[str]) -> tuple[Counter[str], int]:
 
 
 def _late_outputs(spec: ModelSpec, lines: Sequence[str]) -> int:
-    """Growth of an encoder's output buffer at its first long text: logits and embeddings of every token.
+    """Growth of the output buffer; llama_context::output_reserve. At first it holds one token of each sequence.
 
-    llama_context::output_reserve; at first the buffer holds one token of each sequence only.
+    At an encoder's first long text: logits and embeddings of every token. At an instruct model's first proposed tokens
+    (core/llama/speculation.py): their logits.
     """
     reserved = sum(float(found[2]) for line in lines if (found := OUTPUT.search(line))) * MIB
     whole = spec.context_length * (spec.header.vocab_size + spec.header.embedding_length) * F32
+    if spec.role is Role.INSTRUCT:
+        whole = MAX_OUTPUTS * spec.header.vocab_size * F32
     return max(0, whole - round(reserved))
 
 

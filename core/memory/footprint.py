@@ -17,6 +17,8 @@ from core.roles import Role
 
 RAM = "RAM"
 MAX_UBATCH = 512
+MAX_OUTPUTS = 8
+"""Tokens of an instruct model's batch whose logits are kept, to verify those that were proposed."""
 F32, F16 = 4, 2
 KV_BYTES = {"f16": 2.0, "q8_0": 34 / 32, "q4_0": 18 / 32}
 """Bytes of one value; block_q8_0 and block_q4_0 of ggml-common.h hold 32 values each."""
@@ -78,7 +80,8 @@ def estimate(spec: ModelSpec, offloads: Sequence[Device] = ()) -> Footprint:
     widths += 2 * header.per_layer_embedding
     widths += min(MAX_SEQUENCES, ubatch) if spec.pooling == "mean" else 0
     widths += header.vocab_size if encoder and not header.is_encoder else 0
-    outputs = context * (header.vocab_size + header.embedding_length) * F32 if encoder else header.vocab_size * F32
+    logits = header.vocab_size * F32
+    outputs = context * (logits + header.embedding_length * F32) if encoder else MAX_OUTPUTS * logits
     activations = ubatch * (widths * F32 + context * F16)
     memory = [layer_memory(spec, layer, context) for layer in header.memory]
     split = split_layers(header.layers, spec.gpu_layers, offloads)

@@ -122,8 +122,7 @@ def _kernels(device: int) -> Kernels:
     found: Kernels = {"one": {}, "many": {}, "experts": {}}
     for name, rates in found.items():
         graphs = [(kind, *_graph(name, kind, own, repacked if kind in REPACKED else own)) for kind in TYPES]
-        # As in a load: decode leaves one core free. Where others are busy, one thread tells more than several.
-        threads = max(1, (os.cpu_count() or 1) - (name == "one"))
+        threads = os.cpu_count() or 1  # as in a load; where others are busy, one thread tells more than several
         for used, share in ((threads, 1), (1, 1 if name == "one" else BUSY * threads)):
             if set_threads := _call(address, registry, b"ggml_backend_set_n_threads"):
                 ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int)(set_threads)(backend, used)

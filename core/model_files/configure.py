@@ -1,4 +1,4 @@
-"""Writes a role's model file into config.toml."""
+"""Writes a role's model file, and whether it is pinned, into config.toml."""
 
 from __future__ import annotations
 
@@ -29,11 +29,21 @@ def use(paths: Paths, role: Role, file: Path) -> Header:
     header = read_header(path)
     check_role(header, role)
     try_out(role, header.path)
+    _write(paths, role, "file", str(header.path))
+    return header
+
+
+def pin(paths: Paths, role: Role, pinned: bool) -> None:
+    """Configure whether a role's model stays loaded while it is idle. Raises SettingsError."""
+    _write(paths, role, "pinned", pinned)
+
+
+def _write(paths: Paths, role: Role, key: str, value: str | bool) -> None:
     config = paths.config_file
     try:
         text = config.read_text("utf-8-sig") if config.exists() else ""
         config.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_atomically(config, set_file(text, role, str(header.path)))
+        write_atomically(config, set_value(text, role, key, value))
     except TOMLKitError as error:
         raise SettingsError(f"The file {config} is not valid TOML: {error}.", "Correct that line.") from error
     except UnicodeDecodeError as error:
@@ -42,11 +52,10 @@ def use(paths: Paths, role: Role, file: Path) -> Header:
         raise SettingsError(
             f"The file {config} cannot be written: {error.strerror or error}.", "Make it writable."
         ) from error
-    return header
 
 
-def set_file(text: str, role: Role, file: str) -> str:
-    """The TOML text with `file` set in the role's section; comments and order stay.
+def set_value(text: str, role: Role, key: str, value: str | bool) -> str:
+    """The TOML text with `key` set in the role's section; comments and order stay.
 
     Raises TOMLKitError when the text is not TOML, SettingsError when the role has no section but a value.
     """
@@ -54,5 +63,5 @@ def set_file(text: str, role: Role, file: str) -> str:
     section = document.setdefault(role.value, tomlkit.table())
     if not isinstance(section, MutableMapping):
         raise SettingsError(f"{role} is not a section of the configuration but a value.", "Correct or remove it.")
-    section["file"] = file
+    section[key] = value
     return tomlkit.dumps(document)

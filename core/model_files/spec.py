@@ -58,7 +58,7 @@ class ModelSpec:
     """Layers to offload, the output counted as one; the maximum if the plan chooses."""
     least_gpu_layers: int
     threads: int
-    """For decoding, one token at a time."""
+    """For decoding, one token at a time; at most."""
     prefill_threads: int
     """For the prefill, and for encoders."""
     batch: int
@@ -128,8 +128,7 @@ def spec_for(
         least_context=min(own, MIN_CONTEXT) if wanted == "auto" else context,
         gpu_layers=layers,
         least_gpu_layers=0 if configured.gpu_layers == "auto" else layers,
-        # After each token the threads spin until the slowest is done: one without a core of its own slows down all.
-        threads=configured.threads or max(1, cores - 1),
+        threads=configured.threads or cores,  # less those that others use; core/llama/threads.py
         prefill_threads=configured.threads or cores,
         batch=configured.batch,
         kv_type=configured.kv_type,

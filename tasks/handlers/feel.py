@@ -15,7 +15,7 @@ from core.errors import CancelledError
 from core.events.types import LibraryChanged
 from core.files import write_atomically
 from core.library.records import Entry, EntryState, StoredMessage
-from core.library.vectors import Vectors
+from core.library.vectors import Vectors, stored_vectors
 from core.llama.embedding import EmbeddingModel
 from core.programs.feelings import Feelings, certain, examples, has_words, personal, vectors_file
 from core.roles import Role
@@ -56,7 +56,7 @@ def feelings_of(context: TaskContext, model: EmbeddingModel, stop: Callable[[], 
             write_atomically(file, data.getvalue(), durable=False)
         held = context.raw.hmget(keys.vectors(model.id), list(corrected)) if corrected else []
         rows = [
-            (np.frombuffer(value, "<f4").reshape(-1, model.dimension).mean(axis=0), mood)
+            (stored_vectors(value, model.dimension).mean(axis=0), mood)
             for value, mood in zip(held, corrected.values(), strict=True)
             if value
         ]
@@ -81,7 +81,7 @@ def note_message(context: TaskContext, conversation: str, asked: StoredMessage, 
 def read_feelings(context: TaskContext, job: Job, others_wait: Callable[[], bool]) -> dict[str, Any]:
     """Read the waiting entries and messages, until others wait; the examples first, once for each embedding model."""
     stop = stop_condition(context, others_wait)
-    swapped, read = context.manager.is_warm(Role.INSTRUCT), list[str]()
+    warm, read = context.manager.is_warm(Role.INSTRUCT), list[str]()
     try:
         with context.manager.lease(Role.EMBEDDING, stop) as model:
             context.begin(job)
@@ -95,7 +95,7 @@ def read_feelings(context: TaskContext, job: Job, others_wait: Callable[[], bool
     except CancelledError:
         if context.stop.is_set():
             raise
-    return {"read": read, "swapped": swapped}
+    return {"read": read, "swapped": warm and not context.manager.is_warm(Role.INSTRUCT)}
 
 
 def _read(context: TaskContext, model: EmbeddingModel, feelings: Feelings, subject: str) -> None:
@@ -113,7 +113,7 @@ def _read(context: TaskContext, model: EmbeddingModel, feelings: Feelings, subje
         held = context.raw.hget(keys.vectors(model.id), subject)
         if not entries or held is None:  # it is indexed later
             return
-        rows = [np.frombuffer(held, "<f4").reshape(-1, model.dimension)]
+        rows = [stored_vectors(held, model.dimension)]
         revisions = {subject: entries[0].revision}
         context.journal.mark_entries(revisions, EntryState.INDEXED, felt=feel(context, model, entries, rows))
     context.bus.publish(LibraryChanged(conversation))

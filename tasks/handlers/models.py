@@ -12,8 +12,10 @@ from tasks.jobs.records import Job
 
 
 def warm(context: TaskContext, job: Job) -> dict[str, Any]:
-    """Load a role's model and keep it warm."""
+    """Load a role's model and keep it warm. A preload unloads no other model for it."""
     role = Role(job.args["role"])
+    if job.args.get("preload") and not context.manager.can_warm_without_unloading(role):
+        return {"role": role.value}
     with context.manager.lease(role, context.stop.is_set) as model:
         context.begin(job)
         load_ms = milliseconds(context.manager.load_seconds)
@@ -21,9 +23,12 @@ def warm(context: TaskContext, job: Job) -> dict[str, Any]:
 
 
 def unload(context: TaskContext, job: Job) -> dict[str, Any]:
-    """Unload the warm model, if there is one."""
+    """Unload a role's model, or all models without a role; returns the roles unloaded."""
     context.begin(job)
-    return {"unloaded": bool(context.manager.unload_all("asked for"))}
+    manager, role = context.manager, job.args.get("role")
+    if role is None:
+        return {"unloaded": list(manager.unload_all("asked for"))}
+    return {"unloaded": [role] if manager.unload_role(Role(role), "asked for") else []}
 
 
 def plan(context: TaskContext, job: Job) -> dict[str, Any]:

@@ -38,8 +38,9 @@ class Progress:
 
 
 class ReplyProgress(Progress):
-    def __init__(self, bus: Bus, job: str) -> None:
+    def __init__(self, bus: Bus, job: str, writer: TextWriter) -> None:
         super().__init__(bus, job)
+        self._writer = writer
         self._began = 0.0
         self._tokens = 0
         self._stage: Literal["think", "decode"] = "decode"
@@ -56,7 +57,8 @@ class ReplyProgress(Progress):
         if self._due():
             seconds = self._sent - self._began  # since the first token, which prefill has made
             rate = (self._tokens - 1) / seconds if self._tokens > 1 and seconds > 0 else 0.0
-            self._bus.publish(JobProgress(self._job, stage, self._tokens, 0, round(rate, 1)))
+            progress = JobProgress(self._job, stage, self._tokens, 0, round(rate, 1))
+            self._writer.call(self._bus.publish, progress)
 
 
 def reply(
@@ -76,24 +78,25 @@ def reply(
     small model from loops, by a repeat penalty unless one is set.
     """
     prompt = model.fit(messages, sampling.max_tokens, thinking=thinking, thinking_tokens=sampling.thinking_tokens)
-    writer, text, thought = TextWriter(context.jobs, job.id), [], []
-    progress = ReplyProgress(context.bus, job.id)
+    text: list[str] = []
+    thought: list[str] = []
     completion: Completion | None = None
     if steady and "repeat_penalty" not in sampling.model_fields_set:
         sampling = sampling.model_copy(update={"repeat_penalty": STEADY})
-    stream = model.stream(prompt, sampling, session=session, cancelled=context.stop.is_set, on_prefill=progress.prefill)
-    for piece in stream:
-        if isinstance(piece, Completion):
-            completion = piece
-            break
-        writer.write(piece)
-        if isinstance(piece, Thought):
-            thought.append(piece.text)
-            progress.decoded("think")
-        else:
-            text.append(piece)
-            progress.decoded("decode")
-    writer.flush()
+    with TextWriter(context.jobs, job.id) as writer:
+        progress = ReplyProgress(context.bus, job.id, writer)
+        stopped, on_prefill = context.stop.is_set, progress.prefill
+        for piece in model.stream(prompt, sampling, session=session, cancelled=stopped, on_prefill=on_prefill):
+            if isinstance(piece, Completion):
+                completion = piece
+                break
+            writer.write(piece)
+            if isinstance(piece, Thought):
+                thought.append(piece.text)
+                progress.decoded("think")
+            else:
+                text.append(piece)
+                progress.decoded("decode")
     if completion is None:
         raise AssertionError("a stream ends with its Completion")
     fresh, answered = completion.prompt_tokens - completion.reused_tokens, completion.completion_tokens

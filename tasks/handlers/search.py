@@ -41,7 +41,8 @@ def search_journal(context: TaskContext, job: Job) -> dict[str, Any]:
 def find_entries(context: TaskContext, job: Job, query: str, limit: int) -> Found:
     index, notes, count = context.words, list[str](), limit * CANDIDATES_PER_HIT
     with context.manager.excluded_from_model():
-        index.follow(context.journal, lambda *done: context.bus.publish(JobProgress(job.id, "embed", *done)))
+        took = partial(JobProgress, job.id, "embed")
+        index.follow(context.journal, lambda *done: context.bus.publish(took(*done)), context.stop.is_set)
         query, among = _within_span(context, query, notes)
     words = content_words(query)
     weights, with_words = weights_of(index, words), index.find(words, count, among)

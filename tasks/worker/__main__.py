@@ -78,7 +78,10 @@ def _serve(paths: Paths) -> None:
     recover(context, runner.queue)
     manager = context.manager
     runner.queue.on_shutdown(name="unload")(manager.leave)
+    crashed = bus.snapshot().worker_lost
     manager.announcer.arrive(WorkerUp(os.getpid()))
+    if not crashed:  # a preload may have been the cause, and would be again
+        runner.preload()
     own = Bus(text)  # apart from `bus`, whose counter is the progress of the work
     for watch in (_watch_cancels, _watch_memory):
         threading.Thread(target=watch, args=(text, runner, own), daemon=True).start()

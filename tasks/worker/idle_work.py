@@ -10,7 +10,7 @@ import redis
 
 from core.database import keys
 from core.errors import CharlieError
-from core.events.types import JobKind, JobState, Phase
+from core.events.types import JobKind, JobState
 from core.model_files.spec import ModelSpec
 from core.roles import Role
 from tasks.handlers.context import TaskContext
@@ -51,35 +51,32 @@ class IdleWork:
             if self._queue.waiting_or_closing():
                 return
             unread = self._context.journal.redis.hvals(keys.UNREAD) if self._may_read else []
-            if SOON in unread or (unread and self._context.manager.announcer.snapshot.role == Role.EMBEDDING):
+            if SOON in unread or (unread and Role.EMBEDDING in self._context.manager.loaded_roles):
                 self._may_read = False
-                self._submit(JobKind.FEEL, {})
-            elif self._may_index and self._is_free(Role.EMBEDDING) and (ids := self._to_index()):
+                self.submit(JobKind.FEEL, {})
+            elif self._may_index and (ids := self._to_index()):
                 self._may_index = False
                 left = len(ids[ENTRIES_PER_JOB:])
-                self._submit(JobKind.INGEST, {"entries": ids[:ENTRIES_PER_JOB], "left": left})
+                self.submit(JobKind.INGEST, {"entries": ids[:ENTRIES_PER_JOB], "left": left})
             elif self._may_describe and self._can_describe():
                 self._may_describe = False
-                self._submit(JobKind.DESCRIBE, {})
+                self.submit(JobKind.DESCRIBE, {})
         except CharlieError as error:
             self.pause()
             log.warning("Nothing is done in idle time before a model is used again. %s", error)
         except redis.RedisError as error:
             log.warning("Nothing is done in idle time now. %s", error)
 
-    def _is_free(self, role: Role) -> bool:
-        at = self._context.manager.announcer.snapshot
-        return at.phase is Phase.EMPTY or (at.phase, at.role) == (Phase.WARM, role)
-
     def _can_describe(self) -> bool:
         manager, journal = self._context.manager, self._context.journal
-        free = self._is_free(Role.INSTRUCT) and journal.has_undescribed()
-        return free and follows_programs(manager.wanted(Role.INSTRUCT))
+        wanted = journal.has_undescribed() and follows_programs(manager.wanted(Role.INSTRUCT))
+        return wanted and manager.can_warm_without_unloading(Role.INSTRUCT)
 
     def _to_index(self) -> list[str]:
         """Entries without vectors of the embedding model, looked for again only when that has changed."""
-        spec = self._context.manager.wanted(Role.EMBEDDING)
-        if spec is self._indexed_with:
+        manager = self._context.manager
+        spec = manager.wanted(Role.EMBEDDING)
+        if spec is self._indexed_with or not manager.can_warm_without_unloading(Role.EMBEDDING):
             return []
         ids = without_vectors(self._context, spec)
         self._indexed_with = None if ids else spec
@@ -93,11 +90,13 @@ class IdleWork:
         match job.kind:
             case JobKind.PLAN | JobKind.UNLOAD:
                 pass
+            case JobKind.WARM if "preload" in job.args:
+                pass
             case JobKind.FEEL:
                 result = ended.result or {}
                 self._may_read = bool(result.get("read"))
                 if result.get("swapped"):  # the person goes on with the model that was warm
-                    self._submit(JobKind.WARM, {"role": Role.INSTRUCT.value}, Role.INSTRUCT.value)
+                    self.submit(JobKind.WARM, {"role": Role.INSTRUCT.value}, Role.INSTRUCT.value)
             case JobKind.DESCRIBE:
                 self._may_describe = bool((ended.result or {}).get("entries"))
             case JobKind.INGEST if "left" in job.args:
@@ -105,7 +104,8 @@ class IdleWork:
             case _:
                 self._may_index = self._may_describe = self._may_read = True
 
-    def _submit(self, kind: JobKind, args: dict[str, Any], subject: str = "") -> None:
+    def submit(self, kind: JobKind, args: dict[str, Any], subject: str = "") -> None:
+        """Queue a job of the worker's own."""
         jobs = self._context.jobs
         job = jobs.new(kind, args, subject)
         with jobs.redis.pipeline(transaction=True) as pipe:

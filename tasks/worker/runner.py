@@ -22,6 +22,7 @@ from tasks.handlers.context import TaskContext
 from tasks.jobs.records import Ended, Job
 from tasks.queue.huey_queue import Queue, make_queue, put_back
 from tasks.worker.idle_work import IdleWork
+from tasks.worker.look_ahead import LookAhead
 from tasks.worker.model_eviction import Eviction
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ class Runner:
         self._current: str | None = None
         self._lock = threading.RLock()  # a signal handler may take it while the same thread holds it
         self.queue: Queue = make_queue(context.raw.connection_pool, self.run, self.evict)
+        self._look_ahead = LookAhead(context, self.queue)
         self.idle_work = IdleWork(context, self.queue)
         self.eviction = Eviction(context, self.queue, self.idle_work)
 
@@ -46,6 +48,12 @@ class Runner:
     def busy(self) -> bool:
         """Whether a job runs, or a model is being loaded or unloaded."""
         return self._current is not None or self.phase in (Phase.LOADING, Phase.UNLOADING)
+
+    def preload(self) -> None:
+        """Queue a load of each model with `preload` in the settings."""
+        for role in Role:
+            if self._context.manager.last_good_settings.role(role).preload:
+                self.idle_work.submit(JobKind.WARM, {"role": role.value, "preload": True}, role.value)
 
     def run(self, job_id: str) -> None:
         """Do a job that is still wanted.
@@ -63,7 +71,7 @@ class Runner:
             self._context.jobs.end(job_id, Ended(JobState.FAILED, error=failure.message, hint=failure.hint), UNENDED)
 
     def evict(self) -> None:
-        """Unload an idle model if it is due."""
+        """Unload the idle models that are due."""
         try:
             self.eviction.evict()
         except redis.RedisError as error:
@@ -80,7 +88,9 @@ class Runner:
             if job.kind is JobKind.UNLOAD:  # now, since in the freed memory a description would begin at once
                 self.idle_work.pause()
             began = time.monotonic()
+            self._look_ahead.running = job
             ended = self._attempt(job)
+            self._look_ahead.running = None
         if ended.state is JobState.INTERRUPTED and job.kind is JobKind.INGEST:
             context.jobs.advance(job.id, JobState.QUEUED, TAKEN)  # it can be run again, so it is not lost
             put_back(self.queue, job.kind, job.id)

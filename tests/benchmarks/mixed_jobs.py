@@ -1,4 +1,4 @@
-"""A real worker runs 200 jobs of mixed roles: `python -m tests.benchmarks.mixed_jobs`."""
+"""A real worker runs 200 jobs of mixed roles, by each policy: `python -m tests.benchmarks.mixed_jobs`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from app.runtime.owner import Runtime
 from core.events.types import JobChanged, Snapshot, StateChanged
 from core.paths import find_paths
 from core.roles import Role
+from core.settings import Policy
 from core.settings_file import load_settings
 from tests.waiting import first, follow_events
 
@@ -18,11 +19,13 @@ COUNT = 200
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["CHARLIE_HOME"] = folder
-        client = Client(load_settings(), find_paths())
-        with Runtime(client):
-            report(client)
+    for policy in (Policy.EXCLUSIVE, Policy.FITTING):
+        with tempfile.TemporaryDirectory() as folder:
+            os.environ |= {"CHARLIE_HOME": folder, "CHARLIE_MEMORY__POLICY": policy}
+            client = Client(load_settings(), find_paths())
+            with Runtime(client):
+                print(f"policy {policy}")
+                report(client)
 
 
 def report(client: Client) -> None:

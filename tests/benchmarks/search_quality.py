@@ -22,7 +22,7 @@ from typing import Any, Literal
 import optimizers
 from core.library.chunking import passages
 from core.library.records import Entry
-from core.library.vectors import Nearest, Rows
+from core.library.vectors import Nearest, Quantized, Rows
 from core.library.word_index import WordIndex, content_words
 from core.llama.engine import EmbeddingModel, load_as
 from core.roles import Role
@@ -66,7 +66,8 @@ class Corpus:
         self.index, self.rows, self._model = WordIndex(), Rows(model.dimension), model
         for entry in self.entries.values():
             self.index.put(entry.id, entry.text)
-            self.rows.put(entry.id, model.embed([entry.text[start:end] for start, end in passages(entry.text)]))
+            vectors = model.embed([entry.text[start:end] for start, end in passages(entry.text)])
+            self.rows.put(entry.id, Quantized.of(vectors))
 
     def search(self, question: dict[str, Any], mode: Mode) -> Outcome:
         """The steps of tasks/handlers/search."""

@@ -18,6 +18,7 @@ from app.tui.chat.transcript import EARLIER_TURNS, LATEST_TURNS
 from core.database.keys import INDEXES
 from core.events.types import JobState
 from core.library.records import Entry, StoredMessage
+from core.library.vectors import Quantized, stored_vectors
 from core.paths import find_paths
 from core.roles import Role
 from core.settings_file import load_settings
@@ -159,7 +160,7 @@ def _write_journal(client: Client) -> None:
     """Adds entries newer than the present one, each with a copy of its vector plus noise."""
     (key,) = (key for key in client.redis.smembers(INDEXES) if ":vectors:" in key)
     (vector,) = client._raw.hvals(key)
-    similar = np.frombuffer(vector, "<f4")
+    similar = stored_vectors(vector, len(vector) // 4 * 4 - 4)[0]
     random, now = np.random.default_rng(0), time.time()
     for start in range(0, LONG_JOURNAL, 1000):
         numbers = range(start, start + 1000)
@@ -167,9 +168,9 @@ def _write_journal(client: Client) -> None:
         client.journal.restore_entries(entries)
         turned = similar + random.normal(0, 0.05, (1000, len(similar)))
         turned /= np.linalg.norm(turned, axis=1, keepdims=True)
-        rows = zip(entries, turned.astype("<f4"), strict=True)
+        rows = zip(entries, turned.astype(np.float32), strict=True)
         with client._raw.pipeline(transaction=False) as pipe:
-            pipe.hset(key, mapping={entry.id: row.tobytes() for entry, row in rows})
+            pipe.hset(key, mapping={entry.id: Quantized.of(row[None]).record() for entry, row in rows})
             pipe.execute()
 
 

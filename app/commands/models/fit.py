@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-from app.commands.attach import exit_on_signals
 from app.commands.output import AsJson, StatusLine, answer, note, table
 from app.model_facts import UsableModel, read_facts
 from app.plan_text import rows
+from app.process import exit_on_signals
 from core.errors import CharlieError
 from core.figures import rate, size
 from core.files import stamp

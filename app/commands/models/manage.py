@@ -8,13 +8,13 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from app.commands.attach import exit_on_signals
 from app.commands.models.fit import fit
 from app.commands.output import AsJson, StatusLine, answer, data, data_json, note, table
 from app.commands.session import session
 from app.model_facts import ModelFacts, UnusableModel, UsableModel, read_facts
 from app.offers import Offer, best, find_offers
 from app.plan_text import rows as plan_rows
+from app.process import exit_on_signals
 from core.errors import NoModelError
 from core.figures import rate, size
 from core.files import stamp
@@ -230,7 +230,18 @@ def warm(role: Annotated[RoleName, typer.Argument(help="The role whose model to 
         data(f"load_ms {result.get('load_ms', 0):.1f}")
 
 
-def unload() -> None:
+def unload(role: Annotated[RoleName | None, typer.Argument(help="The role whose model to unload.")] = None) -> None:
     with session(worker=True) as running:
-        result = running.follow(running.client.unload, lambda _: None)
-        note("Unloaded." if result.get("unloaded") else "Nothing was loaded.")
+        result = running.follow(lambda: running.client.unload(Role(role) if role else None), lambda _: None)
+        note(f"Unloaded {' and '.join(result['unloaded'])}." if result.get("unloaded") else "Nothing was loaded.")
+
+
+def pin(
+    role: RoleArgument,
+    off: Annotated[bool, typer.Option("--off", help="Unload it again when it is idle.")] = False,
+) -> None:
+    load_settings()  # report a broken configuration before changing it
+    paths = find_paths()
+    configure.pin(paths, Role(role), not off)
+    words = "is unloaded again when it is idle" if off else "stays loaded once it is used"
+    note(f"The model of the role {role} {words} ({paths.config_file}).")

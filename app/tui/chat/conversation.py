@@ -4,27 +4,31 @@ from __future__ import annotations
 
 from asyncio import Lock, gather, to_thread
 from dataclasses import dataclass
-from typing import assert_never
+from functools import partial
+from typing import TYPE_CHECKING, assert_never
 
 from textual import on, work
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.message import Message
-from textual.widgets import Markdown, TextArea
+from textual.widgets import TextArea
 
 from app.tui.chat.prompt import Prompt
 from app.tui.chat.prompt_drafts import PromptDrafts
 from app.tui.chat.reply import Reply
 from app.tui.chat.transcript import Transcript
 from app.tui.chat.turn import Turn, UserTurn
-from app.tui.host import HasClient
+from app.tui.host import HasClient, host
 from app.tui.shared.job_follower import JobFollower
-from app.tui.shared.notice import FAILURES, Notice
+from app.tui.shared.notice import Notice, failures
 from app.tui.shared.queue_places import QueuePlaces
 from core.events.types import Event, JobChanged, JobKind, JobState, LibraryChanged
 from core.library.records import TITLE_WIDTH, Conversation, RevisionKind, StoredMessage
 from core.text import one_line, printable
 from tasks.jobs.records import Ended, Hits, Job, Text, Thought
+
+if TYPE_CHECKING:
+    from textual.widgets import Markdown
 
 UNANSWERED = "The last message has no reply · ^R asks for one"
 IN_TRASH = "is in the trash. In the list, u brings it back, t shows the trash."
@@ -77,8 +81,15 @@ class ConversationView(Vertical, HasClient):
             self.attach(event.id, event.subject)
 
     @on(JobFollower.Came)
-    async def came(self, message: JobFollower.Came) -> None:
-        follower = message.follower
+    def came(self, message: JobFollower.Came) -> None:
+        draw = partial(self.call_later, self._draw, message.follower)
+        reply = self.transcript.reply(message.follower.job_id)
+        if reply is not None and reply.text:
+            host(self).between_keys(draw)
+        else:  # the first text comes right after a key, Enter
+            draw()
+
+    async def _draw(self, follower: JobFollower) -> None:
         for output in follower.take():
             reply = self.transcript.reply(follower.job_id)
             if reply is None or follower.stopped:
@@ -148,7 +159,7 @@ class ConversationView(Vertical, HasClient):
             if id_ is not None:
                 try:
                     found = await to_thread(self._read, id_)
-                except FAILURES as error:
+                except failures() as error:
                     if self.drafts.shown == id_:
                         self.drafts.switch(self.conversation.id if self.conversation else "")
                     self.notice.fail(error)
@@ -213,7 +224,7 @@ class ConversationView(Vertical, HasClient):
                     if opened == self._opened:
                         self.drafts.move(self.conversation.id)
                 job, message = await to_thread(self._ask, self.conversation.id, text)
-            except FAILURES as error:
+            except failures() as error:
                 self.drafts.give_back(self.drafts.shown if opened == self._opened else draft, text)
                 self.drafts.release(draft, text)
                 self.notice.fail(error)
@@ -317,8 +328,7 @@ class ConversationView(Vertical, HasClient):
     def copied(self, message: Turn.Copied) -> None:
         self.notice.say(f"Copied {message.characters:,} characters")
 
-    @on(Markdown.LinkClicked)
-    def link(self, event: Markdown.LinkClicked) -> None:
+    def on_markdown_link_clicked(self, event: Markdown.LinkClicked) -> None:
         """Copy the address: links written by a model are never opened, so that the user can check them first."""
         self.app.copy_to_clipboard(printable(event.href))
         self.notice.say(f"Copied the address {one_line(event.href, 200)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from asyncio import to_thread
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from textual import work
 from textual.app import ComposeResult
@@ -14,11 +15,12 @@ from textual.widgets import Static
 from app.tui.fetching import models_command
 from app.tui.host import host
 from app.tui.machine_view import MachineView
-from app.tui.offer_list import OfferList
 from app.tui.shared.dialogs import TextDialog
 from core.errors import CharlieError
 from core.roles import Role
-from core.settings_file import load_settings
+
+if TYPE_CHECKING:
+    from app.tui.offer_list import OfferList
 
 INVITATION = "Say something, and Charlie answers.\nNothing of it leaves this machine."
 UNCONFIGURED = "A small model (135M) answers now, and it is weak. F4 offers larger ones."
@@ -35,14 +37,14 @@ class FirstRun(Vertical):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  # Textual's name
         super().__init__(id=id)
         self.invitation = Static(id="invitation")
-        self.offers = OfferList()
+        self._offers: OfferList | None = None
+        """Made for the card, which few starts show."""
 
     def compose(self) -> ComposeResult:
         yield self.invitation
         with Vertical(id="card") as card:
             card.border_title, card.border_subtitle = "Welcome to Charlie", KEYS
             yield Static(NOW)
-            yield self.offers
 
     def on_mount(self) -> None:
         self.watch(self.app, "view", self._view_changed, init=False)
@@ -55,12 +57,26 @@ class FirstRun(Vertical):
     @work(exclusive=True, group="look")
     async def look(self) -> None:
         """Read the settings again, and show the card or an invitation."""
+        await host(self).opened()
         configured, closed = await to_thread(is_configured), (host(self).client.paths.data / CLOSED).exists()
         hint = ("", "") if configured else (f"\n\n{UNCONFIGURED}", "dim")
         self.invitation.update(Content.assemble(INVITATION, hint))
         self.set_class(not configured and not closed, "-card")
         if self.has_class("-card"):
-            self.offers.offer(Role.INSTRUCT)
+            if self._offers is None:
+                from app.tui.offer_list import OfferList
+
+                self._offers = OfferList()
+                await self.query_one("#card").mount(self._offers)
+            self._offers.offer(Role.INSTRUCT)
+
+    def choose(self, step: int) -> None:
+        if self._offers is not None:
+            self._offers.choose(step)
+
+    def fetch(self) -> None:
+        if self._offers is not None:
+            self._offers.fetch()
 
     @work
     async def use_own_file(self) -> None:
@@ -74,13 +90,15 @@ class FirstRun(Vertical):
 
     def close(self) -> None:
         """Close the card for good, if it is there."""
-        if self.offers.region:
+        if self._offers is not None and self._offers.region:
             (host(self).client.paths.data / CLOSED).touch()
             self.look()
 
 
 def is_configured() -> bool:
     """Whether a model is configured; with settings that cannot be read, the next job explains them."""
+    from core.settings_file import load_settings  # the first screen does not wait for it
+
     with suppress(CharlieError):
         return load_settings().instruct.file is not None
     return True

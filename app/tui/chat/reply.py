@@ -18,7 +18,6 @@ from app.tui.chat.turn import Turn
 from app.tui.host import host
 from app.tui.shared.job_line import JobLine
 from app.tui.shared.reply_numbers import numbers, prompt_notes
-from app.tui.shared.streamed_markdown import StreamedMarkdown
 from core.events.types import JobState
 from core.figures import moment
 from core.library.records import MessageState, StoredMessage
@@ -43,6 +42,8 @@ class Reply(Turn):
     ]
 
     def __init__(self, id_: str, remark: str = "", text: str = "", thought: str = "") -> None:
+        from app.tui.shared.streamed_markdown import StreamedMarkdown  # an empty chat does not wait for it
+
         super().__init__(id_, "Charlie", remark)
         self.add_class("-reply")
         self.text = text

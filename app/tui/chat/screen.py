@@ -12,18 +12,19 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.screen import Screen
 
-from app.library_changes import bring_back, bring_back_revision, delete_conversation, rename_conversation
+from app import library_changes
 from app.tui.bridge import Began, Happened
 from app.tui.chat.conversation import IN_TRASH, ConversationView
 from app.tui.chat.conversation_list import UNTITLED, ConversationList
 from app.tui.chat.export import export_conversation
 from app.tui.chat.first_run import FirstRun
-from app.tui.host import HasClient
+from app.tui.host import HasClient, host
 from app.tui.library.history import HistoryScreen
 from app.tui.library.listing import Opened
 from app.tui.shared.dialogs import ConfirmDialog, TextDialog
 from app.tui.shared.status_bar import StatusBar
 from app.tui.shared.steady_footer import SteadyFooter
+from app.tui.textual_fixes import styled_by_app
 from core.events.types import JobChanged, JobKind, LibraryChanged
 from core.figures import moment
 from core.library.records import Conversation, Revision, RevisionKind
@@ -36,7 +37,7 @@ WIDTHS: list[tuple[int, str]] | None = [(0, "-narrow"), (WIDE, "-wide")]
 
 
 class ChatScreen(Screen[None], HasClient):
-    CSS_PATH = "chat.tcss"
+    AUTO_FOCUS = "#prompt"
     HORIZONTAL_BREAKPOINTS = WIDTHS
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "stop", "Stop", id="chat.stop", tooltip="Stop the reply; unanswered text returns"),
@@ -51,16 +52,20 @@ class ChatScreen(Screen[None], HasClient):
     ]
 
     def __init__(self) -> None:
-        super().__init__()
+        # Textual would set it once all is mounted, and style all again.
+        super().__init__(classes="-wide" if self.app.size.width >= WIDE else "-narrow")
+        styled_by_app(self)
         self.list = ConversationList(id="conversations")
         self.view = ConversationView(id="conversation")
+        self.footer = SteadyFooter()
+        self.footer.held = True  # its many small widgets would hold up the prompt
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="chat"):
             yield self.list
             yield self.view
         yield StatusBar()
-        yield SteadyFooter()
+        yield self.footer
 
     def on_resize(self, event: events.Resize) -> None:
         """Take the focus from a list that the new size hides."""
@@ -96,6 +101,9 @@ class ChatScreen(Screen[None], HasClient):
     @work(group="change")
     async def start(self) -> None:
         """Show the draft of a new conversation, or else open the latest one."""
+        await host(self).drawn()
+        self.footer.release()
+        await host(self).opened()
         if await self.view.drafts.load(""):
             return
         with self.view.notice.failures():
@@ -126,7 +134,7 @@ class ChatScreen(Screen[None], HasClient):
         return self.view.transcript.first_run
 
     def action_choose(self) -> None:
-        self.first_run.offers.choose(1)
+        self.first_run.choose(1)
 
     def action_own_file(self) -> None:
         self.first_run.use_own_file()
@@ -188,7 +196,7 @@ class ChatScreen(Screen[None], HasClient):
             dialog = TextDialog("Title of this conversation", typed, partial(drafts.put, place))
             title = await self.app.push_screen_wait(dialog)
             if title and title.strip():
-                await to_thread(rename_conversation, self.client, conversation.id, title.strip())
+                await to_thread(library_changes.rename_conversation, self.client, conversation.id, title.strip())
             drafts.put(place, "")
         self.refresh_list()
 
@@ -199,7 +207,7 @@ class ChatScreen(Screen[None], HasClient):
         if not await self.app.push_screen_wait(ConfirmDialog(question, "Delete")):
             return
         with self.view.notice.failures():
-            await to_thread(delete_conversation, self.client, conversation.id)
+            await to_thread(library_changes.delete_conversation, self.client, conversation.id)
             self.view.notice.say(f"“{title}” {IN_TRASH}")
             self.view.follow_library(conversation.id)
             self.refresh_list()
@@ -226,7 +234,7 @@ class ChatScreen(Screen[None], HasClient):
                 return
             chosen = await self.app.push_screen_wait(HistoryScreen(one_line(title, 60) or UNTITLED, others, present))
             if chosen is not None:
-                await to_thread(bring_back_revision, self.client, id_, chosen)
+                await to_thread(library_changes.bring_back_revision, self.client, id_, chosen)
                 self.view.follow_library(id_)
                 self.refresh_list()
 
@@ -239,7 +247,7 @@ class ChatScreen(Screen[None], HasClient):
             if found is None:
                 self.view.notice.say("The trash holds no conversation.")
                 return
-            await to_thread(bring_back, self.client, found)
+            await to_thread(library_changes.bring_back, self.client, found)
             await self.view.open(found.id)
             self.view.notice.say(f"“{one_line(found.title, 40) or UNTITLED}” is back.")
             self.refresh_list()

@@ -11,7 +11,6 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static
 
-from app.tui.shared.streamed_markdown import StreamedMarkdown
 from core.figures import counted
 
 
@@ -19,6 +18,8 @@ class FoldedThought(Vertical):
     """Invisible until the thought has ended: until then the state of the job says that the model thinks."""
 
     def __init__(self, text: str) -> None:
+        from app.tui.shared.streamed_markdown import StreamedMarkdown
+
         super().__init__(classes="thought")
         self.text = text
         self.display = False

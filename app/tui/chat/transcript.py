@@ -28,7 +28,7 @@ def turn_of(message: StoredMessage) -> Turn:
 
 class Transcript(VerticalScroll, can_focus=False):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  # Textual's name
-        super().__init__(id=id)
+        super().__init__(id=id, classes="-empty")
         self._earlier: list[StoredMessage] = []
         self._replaced: list[Revision] = []
         self._loading = False

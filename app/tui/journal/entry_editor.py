@@ -22,7 +22,7 @@ from app.tui.journal.entry_draft import PLACE, Draft, conflict, unsaved, write
 from app.tui.journal.entry_head import EntryHead
 from app.tui.journal.entry_indexing import EntryIndexing
 from app.tui.shared.draft_writer import DraftWriter
-from app.tui.shared.notice import FAILURES, Notice
+from app.tui.shared.notice import Notice, failures
 from app.tui.shared.typing_fields import TypingArea
 from core.errors import CharlieError
 from core.library.records import TITLE_WIDTH, Entry, EntryState
@@ -83,7 +83,7 @@ class EntryEditor(Vertical, HasClient):
                     entry = await to_thread(write, self.client, draft, draft.text) if draft.dirty else draft.entry
                     draft.mark_saved(entry, draft.text)
                     await self._indexing.submit(self.client, entry)
-                except FAILURES:
+                except failures():
                     log.exception("An unsaved journal entry could not be saved")
                 self._keep(draft)
                 await self._writer.write()
@@ -198,7 +198,7 @@ class EntryEditor(Vertical, HasClient):
         text = draft.text
         try:
             entry = await to_thread(write, self.client, draft, text)
-        except FAILURES as error:
+        except failures() as error:
             self.notice.fail(error)
             self._stop_timers()
             self._save_timer = self.set_timer(SAVE_SECONDS * 5, self.save_soon)

@@ -1,4 +1,4 @@
-"""The transitions, the memory that each unload returned, and the workers' starts and losses, newest first."""
+"""The transitions, the memory that each unload returned, policies, and the workers' starts and losses, newest first."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def line(event: OfMachine) -> Content:
             reason = f"{size(event.returned)} of {size(event.expected)} returned"
             reason_style = _style(event)
         case PolicyChanged():
-            change, took, about = Content(f"{event.policy:<21}"), " " * 8, ""
+            change, took, about = Content(f"{'policy':<21}"), " " * 8, event.policy
             reason = event.reason
         case WorkerUp():
             change, took, about = Content(f"{'worker started':<21}"), " " * 8, ""

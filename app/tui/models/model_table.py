@@ -22,7 +22,7 @@ from core.text import one_line
 LONGEST = 300
 LONGEST_NAME = 32
 NAME_WIDTH = 11
-STATE_WIDTH = 16
+STATE_WIDTH = 17
 PADDING = 2
 
 
@@ -37,7 +37,7 @@ def row(role: Role, facts: ModelFacts | None, view: MachineView, failure: JobCha
             name = facts.spec.name
             notes.append(Content.styled(_about(facts, view, room), "$foreground-muted"))
             if _other_is_loaded(facts, view):
-                notes.append(_other(view))
+                notes.append(_other(role, view))
         case UnusableModel() if _is_none(facts):
             notes.append(Content.styled("optional, sorts found entries", "$foreground-muted"))
         case UnusableModel():
@@ -65,34 +65,40 @@ def _is_none(facts: UnusableModel) -> bool:
     return isinstance(facts.error, NoModelError)
 
 
+def _present(role: Role, view: MachineView) -> tuple[Phase, str]:
+    """The phase of a role's model, and the name of the one that is loaded; Empty when none is."""
+    snapshot = view.snapshot
+    if snapshot.role == role and snapshot.phase in (Phase.LOADING, Phase.UNLOADING):
+        return snapshot.phase, snapshot.model or ""
+    return next(((Phase.WARM, each.model) for each in snapshot.warm if each.role == role), (Phase.EMPTY, ""))
+
+
 def _other_is_loaded(facts: UsableModel, view: MachineView) -> bool:
     """Whether another model than the role's file is loaded, as after `charlie models use`."""
-    snapshot = view.snapshot
-    return snapshot.role == facts.role and snapshot.phase != Phase.EMPTY and snapshot.model != facts.spec.name
+    phase, name = _present(facts.role, view)
+    return phase is not Phase.EMPTY and name != facts.spec.name
 
 
-def _other(view: MachineView) -> Content:
-    look = PHASE_LOOKS[view.snapshot.phase]
-    loaded = f"{look.symbol} {one_line(view.snapshot.model or '', LONGEST_NAME)} is {look.word.lower()}"
+def _other(role: Role, view: MachineView) -> Content:
+    phase, name = _present(role, view)
+    look = PHASE_LOOKS[phase]
+    loaded = f"{look.symbol} {one_line(name, LONGEST_NAME)} is {look.word.lower()}"
     return Content.assemble((loaded, look.style), ("; this file from the next use on", "$foreground-muted"))
 
 
 def _state(role: Role, facts: ModelFacts | None, view: MachineView) -> tuple[str, str]:
-    snapshot = view.snapshot
-    if (
-        snapshot.role == role
-        and snapshot.phase != Phase.EMPTY
-        and not (isinstance(facts, UsableModel) and _other_is_loaded(facts, view))
-    ):
-        look = PHASE_LOOKS[snapshot.phase]
-        percent = f" {view.fraction:.0%}" if snapshot.phase == Phase.LOADING else ""
-        return f"{look.symbol} {look.word.lower()}{percent}", look.style
+    pinned = " · pinned" if isinstance(facts, UsableModel) and facts.pinned else ""
+    phase, _ = _present(role, view)
+    if phase is not Phase.EMPTY and not (isinstance(facts, UsableModel) and _other_is_loaded(facts, view)):
+        look = PHASE_LOOKS[phase]
+        more = f" {view.fraction:.0%}" if phase is Phase.LOADING else pinned
+        return f"{look.symbol} {look.word.lower()}{more}", look.style
     if isinstance(facts, UnusableModel):
         return ("  none", "$foreground-muted") if _is_none(facts) else ("✕ unusable", "$text-error")
     if not isinstance(facts, UsableModel) or view.memory is None:
         return "", ""
     if facts.planned(view.memory).fits:
-        return "  fits", "$foreground-muted"
+        return f"  fits{pinned}", "$foreground-muted"
     return "! too large now", "$text-warning"
 
 

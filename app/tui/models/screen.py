@@ -32,6 +32,7 @@ from app.tui.shared.steady_footer import SteadyFooter
 from core.errors import CharlieError
 from core.events.types import JobChanged, JobKind, JobState, OfMachine, QueueChanged, Receipt
 from core.memory.types import Memory
+from core.model_files import configure
 from core.model_files.bundled import ORIGINS
 from core.text import one_line
 from tasks.jobs.records import Job
@@ -46,7 +47,9 @@ class ModelsScreen(Screen[None], HasClient):
         Binding(
             "p", "plan", "Plan", id="models.plan", tooltip="Show the memory plan for loading the selected role's model"
         ),
-        Binding("u", "unload", "Unload", id="models.unload", tooltip="Unload the model and free its memory"),
+        Binding("u", "unload", "Unload", id="models.unload", tooltip="Unload the selected role's model"),
+        Binding("U", "unload_all", "Unload all", id="models.unload_all", show=False, tooltip="Unload all models"),
+        Binding("k", "pin", "Pin", id="models.pin", show=False, tooltip="Pin the selected role's model, or unpin it"),
         Binding("f", "fetch", "Fetch", id="models.fetch", tooltip="Download the model chosen for the role"),
         Binding("left", "choose(-1)", "Smaller", id="models.smaller", show=False, tooltip="Choose a smaller model"),
         Binding("right", "choose(1)", "Larger", id="models.larger", show=False, tooltip="Choose a larger model"),
@@ -133,6 +136,9 @@ class ModelsScreen(Screen[None], HasClient):
         self._show_details()
         self._offer()
 
+    def on_resize(self) -> None:
+        self.query_one(OfferList).on_resize()  # it shows more offers in a higher window
+
     def _offer(self) -> None:
         self.query_one(OfferList).offer(self.query_one(ModelTable).selected)
 
@@ -155,7 +161,23 @@ class ModelsScreen(Screen[None], HasClient):
         self._request(lambda: self.client.warm(role))
 
     def action_unload(self) -> None:
+        role = self.query_one(ModelTable).selected
+        self._request(lambda: self.client.unload(role))
+
+    def action_unload_all(self) -> None:
         self._request(self.client.unload)
+
+    @work(group="pin")
+    async def action_pin(self) -> None:
+        table = self.query_one(ModelTable)
+        facts = table.facts(table.selected)
+        if not isinstance(facts, UsableModel):
+            return
+        try:
+            await asyncio.to_thread(configure.pin, self.client.paths, facts.role, not facts.pinned)
+        except CharlieError as error:
+            self._show_error(str(error))
+        self.action_refresh()
 
     def action_plan(self) -> None:
         role = self.query_one(ModelTable).selected

@@ -13,17 +13,18 @@ from app.tui.host import host
 from app.tui.machine_view import MachineView
 from app.tui.shared.phase_looks import PHASE_LOOKS
 from core.events.types import Phase, Snapshot
+from core.text import one_line
 from states.lifecycle import TRANSITIONS
 
-WIDTH, HEIGHT = 76, 5
+WIDTH, HEIGHT = 76, 7
 Point = tuple[int, int]
 Edge = tuple[Phase, Phase]
 
 PLACES: dict[Phase, Point] = {
     Phase.EMPTY: (1, 1),
-    Phase.LOADING: (25, 1),
+    Phase.LOADING: (23, 1),
     Phase.WARM: (49, 1),
-    Phase.UNLOADING: (36, 4),
+    Phase.UNLOADING: (37, 6),
 }
 """Column and row of each node's text."""
 
@@ -38,23 +39,29 @@ class Route:
 
 
 ROUTES: dict[Edge, Route] = {
-    (Phase.EMPTY, Phase.LOADING): Route(((11, 1), (23, 1)), "▶", (11, 0)),
-    (Phase.LOADING, Phase.WARM): Route(((37, 1), (47, 1)), "▶", (39, 0)),
-    (Phase.LOADING, Phase.EMPTY): Route(((30, 2), (30, 3), (8, 3), (8, 2)), "▲", (13, 3)),
-    (Phase.WARM, Phase.UNLOADING): Route(((54, 2), (54, 4), (50, 4)), "◀", (56, 3)),
-    (Phase.UNLOADING, Phase.EMPTY): Route(((34, 4), (3, 4), (3, 2)), "▲", (5, 4)),
+    (Phase.EMPTY, Phase.LOADING): Route(((11, 1), (21, 1)), "▶", (11, 0)),
+    (Phase.LOADING, Phase.WARM): Route(((35, 1), (47, 1)), "▶", (27, 0)),
+    (Phase.LOADING, Phase.EMPTY): Route(((29, 2), (29, 3), (6, 3), (6, 2)), "▲", (8, 3)),
+    (Phase.WARM, Phase.LOADING): Route(((50, 2), (50, 3), (31, 3), (31, 2)), "▲", (34, 3)),
+    (Phase.WARM, Phase.UNLOADING): Route(((55, 2), (55, 6), (51, 6)), "◀", (57, 5)),
+    (Phase.UNLOADING, Phase.WARM): Route(((46, 5), (46, 4), (53, 4), (53, 2)), "▲", (14, 4)),
+    (Phase.UNLOADING, Phase.EMPTY): Route(((35, 6), (3, 6), (3, 2)), "▲", (4, 6)),
 }
 LIGHT = {"h": "─", "v": "│", "ul": "┘", "ur": "└", "dl": "┐", "dr": "┌"}
 HEAVY = {"h": "━", "v": "┃", "ul": "┛", "ur": "┗", "dl": "┓", "dr": "┏"}
 
 
 def labels() -> dict[Edge, str]:
-    """The label of each edge: its triggers and guards."""
-    named: dict[Edge, list[str]] = {}
+    """The label of each edge: its triggers, and the guard of those before it."""
+    named: dict[Edge, dict[str | None, list[str]]] = {}
     for t in TRANSITIONS:
-        guard = f" [{t.guard.replace('_', ' ')}]" if t.guard else ""
-        named.setdefault((t.source, t.dest), []).append(t.trigger + guard)
-    return {edge: ", ".join(names) for edge, names in named.items()}
+        named.setdefault((t.source, t.dest), {}).setdefault(t.guard, []).append(t.trigger)
+    return {edge: ", ".join(_label(*each) for each in by_guard.items()) for edge, by_guard in named.items()}
+
+
+def _label(guard: str | None, triggers: list[str]) -> str:
+    words = f" [{guard.removesuffix('_loaded').replace('_', ' ')}]" if guard else ""
+    return "/".join(triggers) + words
 
 
 def draw(snapshot: Snapshot, last: Edge | None) -> Content:
@@ -81,8 +88,9 @@ def draw(snapshot: Snapshot, last: Edge | None) -> Content:
 def _node(phase: Phase, snapshot: Snapshot) -> tuple[str, str]:
     if snapshot.worker_lost or snapshot.phase != phase.value:
         return f"( {phase.name.capitalize()} )", "$foreground"
-    role = f" {snapshot.role}" if phase is Phase.WARM and snapshot.role else ""
-    return f"[ {phase.name}{role} ]", f"{PHASE_LOOKS[snapshot.phase].style} reverse"
+    count = len(snapshot.warm)
+    what = f" {count} models" if count > 1 else f" {snapshot.role}" if snapshot.role else ""
+    return f"[ {phase.name}{what if phase is Phase.WARM else ''} ]", f"{PHASE_LOOKS[snapshot.phase].style} reverse"
 
 
 def _line(route: Route, strokes: dict[str, str]) -> Iterator[tuple[Point, str]]:
@@ -106,17 +114,21 @@ def _turn(before: Point, corner: Point, after: Point) -> str:
 
 
 class StateGraph(Widget):
-    """Redraws when the app's MachineView changes."""
+    """The graph, and the policy below it. Redraws when the app's MachineView changes."""
 
-    DEFAULT_CSS = f"StateGraph {{ width: {WIDTH}; height: {HEIGHT}; }}"
+    DEFAULT_CSS = f"StateGraph {{ width: {WIDTH}; height: auto; min-height: {HEIGHT + 1}; }}"
 
     def on_mount(self) -> None:
         self.watch(self.app, "view", self._show, init=False)
 
-    def _show(self, _: MachineView) -> None:
-        self.refresh()
+    def _show(self, old: MachineView, new: MachineView) -> None:
+        if (old.snapshot, old.last) != (new.snapshot, new.last):
+            self.refresh(layout=old.snapshot.policy_reason != new.snapshot.policy_reason)
 
     def render(self) -> Content:
         view = host(self).view
         last = (Phase(view.last.source), Phase(view.last.to)) if view.last else None
-        return draw(view.snapshot, last)
+        snapshot = view.snapshot
+        policy = one_line(f"{snapshot.policy}: {snapshot.policy_reason}" if snapshot.policy else "", 2 * WIDTH)
+        below = Content.styled(policy, "$foreground-muted").wrap(WIDTH - 1)
+        return Content("\n").join([draw(snapshot, last), *(Content.assemble(" ", line) for line in below)])

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
-from redis.exceptions import RedisError
 from textual.widget import Widget
 
-from app.tui.shared.notice import FAILURES
+from app.tui.shared.notice import failures
 from core.errors import CharlieError
+
+if TYPE_CHECKING:
+    from redis.exceptions import RedisError
 
 
 class Coalesced:
@@ -40,7 +43,7 @@ class Coalesced:
                 self.requested = False
                 try:
                     await self._work()
-                except FAILURES as error:
+                except failures() as error:
                     self._fail(error)
         finally:
             self._running = False

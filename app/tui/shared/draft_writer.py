@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from typing import TYPE_CHECKING
 
 from textual.widget import Widget
 
 from app.tui.host import host
 from app.tui.shared.coalesced import Coalesced
-from core.library.drafts import Draft
+
+if TYPE_CHECKING:
+    from core.library.drafts import Draft
 
 DRAFT_SECONDS = 0.2
 """From a key to the file. A process that is killed loses what was typed within this time."""
@@ -27,6 +30,8 @@ class DraftWriter:
 
     def put(self, place: str, text: str, base: int = 0) -> None:
         """Write a draft soon; without text, it is removed. `base` is the revision that it changes."""
+        from core.library.drafts import Draft  # the first screen does not wait for it
+
         self._unwritten[place] = Draft(place, text, base)
         self._writing.request()
 

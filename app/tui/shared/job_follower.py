@@ -5,15 +5,18 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from redis.exceptions import RedisError
 from textual.message import Message
 from textual.message_pump import MessagePump
 
-from app.client import Client
+from app.tui.shared.notice import failures
 from core.errors import CharlieError
 from core.events.types import JobState
 from tasks.jobs.records import Ended, Output, Text, Thought
+
+if TYPE_CHECKING:
+    from app.client import Client
 
 TIME_SHARE = 0.05
 """The share of its time that the interface may use to draw streamed text; the model has the rest."""
@@ -75,7 +78,7 @@ class JobFollower:
                 self._hand_over(output)
         except CharlieError as error:
             self._hand_over(Ended(JobState.FAILED, None, error.message, error.hint))
-        except RedisError:
+        except failures():
             self._hand_over(Ended(JobState.INTERRUPTED, None, "The database does not answer."))
 
     def _hand_over(self, output: Output | None) -> None:

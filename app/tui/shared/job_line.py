@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from textual.content import Content
 from textual.widgets import Static
 
-from app.client import QueuedJob
 from core.events import types as events
 from core.figures import bar, counted, rate
 from core.text import one_line
+
+if TYPE_CHECKING:
+    from app.client import QueuedJob
 
 BAR_CELLS = 10
 MODEL_WIDTH = 28
@@ -56,7 +58,7 @@ class JobLine(Static):
                 self._show(f"making room · unloading {one_line(model or 'the other model', MODEL_WIDTH)}")
             case events.StateChanged(to=events.Phase.LOADING, model=model) if self.state in events.TAKEN:
                 self._loading(model or "the model", 0.0)
-            case events.StateChanged(to=events.Phase.WARM) if self.state is events.JobState.RUNNING:
+            case events.StateChanged(trigger="loaded") if self.state is events.JobState.RUNNING:
                 self._show("reading")
             case events.WorkerLost(attempt=attempt, attempts=attempts):
                 self._show(f"the worker ended · restarting it ({attempt} of {attempts})")
@@ -80,7 +82,7 @@ class JobLine(Static):
     def _enter(self, state: events.JobState) -> None:
         self.state = state
         if state is events.JobState.WAITING:
-            self._show("loading …")
+            self._show("waiting for the model …")
         elif state is events.JobState.RUNNING:
             self._show("reading")
 

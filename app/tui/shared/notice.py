@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from redis.exceptions import RedisError
 from textual.content import Content
 from textual.widgets import Static
 
-from core.database.connection import explain
 from core.errors import CharlieError
 from core.text import printable
 
-FAILURES = (CharlieError, RedisError)
-"""Errors of a call to the client that a person can do something about."""
+if TYPE_CHECKING:
+    from redis.exceptions import RedisError
+
+
+def failures() -> tuple[type[CharlieError], type[RedisError]]:
+    """Errors of a call to the client that a person can do something about."""
+    from redis.exceptions import RedisError  # the first screen does not wait for it
+
+    return CharlieError, RedisError
 
 
 class Notice(Static):
@@ -28,6 +34,8 @@ class Notice(Static):
 
     def fail(self, error: CharlieError | RedisError) -> None:
         """Show an error with its hint. The caller keeps the text that the user has typed."""
+        from core.database.connection import explain
+
         self._show(str(error if isinstance(error, CharlieError) else explain(error)), failed=True)
 
     @contextmanager
@@ -35,7 +43,7 @@ class Notice(Static):
         """Show an error of the client that ends the block."""
         try:
             yield
-        except FAILURES as error:
+        except failures() as error:
             self.fail(error)
 
     def say(self, sentence: str) -> None:

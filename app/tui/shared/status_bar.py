@@ -15,6 +15,7 @@ from app.tui.shared.phase_looks import LOST, PHASE_LOOKS
 from app.tui.shared.sparkline import REDRAW_SECONDS, sparkline
 from core.events.types import Phase
 from core.figures import bar, gib
+from core.roles import Role
 from core.text import one_line
 
 GAP = "   "
@@ -92,7 +93,10 @@ def _attempt(view: MachineView) -> str:
 
 
 def _subject(view: MachineView, width: int, room: int) -> Content:
-    """Role and model of the phase, or the reason why none is loaded, in at most `room` cells."""
+    """Roles and model of the phase, or the reason why none is loaded, in at most `room` cells.
+
+    Beside several roles only the instruct model's name is shown, where there is room for it.
+    """
     snapshot = view.snapshot
     if snapshot.worker_lost:
         return Content.styled(one_line(snapshot.reason, LONGEST_REASON), "$foreground-muted")
@@ -101,9 +105,15 @@ def _subject(view: MachineView, width: int, room: int) -> Content:
         reason = idle if snapshot.worker_pid is not None else "the worker is not running yet"
         limit = max(SHORTEST_TEXT, min(LONGEST_REASON, room if view.short else width - GAUGE_ROOM))
         return Content.styled(one_line(_brief(reason, limit, view, width), limit), "$foreground-muted")
-    limit = min(LONGEST_NAME, width // 4, room - len(f"{snapshot.role} · "))
-    name = one_line(snapshot.model or "", max(limit, SHORTEST_TEXT))
-    return Content.assemble(snapshot.role or "", (" · ", "$foreground-muted"), name)
+    role, model, spare = snapshot.role or "", snapshot.model or "", width // 4
+    if several := snapshot.phase == Phase.WARM and len(snapshot.warm) > 1:
+        models = {each.role: each.model for each in snapshot.warm}
+        role, model = " + ".join(each for each in Role if each in models), models.get(Role.INSTRUCT, "")
+        spare -= len(role) - len(Role.INSTRUCT)
+    limit = min(LONGEST_NAME, spare, room - len(f"{role} · "))
+    if several and (not model or limit < SHORTEST_TEXT):
+        return Content(role)
+    return Content.assemble(role, (" · ", "$foreground-muted"), one_line(model, max(limit, SHORTEST_TEXT)))
 
 
 def _brief(reason: str, limit: int, view: MachineView, width: int) -> str:

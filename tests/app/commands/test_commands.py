@@ -136,6 +136,7 @@ def test_the_journal_is_searched_by_meaning_and_asked(home: Path) -> None:
 
 
 def test_every_transition_is_legal_and_numbered_without_a_gap(home: Path) -> None:
+    charlie(home, "unload")
     charlie(home, "warm", "embedding")
     charlie(home, "warm", "instruct")
     charlie(home, "unload")
@@ -145,9 +146,10 @@ def test_every_transition_is_legal_and_numbered_without_a_gap(home: Path) -> Non
     assert {(change["trigger"], change["from"], change["to"]) for change in changes} <= legal
     assert all(one["to"] == other["from"] for one, other in pairwise(changes))
     assert {"role", "model", "reason", "elapsed_ms"} <= set(changes[0])
-    assert [(change["trigger"], change["role"]) for change in changes[-6:]] == [
-        ("unload", "embedding"), ("unloaded", "embedding"), ("load", "instruct"), ("loaded", "instruct"),
-        ("unload", "instruct"), ("unloaded", "instruct"),
+    assert [(change["trigger"], change["role"], change["to"]) for change in changes[-6:]] == [
+        ("load", "instruct", "loading"), ("loaded", "instruct", "warm"),
+        ("unload", "embedding", "unloading"), ("unloaded", "embedding", "warm"),
+        ("unload", "instruct", "unloading"), ("unloaded", "instruct", "empty"),
     ]  # fmt: skip
 
 
@@ -159,17 +161,40 @@ def test_warm_says_how_long_it_took_and_unload_empties(home: Path) -> None:
     assert charlie(home, "warm", "embedding").out == "load_ms 0.0\n"
     warm = charlie(home, "ps", "--json").json
     assert (warm["phase"], warm["role"]) == ("warm", "embedding")
-    assert warm["keep_alive_until"] > warm["since"]
+    (kept,) = warm["warm"]
+    assert (kept["role"], kept["pinned"]) == ("embedding", False)
+    assert kept["kept_until"] > warm["since"]
+    assert warm["policy"]["policy"] == "fitting"
+    assert charlie(home, "unload", "instruct").err.splitlines()[-1] == "Nothing was loaded."
     assert charlie(home, "graph", "--live").out != charlie(home, "graph").out
-    assert charlie(home, "unload").code == 0
+    assert charlie(home, "unload").err.splitlines()[-1] == "Unloaded embedding."
     empty = charlie(home, "ps", "--json").json
     assert (empty["phase"], empty["role"], empty["model"]) == ("empty", None, None)
+
+
+def test_ps_and_doctor_show_warm_models_and_the_policy(home: Path) -> None:
+    charlie(home, "unload")
+    charlie(home, "warm", "instruct")
+    charlie(home, "warm", "embedding")
+    assert charlie(home, "pin", "embedding").code == 0
+    try:
+        charlie(home, "warm", "embedding")
+        lines = [" ".join(line.split()) for line in charlie(home, "ps").out.splitlines()]
+        assert "warm embedding · tiny-embedding · pinned" in lines
+        assert any(line.startswith("warm instruct · tiny-instruct · kept until 2") for line in lines)
+        reason = charlie(home, "ps", "--json").json["policy"]["reason"]
+        assert f"policy fitting: {reason}" in lines
+        assert f"fitting: {reason}" in charlie(home, "doctor").out
+        assert charlie(home, "pin", "embedding", "--off").code == 0
+        assert "pinned = false" in (home / "config" / "config.toml").read_text()
+    finally:
+        (home / "config" / "config.toml").unlink()
 
 
 def test_ps_reports_the_state(home: Path) -> None:
     report = charlie(home, "ps", "--json").json
     assert list(report) == [
-        "phase", "role", "model", "since", "keep_alive_until", "worker", "database", "queue",
+        "phase", "role", "model", "since", "warm", "policy", "worker", "database", "queue",
         "set_aside", "refused", "memory",
     ]  # fmt: skip
     assert psutil.pid_exists(report["worker"]["pid"])
@@ -262,18 +287,19 @@ def test_models_use_takes_effect_with_the_next_job(home: Path) -> None:
 
 
 def test_a_plan_says_what_a_load_would_take_and_loads_nothing(home: Path) -> None:
+    charlie(home, "unload")
     charlie(home, "warm", "embedding")
     before = charlie(home, "ps", "--json").json
     plan = charlie(home, "models", "plan", "instruct", "--json").json
     assert {"fits", "needed", "available", "unload", "gpu_layers", "context", "reason"} <= set(plan)
     assert plan["fits"]
-    assert plan["unload"] == ["embedding"]
+    assert plan["unload"] == []
     assert 0 < plan["needed"]["RAM"] < plan["available"]["RAM"]
     assert plan["context"] == 2048
     said = charlie(home, "models", "plan", "instruct")
     assert said.code == 0
     lines = [" ".join(line.split()) for line in said.out.splitlines()]
-    assert {f"file {plan['file']}", "before unloads embedding first", "reason fits with 2,048 tokens"} <= set(lines)
+    assert {f"file {plan['file']}", "before unloads nothing", "reason fits with 2,048 tokens"} <= set(lines)
     after = charlie(home, "ps", "--json").json
     assert [after[name] for name in ("phase", "role", "since")] == [before[name] for name in ("phase", "role", "since")]
 

@@ -139,7 +139,7 @@ def test_looking_needs_neither_dspy_nor_llama(paths: Paths, home: Path, command:
     write_compiled(paths, "title", "title-bootstrap")
     arguments = ["programs", command, *(["title-bootstrap"] if command == "show" else [])]
     script = (
-        "import sys; from app.cli import app\n"
+        "import sys; from app.command_line import app\n"
         f"app({arguments!r}, standalone_mode=False)\n"
         "print(sorted({'dspy', 'llama_cpp', 'litellm'} & set(sys.modules)), file=sys.stderr)"
     )

@@ -15,6 +15,7 @@ from core.events.types import (
     MemoryRead,
     Phase,
     Planned,
+    PolicyChanged,
     QueueChanged,
     Receipt,
     Snapshot,
@@ -40,6 +41,34 @@ def test_transitions_lead_through_the_phases() -> None:
     assert (view.snapshot.phase, view.snapshot.model, view.fraction) == ("loading", "qwen", 0.63)
     view = view.seen(WARM)
     assert (view.snapshot.phase, view.snapshot.seq, view.snapshot.worker_pid, view.last) == ("warm", 2, 7, WARM)
+
+
+def test_several_models_are_warm() -> None:
+    """A load and an unload beside others lead back to Warm."""
+
+    def warm(view: MachineView) -> list[str]:
+        return [each.role for each in view.snapshot.warm]
+
+    beside = StateChanged(3, Phase.WARM, Phase.LOADING, "load", "embedding", "minilm", "fits", 5.0, at=12.0)
+    view = after(LOADING, WARM, beside)
+    assert (view.snapshot.phase, view.snapshot.role, warm(view)) == ("loading", "embedding", ["instruct"])
+    view = view.seen(replace(beside, seq=4, source=Phase.LOADING, to=Phase.WARM, trigger="loaded"))
+    assert (view.snapshot.phase, view.snapshot.role, warm(view)) == ("warm", "embedding", ["instruct", "embedding"])
+    unload = replace(beside, seq=5, to=Phase.UNLOADING, trigger="unload")
+    view = view.seen(unload)
+    assert (view.snapshot.phase, view.snapshot.role) == ("unloading", "embedding")
+    view = view.seen(replace(unload, seq=6, source=Phase.UNLOADING, to=Phase.WARM, trigger="unloaded"))
+    assert (view.snapshot.phase, view.snapshot.role, warm(view)) == ("warm", "instruct", ["instruct"])
+    view = view.seen(replace(beside, seq=7)).seen(
+        replace(beside, seq=8, source=Phase.LOADING, to=Phase.WARM, trigger="load_failed")
+    )
+    assert (view.snapshot.role, view.snapshot.model, warm(view)) == ("instruct", "qwen", ["instruct"])
+    assert warm(view.seen(WorkerLost(7, "signal SIGKILL", 1, 5, at=20.0))) == []
+
+
+def test_the_policy_is_kept_while_models_come_and_go() -> None:
+    view = after(PolicyChanged("fitting", "all models fit at once"), LOADING, WARM)
+    assert (view.snapshot.policy, view.snapshot.policy_reason) == ("fitting", "all models fit at once")
 
 
 def test_events_in_the_snapshot_are_ignored() -> None:

@@ -16,7 +16,7 @@ from redis import RedisError
 from app.client import Client
 from app.library_changes import delete_entry, new_entry, write_entry
 from app.runtime.owner import Runtime
-from app.tui.app import CharlieApp
+from app.tui.app import CharlieApp, Opened
 from core.database import keys
 from core.database.connection import NEWER, explain
 from core.database.schema import SCHEMA
@@ -161,8 +161,11 @@ def test_newer_data_are_only_read(home: Path, newer: Entry) -> None:
 @pytest.mark.slow
 def test_the_interface_shows_newer_data(newer: Entry) -> None:
     async def visit(client: Client, runtime: Runtime) -> list[str]:
-        app = CharlieApp(client, runtime.tick, runtime.notice)
+        said = (notice for notice in [runtime.notice])
+        app = CharlieApp(lambda: Opened(client, runtime.tick, said))
         async with app.run_test(size=(100, 30)) as pilot:
+            await app.opened()
+            await pilot.pause(0.05)
             shown = [note.message for note in app._notifications]
             for key in ("f3", "down", "enter", "x", "f4", "u", "f5", "f2", "h", "i", "enter"):
                 await pilot.press(key)

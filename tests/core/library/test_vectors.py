@@ -16,7 +16,7 @@ from app.client import Client
 from core.database.keys import CHANGES
 from core.library.journal import KEPT_CHANGES
 from core.library.records import Entry
-from core.library.vectors import LEAST_ROWS, Nearest, Rows, VectorStore
+from core.library.vectors import LEAST_ROWS, Nearest, Quantized, Rows, VectorStore, stored_vectors
 
 DIMENSION = 8
 ONE, TWO = np.eye(DIMENSION, dtype=np.float32)[:2]
@@ -24,8 +24,8 @@ ONE, TWO = np.eye(DIMENSION, dtype=np.float32)[:2]
 
 def unit(dice: np.random.Generator, rows: int) -> NDArray[np.float32]:
     found = dice.normal(size=(rows, DIMENSION)).astype(np.float32)
-    unit: NDArray[np.float32] = found / np.linalg.norm(found, axis=1, keepdims=True)
-    return unit
+    found /= np.linalg.norm(found, axis=1, keepdims=True)
+    return Quantized.of(found).vectors()  # what int8 can hold
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ class Changing(RuleBasedStateMachine):
     @rule(name=st.integers(0, 9), size=st.integers(0, LEAST_ROWS // 2))
     def put(self, name: int, size: int) -> None:
         self.plain[f"e{name}"] = unit(self.dice, size)
-        self.rows.put(f"e{name}", self.plain[f"e{name}"])
+        self.rows.put(f"e{name}", Quantized.of(self.plain[f"e{name}"]))
 
     @rule(name=st.integers(0, 9))
     def remove(self, name: int) -> None:
@@ -102,7 +102,7 @@ def test_changed_rows_match_a_dictionary() -> None:
 def test_removed_rows_are_used_again() -> None:
     rows = Rows(DIMENSION)
     for number in range(30):
-        rows.put("replaced", unit(np.random.default_rng(number), LEAST_ROWS))
+        rows.put("replaced", Quantized.of(unit(np.random.default_rng(number), LEAST_ROWS)))
     assert len(rows._matrix) <= 5 * LEAST_ROWS
 
 
@@ -110,7 +110,7 @@ def test_adding_rows_rarely_copies_the_others() -> None:
     rows = Rows(DIMENSION)
     moved, matrix = 0, rows._matrix
     for number in range(20 * LEAST_ROWS):
-        rows.put(f"e{number}", ONE[None])
+        rows.put(f"e{number}", Quantized.of(ONE[None]))
         moved += matrix is not rows._matrix
         matrix = rows._matrix
     assert moved < 10
@@ -124,6 +124,34 @@ def test_an_entry_with_many_chunks_does_not_hide_others(store: VectorStore) -> N
 def test_put_replaces(store: VectorStore) -> None:
     store.put({"e": np.stack([ONE, ONE])})
     store.put({"e": TWO[None]})
+    assert store.rows.nearest(ONE, 5).entries["e"].tolist() == [0.0]
+
+
+def test_records_of_an_earlier_version_are_converted(client: Client, store: VectorStore) -> None:
+    entries = {f"e{size}": unit(np.random.default_rng(size), size) for size in (0, 1, 3, 12)}
+    for name, vectors in entries.items():
+        client._raw.hset("charlie:vectors:m", name, vectors.astype("<f4").tobytes())
+    older = VectorStore(client._raw, "m", DIMENSION)
+    converted = client._raw.hgetall("charlie:vectors:m")
+    store.put(entries)
+    assert converted == client._raw.hgetall("charlie:vectors:m")
+    for name, vectors in entries.items():
+        assert np.allclose(stored_vectors(converted[name.encode()], DIMENSION), vectors, atol=1e-6)
+        assert len(converted[name.encode()]) <= len(vectors) * (DIMENSION + 4) + 3
+    assert best_rows(older.rows.nearest(ONE, 5)) == best_rows(store.rows.nearest(ONE, 5))
+
+
+@pytest.mark.parametrize("dimension", [1, 2, 3, 5, 8, 384])
+def test_every_width_is_read_as_written(dimension: int) -> None:
+    for count in range(1, 9):
+        vectors = np.random.default_rng(count).normal(size=(count, dimension)).astype(np.float32)
+        read = stored_vectors(Quantized.of(vectors).record(), dimension)
+        assert read.shape == vectors.shape
+        assert np.abs(read - vectors).max() <= np.abs(vectors).max() / 127 * 0.51
+
+
+def test_a_text_without_a_direction_is_kept(store: VectorStore) -> None:
+    store.put({"e": np.zeros((1, DIMENSION), np.float32)})
     assert store.rows.nearest(ONE, 5).entries["e"].tolist() == [0.0]
 
 

@@ -3,7 +3,9 @@ from __future__ import annotations
 import pytest
 
 from app.client import Client
-from core.library.word_index import WordIndex, content_words
+from core.errors import CancelledError
+from core.library.records import Entry
+from core.library.word_index import BATCH_ENTRIES, WordIndex, content_words
 
 
 @pytest.fixture
@@ -51,3 +53,24 @@ def test_follows_the_journal(client: Client) -> None:
     journal.delete_entry(first.id)
     index.follow(journal)
     assert list(index.find(["cake", "swan"], 5)) == [second.id]
+
+
+def test_a_cancelled_build_goes_on_where_it_was(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    count, done = 3 * BATCH_ENTRIES, list[int]()
+    client.journal.restore_entries([Entry(f"e{number}", f"word{number}", 1.0, 1.0) for number in range(count)])
+    index = WordIndex()
+    with pytest.raises(CancelledError):
+        index.follow(client.journal, lambda at, _: done.append(at), lambda: bool(done))
+    assert done == [BATCH_ENTRIES]
+    taken = set(index.find([f"word{number}" for number in range(count)], count))
+    assert len(taken) == BATCH_ENTRIES
+    changed, gone = (sorted(ids)[0] for ids in (taken, {f"e{number}" for number in range(count)} - taken))
+    client.journal.write_entry(changed, "Lemon cake")
+    client.journal.delete_entry(gone)
+    written, put = list[str](), index.put
+    monkeypatch.setattr(index, "put", lambda entry, text: (written.append(entry), put(entry, text)))
+    index.follow(client.journal)
+    assert list(index.find(["cake"], 5)) == [changed]
+    assert index.find([f"word{gone[1:]}"], 5) == {}
+    assert len(index) == count - 1
+    assert len(written) == len(set(written)) == 2 * BATCH_ENTRIES + 1  # none of the first batch but the changed one

@@ -43,9 +43,9 @@ def test_each_role_has_its_class(tiny: dict[Role, Path]) -> None:
 
 @pytest.mark.parametrize(
     ("cores", "chosen", "decoding", "prefill"),
-    [(None, None, 1, 1), (1, None, 1, 1), (2, None, 1, 2), (8, None, 7, 8), (8, 8, 8, 8), (8, 3, 3, 3), (2, 6, 6, 6)],
+    [(None, None, 1, 1), (1, None, 1, 1), (2, None, 2, 2), (8, None, 8, 8), (8, 8, 8, 8), (8, 3, 3, 3), (2, 6, 6, 6)],
 )
-def test_decoding_leaves_a_core_free_unless_the_threads_are_set(
+def test_every_core_computes_unless_the_threads_are_set(
     cores: int | None, chosen: int | None, decoding: int, prefill: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: cores)

@@ -9,7 +9,7 @@ import pytest
 
 from core.errors import CharlieError, ModelFileError, NoModelError, SettingsError
 from core.model_files import checksums
-from core.model_files.configure import set_file, use
+from core.model_files.configure import pin, set_value, use
 from core.model_files.hub import CHUNK_BYTES, pull
 from core.model_files.spec import available, resolve
 from core.paths import find_paths
@@ -84,11 +84,20 @@ def test_using_a_file_leaves_the_rest_of_the_configuration(paths: Paths, tiny: d
     assert settings.keep_alive == 5
 
 
+def test_pinning_leaves_the_rest_of_the_configuration(paths: Paths) -> None:
+    paths.config_file.write_text("[embedding] # mine\nbatch = 64\n")
+    pin(paths, Role.EMBEDDING, True)
+    assert paths.config_file.read_text() == "[embedding] # mine\nbatch = 64\npinned = true\n"
+    assert load_settings().embedding.pinned
+    pin(paths, Role.EMBEDDING, False)
+    assert not load_settings().embedding.pinned
+
+
 @pytest.mark.parametrize("name", ['a "quoted" \\ name.gguf', "tab\tnew\nline.gguf", "é 🦊.gguf"], ids=range(3))
 def test_any_file_name_is_written_as_toml(name: str) -> None:
-    text = set_file("", Role.RERANKER, name)
+    text = set_value("", Role.RERANKER, "file", name)
     assert tomllib.loads(text) == {"reranker": {"file": name}}
-    assert set_file(text, Role.RERANKER, name) == text
+    assert set_value(text, Role.RERANKER, "file", name) == text
 
 
 @pytest.mark.parametrize(
@@ -106,13 +115,13 @@ def test_any_file_name_is_written_as_toml(name: str) -> None:
     ids=["an inline table", "a dotted key", "another dotted key", "a quoted name", "a section below it"],
 )
 def test_a_section_is_changed_however_it_is_written(before: str, after: str) -> None:
-    assert set_file(before, Role.INSTRUCT, "b") == after
+    assert set_value(before, Role.INSTRUCT, "file", "b") == after
 
 
 @pytest.mark.parametrize("text", ["instruct = 3\n", '[[instruct]]\nfile = "a"\n'], ids=["a number", "a list"])
 def test_a_role_that_is_no_section_is_refused(text: str) -> None:
     with pytest.raises(SettingsError, match="not a section"):
-        set_file(text, Role.INSTRUCT, "b")
+        set_value(text, Role.INSTRUCT, "file", "b")
 
 
 def test_a_broken_configuration_is_kept(paths: Paths, tiny: dict[Role, Path]) -> None:

@@ -52,6 +52,7 @@ def described(client: Client, entry: Entry) -> Entry:
 def work(client: Client, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runner]:
     """A runner in this process, which runs a job when the test says so, and needs no rest."""
     monkeypatch.setattr(idle_work, "REST_SECONDS", 0.0)
+    monkeypatch.setenv("CHARLIE_MEMORY__POLICY", "exclusive")
     monkeypatch.setattr(programs, "LEAST_PARAMETERS", 0)
     bus = Bus(client.redis)
     manager = ModelManager(SettingsFile(), client.paths, bus)
@@ -118,6 +119,17 @@ def test_describing_never_swaps_models(client: Client, work: Runner) -> None:
     described(client, entry)
     describe_when_idle(work)
     assert queued(client) == []
+
+
+def test_where_both_fit_it_describes_beside_the_embedding_model(
+    client: Client, work: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHARLIE_MEMORY__POLICY", "fitting")
+    (entry,) = read_in(client, work, TEXT)
+    describe_when_idle(work)
+    assert do_all(client, work) == [JobKind.DESCRIBE]
+    described(client, entry)
+    assert {each.role for each in client.snapshot().warm} == {"instruct", "embedding"}
 
 
 def test_describing_loads_nothing_after_an_unload(client: Client, work: Runner) -> None:

@@ -37,6 +37,7 @@ def minilm(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def work(client: Client, minilm: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runner]:
     """A runner in this process, with the real embedding model."""
     monkeypatch.setattr(idle_work, "REST_SECONDS", 0.0)
+    monkeypatch.setenv("CHARLIE_MEMORY__POLICY", "exclusive")
     client.paths.config_file.write_text(f'[embedding]\nfile = "{minilm}"\n')
     bus = Bus(client.redis)
     manager = ModelManager(SettingsFile(), client.paths, bus)
@@ -125,3 +126,16 @@ def test_a_message_is_read_after_its_reply(client: Client, work: Runner) -> None
     off = client.chat(talk.id, "I want to die.", max_tokens=4)
     do_all(client, work)
     assert not (ended(client.jobs, off.id).result or {})["distress"]
+
+
+@pytest.mark.slow
+def test_where_both_fit_the_instruct_model_stays_warm(
+    client: Client, work: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHARLIE_MEMORY__POLICY", "fitting")
+    talk = client.conversations.new_conversation()
+    client.chat(talk.id, "I took the rope out of the shed and thought about how quick it would be.", max_tokens=4)
+    do_all(client, work)
+    work.idle_work.queue_next(work.busy)
+    assert do_all(client, work) == [JobKind.FEEL]
+    assert steps(changes(client.bus)) == ["load instruct", "loaded instruct", "load embedding", "loaded embedding"]

@@ -68,6 +68,7 @@ def test_a_library_of_the_version_before_is_indexed_again_while_words_are_found(
 def work(client: Client, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runner]:
     """A runner in this process, which runs a job when the test says so, and needs no rest."""
     monkeypatch.setattr(idle_work, "REST_SECONDS", 0.0)
+    monkeypatch.setenv("CHARLIE_MEMORY__POLICY", "exclusive")
     yield (made := runner(client))
     made._context.manager.unload_all("the test is over")
 
@@ -156,6 +157,18 @@ def test_no_other_model_is_unloaded_for_it(client: Client, work: Runner) -> None
     assert queued(client, work) == []
     work._context.manager.unload_all("idle")
     assert queued(client, work) == [JobKind.INGEST]
+
+
+def test_where_both_fit_another_model_may_be_warm(
+    client: Client, work: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHARLIE_MEMORY__POLICY", "fitting")
+    older(client, work, 1)
+    client.warm(Role.INSTRUCT)
+    run_next(work, client)
+    assert queued(client, work) == [JobKind.INGEST]
+    run_next(work, client)
+    assert {each.role for each in client.snapshot().warm} == {"instruct", "embedding"}
 
 
 def test_failed_and_skipped_entries_are_left_alone(client: Client, work: Runner) -> None:

@@ -25,8 +25,9 @@ def chat(client: Client, conversation: str, text: str) -> dict[str, int]:
 
 
 @pytest.mark.slow
-def test_a_conversation_is_evaluated_once_across_swaps(home: Path, slow: Path) -> None:
+def test_a_conversation_is_evaluated_once_across_swaps(home: Path, slow: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert home
+    monkeypatch.setenv("CHARLIE_MEMORY__POLICY", "exclusive")
     configure_slow(slow)
     with Runtime(client := Client(load_settings(), find_paths())):
         conversation = client.conversations.new_conversation().id
@@ -65,9 +66,10 @@ def ask(client: Client, question: str) -> dict[str, int]:
     return last.result
 
 
-def test_journal_entries_are_evaluated_once_across_questions(home: Path) -> None:
+def test_journal_entries_are_evaluated_once_across_questions(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each question swaps three times; both prompts begin with the entry."""
     assert home
+    monkeypatch.setenv("CHARLIE_MEMORY__POLICY", "exclusive")
     with Runtime(client := Client(load_settings(), find_paths())):
         entry = client.journal.new_entry("A long walk by the river, and bread with friends. " * 10)
         assert ended(client.jobs, client.ingest(entry).id).result is not None

@@ -11,30 +11,18 @@ from core.events.types import JobChanged, JobKind, JobState, Snapshot
 from core.library.records import EntryState
 from core.roles import Role
 from tasks.jobs.records import Job
+from tasks.worker.look_ahead import roles_of
 from tests.states.walks import changes, legal, state_changes
 from tests.waiting import first, follow_events
 
 COUNT = 200
 KINDS = [kind for kind in JobKind if kind not in (JobKind.REFLECT, JobKind.DESCRIBE, JobKind.FEEL)]
 """Not drawn: reflections, which lease the same as a chat for a second, and descriptions, which only a worker queues."""
-LEASES = {
-    JobKind.CHAT: (Role.INSTRUCT,),
-    JobKind.INGEST: (Role.EMBEDDING,),
-    JobKind.SEARCH: (Role.EMBEDDING, Role.RERANKER),
-    JobKind.ASK: (Role.EMBEDDING, Role.RERANKER, Role.INSTRUCT),
-    JobKind.PLAN: (),
-}
 
 
 def roles(job: Job) -> tuple[Role | None, ...]:
     """The roles that a job leases in turn; None unloads."""
-    match job.kind:
-        case JobKind.WARM:
-            return (Role(job.args["role"]),)
-        case JobKind.UNLOAD:
-            return (None,)
-        case _:
-            return LEASES[job.kind]
+    return (None,) if job.kind is JobKind.UNLOAD else roles_of(job)
 
 
 def submit(client: Client, dice: random.Random) -> Job:
@@ -60,6 +48,8 @@ def submit(client: Client, dice: random.Random) -> Job:
 @pytest.mark.slow
 def test_two_hundred_mixed_jobs(served: Client) -> None:
     dice = random.Random(5)
+    with served.paths.config_file.open("a") as file:
+        file.write('[memory]\npolicy = "exclusive"\n')
     served.journal.new_entry("I walked by the river, and it was cold")
     events = follow_events(served.bus)
     assert isinstance(next(events), Snapshot)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from psutil import virtual_memory
 
 from app.client import Client
 from app.runtime.owner import Runtime
-from core.events.types import JobState, Snapshot, StateChanged
+from core.events.types import Event, JobChanged, JobKind, JobState, Snapshot, StateChanged
 from core.paths import find_paths
 from core.roles import Role
 from core.settings_file import load_settings
 from tests.states.walks import changes, state_changes, steps
 from tests.waiting import ended, first, follow_events
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 WARMED = ["load embedding", "loaded embedding", "unload embedding", "unloaded embedding"]
 
@@ -104,3 +109,117 @@ def test_memory_pressure_evicts_an_idle_model(home: object, monkeypatch: pytest.
         assert "tiny-embedding does not fit" in refused.error
         client.paths.config_file.unlink()
         assert ended(client.jobs, client.warm(Role.EMBEDDING).id).state is JobState.DONE
+
+
+def following(client: Client) -> Iterator[Event | Snapshot]:
+    """The events from now on."""
+    events = follow_events(client.bus)
+    assert isinstance(next(events), Snapshot)
+    return events
+
+
+def configure(client: Client, text: str) -> None:
+    """Write config.toml at once: an empty file would mean the defaults for a moment."""
+    client.paths.make()
+    part = client.paths.config_file.with_suffix(".new")
+    part.write_text(text)
+    part.rename(client.paths.config_file)
+
+
+def warm_both(client: Client) -> None:
+    for role in (Role.EMBEDDING, Role.INSTRUCT):
+        assert ended(client.jobs, client.warm(role).id).state is JobState.DONE
+
+
+def unloaded(events: Iterator[Event | Snapshot]) -> str | None:
+    last = first(events, lambda event: isinstance(event, StateChanged) and event.trigger == "unloaded")
+    assert isinstance(last, StateChanged)
+    return last.role
+
+
+def kept(client: Client) -> dict[str, bool]:
+    """The warm models, and whether each is kept for good."""
+    return {each.role: each.kept_until is None for each in client.snapshot().warm}
+
+
+def test_each_role_has_its_own_keep_alive(home: object) -> None:
+    client = Client(load_settings(), find_paths())
+    configure(client, "keep_alive = -1\n[embedding]\nkeep_alive = 0.5\n")
+    with Runtime(client):
+        events = following(client)
+        warm_both(client)
+        assert unloaded(events) == "embedding"
+        assert (client.snapshot().phase, kept(client)) == ("warm", {"instruct": True})
+
+
+def test_a_pinned_model_stays_and_an_unpinned_one_goes(home: object) -> None:
+    """A change of the settings counts at once, without a job."""
+    client = Client(load_settings(), find_paths())
+    configure(client, "keep_alive = 1.0\n[embedding]\npinned = true\n")
+    with Runtime(client):
+        events = following(client)
+        warm_both(client)
+        assert unloaded(events) == "instruct"
+        assert kept(client) == {"embedding": True}
+        assert client.snapshot().warm[0].pinned
+        configure(client, "keep_alive = 1.0\n")
+        assert unloaded(events) == "embedding"
+
+
+def test_keep_alive_0_keeps_what_the_next_job_needs(home: object) -> None:
+    client = Client(load_settings(), find_paths())
+    configure(client, "keep_alive = 0\n")
+    with Runtime(client, worker=False) as running:
+        for role in (Role.EMBEDDING, Role.INSTRUCT, Role.INSTRUCT):
+            client.warm(role)
+        client.plan(Role.EMBEDDING)
+        last = client.warm(Role.INSTRUCT)
+        events = following(client)
+        running._start_worker()
+        ended(client.jobs, last.id)
+        assert [unloaded(events), unloaded(events)] == ["embedding", "instruct"]
+        assert steps(changes(client.bus)) == [
+            "load embedding", "loaded embedding", "unload embedding", "unloaded embedding",
+            "load instruct", "loaded instruct", "unload instruct", "unloaded instruct",
+        ]  # fmt: skip
+
+
+def test_a_model_is_preloaded_through_the_queue(home: object) -> None:
+    client = Client(load_settings(), find_paths())
+    configure(client, "[embedding]\npreload = true\n")
+    with Runtime(client, worker=False) as running:
+        before = client.warm(Role.INSTRUCT)
+        events = following(client)
+        running._start_worker()
+        done = first(
+            events, lambda event: isinstance(event, JobChanged) and event.state == "done" and event.id != before.id
+        )
+        assert isinstance(done, JobChanged)
+        assert (done.job, done.subject) == (JobKind.WARM, "embedding")
+        assert steps(changes(client.bus)) == [
+            "load instruct", "loaded instruct", "load embedding", "loaded embedding",
+        ]  # fmt: skip
+
+
+def test_a_preload_unloads_no_other_model(home: object) -> None:
+    client = Client(load_settings(), find_paths())
+    configure(client, '[memory]\npolicy = "exclusive"\n[embedding]\npreload = true\n')
+    with Runtime(client, worker=False) as running:
+        client.warm(Role.INSTRUCT)
+        events = following(client)
+        running._start_worker()
+        first(
+            events,
+            lambda event: isinstance(event, JobChanged) and (event.subject, event.state) == ("embedding", "done"),
+        )
+        assert steps(changes(client.bus)) == ["load instruct", "loaded instruct"]
+
+
+def test_one_role_is_unloaded_by_hand(home: object) -> None:
+    client = Client(load_settings(), find_paths())
+    with Runtime(client):
+        warm_both(client)
+        for role, found in ((Role.RERANKER, []), (Role.EMBEDDING, ["embedding"]), (None, ["instruct"])):
+            result = ended(client.jobs, client.unload(role).id).result
+            assert result == {"unloaded": found}
+        assert client.snapshot().phase == "empty"

@@ -109,7 +109,7 @@ async def test_a_waiting_reply_shows_queue_place_then_loading_then_prefill(
         reply = await send(pilot, until, "Hello")
         await until(pilot, lambda: line(reply) == "waiting · 2 ahead · about 8 s")
         client.jobs.advance(reply.turn_id, JobState.WAITING, {JobState.QUEUED})
-        await until(pilot, lambda: line(reply) == "loading …")
+        await until(pilot, lambda: line(reply) == "waiting for the model …")
         client.bus.publish(LoadProgress("instruct", "qwen3-4b", 0.63))
         await until(pilot, lambda: line(reply) == "loading qwen3-4b ▇▇▇▇▇▇▁▁▁▁ 63%")
         client.jobs.advance(reply.turn_id, JobState.RUNNING, {JobState.WAITING})

@@ -18,7 +18,7 @@ from app.tui.models.history import History
 from app.tui.models.memory_gauge import gauge
 from app.tui.models.model_table import ModelTable, row
 from app.tui.models.plan_panel import PlanPanel
-from app.tui.models.state_graph import StateGraph
+from app.tui.models.state_graph import HEIGHT, StateGraph
 from app.tui.offer_list import OfferList
 from core.errors import ModelFileError, NoModelError
 from core.events.types import (
@@ -30,10 +30,12 @@ from core.events.types import (
     MemoryRead,
     Phase,
     Planned,
+    PolicyChanged,
     QueueChanged,
     Receipt,
     Snapshot,
     StateChanged,
+    WarmRole,
     WorkerLost,
     WorkerUp,
 )
@@ -146,8 +148,46 @@ async def test_keys_queue_jobs_for_the_selected_role(app: CharlieApp, client: Cl
         await open_models(pilot, until)
         await pilot.press("down", "w")
         await until(pilot, lambda: queued() == [(JobKind.WARM, "embedding")])
-        await pilot.press("u")
-        await until(pilot, lambda: queued()[1:] == [(JobKind.UNLOAD, "")])
+        await pilot.press("u", "U")
+        await until(pilot, lambda: sorted(queued()[1:]) == [(JobKind.UNLOAD, ""), (JobKind.UNLOAD, "embedding")])
+
+
+async def test_a_key_pins_the_selected_role(app: CharlieApp, client: Client, until: Until) -> None:
+    async with app.run_test() as pilot:
+        await open_models(pilot, until)
+        client.bus.publish(MemoryRead(MEMORY))
+        await pilot.press("down", "k")
+        await until(pilot, lambda: "fits · pinned" in table_text(app))
+        assert client.paths.config_file.read_text() == "[embedding]\npinned = true\n"
+        await pilot.press("k")
+        await until(pilot, lambda: "pinned" not in table_text(app))
+        client.paths.config_file.write_text("embedding = 3\n")
+        await pilot.press("k")  # the facts are still those of a good file
+        await until(pilot, lambda: "not a section" in str(app.screen.query_one("#failure", Static).visual))
+
+
+async def test_the_policy_is_below_the_graph(app: CharlieApp, client: Client, until: Until) -> None:
+    async with app.run_test() as pilot:
+        await open_models(pilot, until)
+        reason = f"{'all models fit at once ' * 5}now"
+        client.bus.publish(PolicyChanged("fitting", reason, at=AT))
+        graph = app.screen.query_one(StateGraph)
+        await until(pilot, lambda: f"fitting: {reason}" in " ".join(graph.render().plain.split()))
+        await until(pilot, lambda: graph.size.height == HEIGHT + 2)
+        assert "policy" in history_text(app)
+
+
+def test_each_warm_model_is_marked(client: Client) -> None:
+    instruct, embedding, _ = read_facts(client.paths)
+    assert isinstance(instruct, UsableModel)
+    assert isinstance(embedding, UsableModel)
+    warm = tuple(WarmRole(each.role, each.spec.name) for each in (instruct, embedding))
+    view = MachineView(Snapshot(phase=Phase.UNLOADING, role="instruct", model="tiny-instruct", warm=warm))
+    assert "◌ unloading" in row(Role.INSTRUCT, instruct, view, None, 78).plain
+    assert "● warm " in row(Role.EMBEDDING, embedding, view, None, 78).plain
+    assert (
+        "● warm · pinned  tiny-embedding" in row(Role.EMBEDDING, replace(embedding, pinned=True), view, None, 78).plain
+    )
 
 
 async def test_a_failed_load_is_shown_in_its_row(app: CharlieApp, client: Client, until: Until) -> None:
@@ -277,11 +317,11 @@ async def test_a_click_selects_and_enter_warms(app: CharlieApp, client: Client, 
 def test_a_changed_file_is_not_shown_as_warm(client: Client) -> None:
     facts = read_facts(client.paths)[0]
     assert isinstance(facts, UsableModel)
-    old = MachineView(Snapshot(phase=Phase.WARM, role="instruct", model="qwen3-4b", worker_pid=7))
+    old = MachineView(Snapshot(phase=Phase.WARM, warm=(WarmRole("instruct", "qwen3-4b"),), worker_pid=7))
     shown = row(Role.INSTRUCT, facts, old, None, 78).plain
     assert "● warm" not in shown
     assert "● qwen3-4b is warm; this file from the next use on" in shown
-    same = MachineView(Snapshot(phase=Phase.WARM, role="instruct", model=facts.spec.name, worker_pid=7))
+    same = MachineView(Snapshot(phase=Phase.WARM, warm=(WarmRole("instruct", facts.spec.name),), worker_pid=7))
     shown = row(Role.INSTRUCT, facts, same, None, 78).plain
     assert "● warm" in shown
     assert "next use" not in shown
@@ -318,7 +358,7 @@ async def test_a_waiting_job_shows_its_place(app: CharlieApp, client: Client, un
     async with app.run_test() as pilot:
         await open_models(pilot, until)
         await pilot.press("u")
-        await until(pilot, lambda: message() == "Unload: waiting · 1 ahead")
+        await until(pilot, lambda: message() == "Unload instruct: waiting · 1 ahead")
         asked = client.queue()[1].job
         client.bus.publish(QueueChanged(1, "another"))
         client.bus.publish(JobChanged(asked.id, JobKind.UNLOAD, JobState.RUNNING))

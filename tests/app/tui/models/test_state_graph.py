@@ -3,15 +3,17 @@ from __future__ import annotations
 import pytest
 
 from app.tui.models.state_graph import HEIGHT, ROUTES, WIDTH, draw, labels
-from core.events.types import Phase, Snapshot
+from core.events.types import Phase, Snapshot, WarmRole
 from states.lifecycle import TRANSITIONS
 
 DRAWN = """\
-           load [fits]                 loaded
- ( Empty ) ────────────▶ ( Loading ) ──────────▶ ( Warm )
-   ▲    ▲                     │                       │
-   │    └──── load_failed ────┘                       │ unload [not leased]
-   └─ unloaded, unload_failed ───── ( Unloading ) ◀───┘"""
+           load [fits]     loaded, load_failed [others]
+ ( Empty ) ──────────▶ ( Loading ) ────────────▶ ( Warm )
+   ▲  ▲                      │ ▲                  │  ▲ │
+   │  └─ load_failed [none] ─┘ └── load [fits] ───┘  │ │
+   │          unloaded/unload_failed [others] ┌──────┘ │
+   │                                          │        │ unload [not leased]
+   └ unloaded/unload_failed [none] ─ ( Unloading ) ◀───┘"""
 
 
 def plain(snapshot: Snapshot, last: tuple[Phase, Phase] | None = None) -> str:
@@ -22,7 +24,10 @@ def test_every_declared_transition_is_drawn() -> None:
     assert set(ROUTES) == {(t.source, t.dest) for t in TRANSITIONS}
     text = plain(Snapshot())
     assert all(t.trigger in text for t in TRANSITIONS)
-    assert ", ".join(labels().values()).count("[") == sum(t.guard is not None for t in TRANSITIONS)
+    for t in TRANSITIONS:
+        label = labels()[t.source, t.dest]
+        assert t.trigger in label
+        assert ("[" in label) == any(other.guard for other in TRANSITIONS if other[1:3] == t[1:3])
 
 
 def test_the_drawing_of_the_graph() -> None:
@@ -36,6 +41,13 @@ def test_the_current_state_is_highlighted_and_the_graph_fits(phase: str, role: s
     assert f"[ {phase.upper()}" in text
     assert (f"[ WARM {role} ]" in text) == (phase == "warm")
     assert len(text.splitlines()) == HEIGHT
+    assert max(map(len, text.splitlines())) <= WIDTH
+
+
+def test_several_warm_models_are_counted() -> None:
+    warm = tuple(WarmRole(role, role) for role in ("embedding", "instruct"))
+    text = plain(Snapshot(phase=Phase.WARM, role="instruct", model="instruct", warm=warm))
+    assert "[ WARM 2 models ]" in text
     assert max(map(len, text.splitlines())) <= WIDTH
 
 

@@ -14,8 +14,19 @@ from app.tui.app import CharlieApp
 from app.tui.machine_view import MachineView
 from app.tui.shared.sparkline import LEVELS, sparkline
 from app.tui.shared.status_bar import StatusBar, status_line
-from core.events.types import MemoryRead, Phase, QueueChanged, Receipt, Snapshot, StateChanged, WorkerLost, WorkerUp
+from core.events.types import (
+    MemoryRead,
+    Phase,
+    QueueChanged,
+    Receipt,
+    Snapshot,
+    StateChanged,
+    WarmRole,
+    WorkerLost,
+    WorkerUp,
+)
 from core.memory.types import Device, Memory
+from core.roles import Role
 from tests.app.tui.stillness import still
 
 if TYPE_CHECKING:
@@ -61,6 +72,22 @@ def test_each_phase_has_a_word(phase: Phase, begins: str) -> None:
     assert status_line(view(phase), 80, NOW).plain.startswith(begins)
 
 
+@pytest.mark.parametrize(
+    ("roles", "width", "begins"),
+    [
+        ("instruct embedding", 120, "● Warm   instruct + embedding · qwen3-4b-q4_k_m   41 tok/s"),
+        ("embedding instruct", 80, "● Warm   instruct + embedding   41 tok/s   RAM ▇▇▁▁▁ 6.0/16 GiB"),
+        ("reranker embedding", 120, "● Warm   embedding + reranker   41 tok/s"),
+        ("instruct reranker embedding", 80, "● Warm   instruct + embedding + reranker   41 tok/s"),
+        ("instruct reranker embedding", 160, "● Warm   instruct + embedding + reranker · qwen3-4b-q4_k_m   41 tok/s"),
+    ],
+)
+def test_all_warm_models_are_shown(roles: str, width: int, begins: str) -> None:
+    warm = tuple(WarmRole(role, "qwen3-4b-q4_k_m" if role == "instruct" else role) for role in roles.split())
+    shown = replace(view(), snapshot=replace(view().snapshot, warm=warm))
+    assert status_line(shown, width, NOW).plain.startswith(begins)
+
+
 def test_a_lost_worker_shows_the_next_attempt() -> None:
     shown = status_line(view(Phase.EMPTY, lost=WorkerLost(7, "signal SIGKILL", 2, 5)), 100, NOW).plain
     assert shown.startswith("✕ Worker lost  restarting (2 of 5)   signal SIGKILL")
@@ -70,7 +97,10 @@ def test_a_lost_worker_shows_the_next_attempt() -> None:
 
 @given(st.sampled_from(["warm", "loading", "unloading", "empty"]), st.integers(min_value=22, max_value=200))
 def test_a_narrow_bar_leaves_out_the_last_parts_but_not_the_phase(phase: Phase, width: int) -> None:
-    line = status_line(view(phase), width, NOW)
+    warm = tuple(WarmRole(role, "qwen3-4b-q4_k_m") for role in Role)
+    both = view(phase), replace(view(phase), snapshot=replace(view(phase).snapshot, warm=warm))
+    line, several = (status_line(each, width, NOW) for each in both)
+    assert several.cell_length <= width
     assert line.cell_length <= width
     assert line.plain.split()[1].lower() == phase
     if "queue" in line.plain:
