@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +11,7 @@ from states.manager import ModelManager
 
 
 @pytest.fixture
-def exclusive(monkeypatch: pytest.MonkeyPatch) -> None:
+def exclusive(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # after `home`, which unsets it
     """At most one model is loaded."""
     monkeypatch.setenv("CHARLIE_MEMORY__POLICY", "exclusive")
 
