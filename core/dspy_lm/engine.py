@@ -35,6 +35,7 @@ from core.llama.calls import (
 from core.llama.chat_prompt import ChatPrompt, FittedPrompt, Message
 from core.llama.instruct import InstructModel
 from core.llama.thoughts import Thought, Thoughts, pieces_with_marks, thoughts_after
+from core.llama.threads import DecodingThreads
 from core.model_files.fingerprint import file_id, text_sha256
 from core.settings import Sampling
 
@@ -109,6 +110,7 @@ class LlamaEngine(Borrowing):
         self._sampling = sampling
         self._cancelled = cancelled
         self._lock = lock_of(llama)
+        self._threads = DecodingThreads(llama)
         # Every call has a seed of its own, or all rollouts of one prompt would be the same; the row of seeds
         # is the same in every run when the settings fix one.
         self._seeds = random.Random(sampling.seed if sampling.seed >= 0 else None)  # noqa: S311
@@ -234,6 +236,7 @@ class LlamaEngine(Borrowing):
 
     def _generate(self, config: lm15.Config, plan: _Plan, stop: threading.Event) -> Generator[int]:
         extras = self._sampling
+        self._threads.look()
         # `Llama.generate` cuts too, and does not see what layers with a sliding window lack.
         cut_memory(self._llama, shared_tokens(self._llama, plan.tokens))
         self._llama.set_seed(self._seeds.getrandbits(31) if config.seed is None else config.seed % 2**32)
@@ -260,6 +263,7 @@ class LlamaEngine(Borrowing):
             for following in chain([token], generated):
                 if self._stopped(stop):
                     raise CancelledError
+                self._threads.look()
                 yield following
 
     def _stopped(self, stop: threading.Event) -> bool:

@@ -25,9 +25,6 @@ class DecodingThreads:
 
     def __init__(self, llama: Llama) -> None:
         self._llama = llama
-        self._most = (llama.n_threads, llama.n_threads_batch)
-        self._taken = 0
-        """Cores that are left to other programs."""
         self._looked = monotonic()
         self._used = _used_by_others()
 
@@ -39,12 +36,11 @@ class DecodingThreads:
         used = _used_by_others()
         busy = (used - self._used) / (now - self._looked)
         self._looked, self._used = now, used
-        taken = max(0, math.ceil(busy - SHARE))
-        if taken == self._taken:
-            return
-        self._taken = taken
-        free = max(1, (os.cpu_count() or 1) - taken)
-        llama_cpp.llama_set_n_threads(self._llama.ctx, *(min(most, free) for most in self._most))
+        free = max(1, (os.cpu_count() or 1) - max(0, math.ceil(busy - SHARE)))
+        llama = self._llama
+        chosen = min(llama.n_threads, free), min(llama.n_threads_batch, free)
+        if chosen != (llama_cpp.llama_n_threads(llama.ctx), llama_cpp.llama_n_threads_batch(llama.ctx)):
+            llama_cpp.llama_set_n_threads(llama.ctx, *chosen)
 
 
 def _used_by_others() -> float:

@@ -27,7 +27,7 @@ def rows(models: Models) -> Iterator[Row]:
 
 def _deep(name: str, file: Path, models: Models) -> Iterator[Row]:
     must_fit(file, WORDS, TOKENS[name], CONTEXT)
-    text, count = words(WORDS_SHORT if models.short else WORDS, 7), TOKENS[name]
+    text, count = words(WORDS_SHORT if models.short else WORDS, 7), TOKENS[name] // (10 if models.short else 1)
     prompt, costs = prompt_of(read_header(file).chat_template or "", text), []
     with raw() as engine, serving(file, CONTEXT) as charlie:
         engine.load(file, context=CONTEXT, threads=threads())

@@ -88,6 +88,16 @@ def test_the_own_time_is_not_that_of_others(machine: Machine, llama: Llama) -> N
     assert used(llama) == (6, 8)
 
 
+def test_two_that_use_one_context_see_each_other(machine: Machine, llama: Llama) -> None:
+    chat, program = DecodingThreads(llama), DecodingThreads(llama)
+    machine.run(others=5)
+    program.look()
+    assert used(llama) == (3, 3)
+    machine.run(others=0, seconds=100)
+    chat.look()
+    assert used(llama) == (6, 8)
+
+
 def test_the_machine_is_read_a_few_times_a_second(machine: Machine, llama: Llama) -> None:
     chosen = DecodingThreads(llama)
     for _ in range(1000):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from redis import Redis
+
 from app.client import Client
 from app.runtime.owner import Runtime
 from core.events.bus import Bus
@@ -13,6 +15,8 @@ from core.paths import find_paths
 from core.roles import Role
 from core.settings_file import load_settings
 from tasks.handlers.reply import ReplyProgress
+from tasks.jobs.store import Jobs
+from tasks.jobs.text_writer import TextWriter
 from tests.model_variants import variant
 from tests.waiting import ended
 
@@ -30,7 +34,8 @@ class Heard(Bus):
 
 def test_one_token_has_no_rate() -> None:
     heard = Heard()
-    ReplyProgress(heard, "job").decoded("decode")
+    with TextWriter(Jobs(Redis()), "job") as writer:
+        ReplyProgress(heard, "job", writer).decoded("decode")
     (event,) = heard.events
     assert isinstance(event, JobProgress)
     assert (event.done, event.tokens_per_second) == (1, 0.0)

@@ -79,7 +79,7 @@ def test_decoding_does_not_wait_for_the_database(database: Database) -> None:
 
 
 def test_a_thought_and_the_answer_stay_apart_and_in_order(database: Database) -> None:
-    pieces = [Thought("a"), Thought("b"), "c", "d", Thought("e"), "f"]
+    pieces: list[str | Thought] = [Thought("a"), Thought("b"), "c", "d", Thought("e"), "f"]
     with writer_to(database) as writer:
         for piece in pieces:
             writer.write(piece)
