@@ -151,7 +151,10 @@ class CharlieApp(QuietApp):
         await self._drawn.wait()
 
     def post_display_hook(self) -> None:
-        if not self._drawn.is_set() and isinstance(self.screen, ChatScreen) and self.screen.view.prompt.region:
+        """Let the start go on: the prompt is on the screen, or a person has gone to another one already."""
+        if self._drawn.is_set() or self.current_mode not in self.MODES:
+            return
+        if not isinstance(self.screen, ChatScreen) or self.screen.view.prompt.region:
             self._drawn.set()
 
     def on_mount(self) -> None:
@@ -309,7 +312,8 @@ class CharlieApp(QuietApp):
             except KeyError:  # this mode has not been visited yet
                 continue
 
-    def action_mode(self, mode: str) -> None:
+    async def action_mode(self, mode: str) -> None:
+        await self.drawn()  # Textual draws nothing more when the first screen is left while it is mounted
         if isinstance(self.screen, HelpScreen):
             self.pop_screen()
         self.switch_mode(mode)
