@@ -312,8 +312,10 @@ class CharlieApp(QuietApp):
             except KeyError:  # this mode has not been visited yet
                 continue
 
-    async def action_mode(self, mode: str) -> None:
-        await self.drawn()  # Textual draws nothing more when the first screen is left while it is mounted
+    def action_mode(self, mode: str) -> None:
+        if not (self._drawn.is_set() and self._opened.done()):  # the screen would block keys until `client` is there
+            self.set_timer(STEP_SECONDS, partial(self.action_mode, mode))
+            return
         if isinstance(self.screen, HelpScreen):
             self.pop_screen()
         self.switch_mode(mode)
