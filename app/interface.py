@@ -15,7 +15,6 @@ from app.process import exit_on_signals, make_client, note
 from app.tui.app import CharlieApp, Opened
 from app.tui.textual_fixes import accept_invalid_utf8, plain_tooltips
 
-
 M_ARENA_MAX = -8
 """Of glibc's malloc.h."""
 
