@@ -120,6 +120,8 @@ class CharlieApp(QuietApp):
     def __init__(self, client: Client | Callable[[], Opened], tick: Callable[[], str] | None = None) -> None:
         super().__init__()
         self._open = client if callable(client) else partial(Opened, client, tick)
+        self._usable = not callable(client)
+        """Whether `client` does not block, and its settings are in use."""
         self.last_words: list[str] = []
         self._reported = ""
         self._pressed = self._collected = time.monotonic()
@@ -159,11 +161,17 @@ class CharlieApp(QuietApp):
 
     def on_mount(self) -> None:
         self._handle_signals()
+        if self._usable:
+            self._use_settings()
         self._start()
         if not gc.isenabled():
             self.set_interval(PAUSE_SECONDS, self._collect)
         # Not DEFAULT_MODE: from Python 3.12, Textual would mount fields before their screen is on the stack, and fail.
         self.switch_mode("chat")
+
+    def _use_settings(self) -> None:
+        self._apply_theme()
+        self._apply_keymap()
 
     def _apply_theme(self) -> None:
         theme = self.client.settings.interface.theme
@@ -214,7 +222,7 @@ class CharlieApp(QuietApp):
 
     def _follow(self) -> None:
         worker = get_current_worker()
-        follow(self.client.bus, self.post_message, lambda: worker.is_cancelled)
+        follow(self.client.bus, self.post_message, lambda: worker.is_cancelled or not self.is_running)
 
     async def on_event(self, event: events.Event) -> None:
         if isinstance(event, events.Key):
@@ -255,8 +263,9 @@ class CharlieApp(QuietApp):
         """Open the client and take the steps of the runtime's start. A failure ends the app."""
         await self.opened()
         opened = self._opened.result()
-        self._apply_theme()
-        self._apply_keymap()
+        if not self._usable:
+            self._use_settings()
+            self._usable = True
         self.run_worker(self._follow, thread=True, name="bridge")
         if opened.starting is not None:
             with closing(opened.starting):
@@ -313,7 +322,7 @@ class CharlieApp(QuietApp):
                 continue
 
     def action_mode(self, mode: str) -> None:
-        if not (self._drawn.is_set() and self._opened.done()):  # the screen would block keys until `client` is there
+        if not self._usable:  # the screen would block keys until `client` is there
             self.set_timer(STEP_SECONDS, partial(self.action_mode, mode))
             return
         if isinstance(self.screen, HelpScreen):
