@@ -13,7 +13,8 @@ from functools import partial
 from importlib import import_module
 
 from app.process import exit_on_signals, make_client, note
-from app.tui.app import CharlieApp, Opened
+from app.tui.app import CharlieApp
+from app.tui.opening import Opened
 from app.tui.textual_fixes import accept_invalid_utf8, plain_tooltips
 from core.errors import CharlieError
 from core.paths import find_paths

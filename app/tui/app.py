@@ -7,13 +7,11 @@ import gc
 import logging
 import os
 import signal
-import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, partial
-from importlib import import_module
 from types import FrameType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -28,8 +26,10 @@ from app.tui.bridge import Began, Happened, follow
 from app.tui.chat.screen import ChatScreen
 from app.tui.fetching import models_command
 from app.tui.help.screen import HelpScreen
+from app.tui.key_pauses import PAUSE_SECONDS, KeyPauses
 from app.tui.keys import clashes, named_bindings, shortcuts
 from app.tui.machine_view import Fetch, MachineView
+from app.tui.opening import Opened, import_screens, make_screen
 from app.tui.shared.notice import failures
 from app.tui.textual_fixes import QuietApp
 from core.errors import CharlieError
@@ -47,40 +47,6 @@ TICK_SECONDS = 0.25
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """SIGINT too: asyncio would cancel the app at the first and break its loop at the second, in which a thread waits."""
 HUNG_UP_SECONDS = 3
-TYPING_SECONDS = 0.2
-"""Who has pressed a key within this time is typing. The longest time for which streamed text is held back."""
-PAUSE_SECONDS = 1.0
-"""After so long without a key, nobody waits for the screen."""
-COLLECT_SECONDS = (10.0, 600.0)
-"""Time between two collections of all garbage: at least, and at most if the keys never pause."""
-YOUNG_GENERATION = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """A client, and its runtime: it starts in the steps of `starting`, then a timer calls `tick` to repair it.
-
-    Both give messages for the user, usually empty ones.
-    """
-
-    client: Client
-    tick: Callable[[], str] | None = None
-    starting: Generator[str, None, None] | None = None
-
-
-SCREENS = {
-    "journal": "journal.screen:JournalScreen",
-    "models": "models.screen:ModelsScreen",
-    "log": "log.screen:LogScreen",
-    "trash": "library.trash:TrashScreen",
-}
-"""By name: the module below app.tui with the screen in it, which is imported when it is first shown."""
-
-
-def _screen(name: str) -> Screen[Any]:
-    module, _, kind = SCREENS[name].partition(":")
-    screen: Screen[Any] = getattr(import_module(f"app.tui.{module}"), kind)()
-    return screen
 
 
 class CharlieApp(QuietApp):
@@ -91,9 +57,9 @@ class CharlieApp(QuietApp):
     """The chat's too: parsed with the screen, they would be parsed again."""
     MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
         "chat": ChatScreen,
-        "journal": partial(_screen, "journal"),
-        "models": partial(_screen, "models"),
-        "log": partial(_screen, "log"),
+        "journal": partial(make_screen, "journal"),
+        "models": partial(make_screen, "models"),
+        "log": partial(make_screen, "log"),
     }
     NOTIFICATION_TIMEOUT = 4
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -124,9 +90,8 @@ class CharlieApp(QuietApp):
         """Whether `client` does not block, and its settings are in use."""
         self.last_words: list[str] = []
         self._reported = ""
-        self._pressed = self._collected = time.monotonic()
+        self._key_pauses = KeyPauses(self)
         self._drawn = asyncio.Event()
-        self._held: list[Callable[[], object]] = []
         self._handlers: dict[signal.Signals, Any] = {}
 
     def get_key_display(self, binding: Binding) -> str:
@@ -165,7 +130,7 @@ class CharlieApp(QuietApp):
             self._use_settings()
         self._start()
         if not gc.isenabled():
-            self.set_interval(PAUSE_SECONDS, self._collect)
+            self.set_interval(PAUSE_SECONDS, self._key_pauses.collect)
         # Not DEFAULT_MODE: from Python 3.12, Textual would mount fields before their screen is on the stack, and fail.
         self.switch_mode("chat")
 
@@ -183,8 +148,7 @@ class CharlieApp(QuietApp):
     def _apply_keymap(self) -> None:
         if not (keys := self.client.settings.interface.keys):
             return
-        for path in SCREENS.values():  # so that their bindings are known
-            import_module(f"app.tui.{path.partition(':')[0]}")
+        import_screens()
         if unknown := sorted(keys.keys() - {each.id for _, each in named_bindings()}):
             names = ", ".join(unknown)
             self.notify(f"[interface.keys] names no action: {names}.", severity="warning", markup=False)
@@ -226,37 +190,11 @@ class CharlieApp(QuietApp):
 
     async def on_event(self, event: events.Event) -> None:
         if isinstance(event, events.Key):
-            self._pressed = time.monotonic()
+            self._key_pauses.pressed()
         await super().on_event(event)
-        if self._held and isinstance(event, events.Key):
-            self.screen.call_after_refresh(self._release)
 
     def between_keys(self, call: Callable[[], object]) -> None:
-        if time.monotonic() - self._pressed > TYPING_SECONDS:
-            call()
-            return
-        if not self._held:
-            self.set_timer(TYPING_SECONDS, self._release)
-        self._held.append(call)
-
-    def _release(self) -> None:
-        held, self._held = self._held, []
-        for call in held:
-            call()
-
-    def _collect(self) -> None:
-        """Collect garbage, as the caller has turned off Python's own collection.
-
-        The young objects take some milliseconds. All objects take a tenth of a second or more, in which the app
-        takes no key, so they wait for a pause.
-        """
-        now = time.monotonic()
-        least, most = COLLECT_SECONDS
-        if now - self._collected >= (least if now - self._pressed >= PAUSE_SECONDS else most):
-            gc.collect()
-            self._collected = time.monotonic()
-        else:
-            gc.collect(YOUNG_GENERATION)
+        self._key_pauses.between_keys(call)
 
     @work
     async def _start(self) -> None:
@@ -336,7 +274,7 @@ class CharlieApp(QuietApp):
             self.push_screen(HelpScreen(shortcuts(self.screen, self.client.settings.interface.keys)))
 
     def action_trash(self) -> None:
-        self.push_screen(_screen("trash"))
+        self.push_screen(make_screen("trash"))
 
     def action_fetch(self) -> None:
         """Stop the download, or begin one of what the chat offers."""
