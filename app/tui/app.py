@@ -30,7 +30,7 @@ from app.tui.key_pauses import PAUSE_SECONDS, KeyPauses
 from app.tui.keys import clashes, named_bindings, shortcuts
 from app.tui.machine_view import Fetch, MachineView
 from app.tui.opening import Opened, import_screens, make_screen
-from app.tui.shared.notice import failures
+from app.tui.shared.notice import failures, in_words
 from app.tui.textual_fixes import QuietApp
 from core.errors import CharlieError
 from core.roles import Role
@@ -135,15 +135,12 @@ class CharlieApp(QuietApp):
         self.switch_mode("chat")
 
     def _use_settings(self) -> None:
-        self._apply_theme()
-        self._apply_keymap()
-
-    def _apply_theme(self) -> None:
         theme = self.client.settings.interface.theme
         if theme in self.available_themes:
             self.theme = theme
-            return
-        self.notify(f"There is no theme {theme!r}; Ctrl+P lists them.", severity="warning", markup=False)
+        else:
+            self.notify(f"There is no theme {theme!r}; Ctrl+P lists them.", severity="warning", markup=False)
+        self._apply_keymap()
 
     def _apply_keymap(self) -> None:
         if not (keys := self.client.settings.interface.keys):
@@ -189,9 +186,9 @@ class CharlieApp(QuietApp):
         follow(self.client.bus, self.post_message, lambda: worker.is_cancelled or not self.is_running)
 
     async def on_event(self, event: events.Event) -> None:
+        await super().on_event(event)
         if isinstance(event, events.Key):
             self._key_pauses.pressed()
-        await super().on_event(event)
 
     def between_keys(self, call: Callable[[], object]) -> None:
         self._key_pauses.between_keys(call)
@@ -321,10 +318,7 @@ class CharlieApp(QuietApp):
         try:
             await asyncio.to_thread(call)
         except failures() as error:
-            from core.database.connection import explain
-
-            explained = error if isinstance(error, CharlieError) else explain(error)
-            self.notify(str(explained), severity="error", markup=False)
+            self.notify(in_words(error), severity="error", markup=False)
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """All actions that have keys, then warming and unloading, then the useful ones of Textual."""
