@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import Event as AsyncEvent
 from asyncio import Lock, gather, to_thread
 from dataclasses import dataclass
 from functools import partial
@@ -50,6 +51,8 @@ class ConversationView(Vertical, HasClient):
         """Counts openings: two new conversations in a row have no id to tell them apart."""
         self._followers: dict[str, JobFollower] = {}
         self._changing = Lock()
+        self.begun = AsyncEvent()
+        """Set once it is decided which conversation is open first; what is sent earlier waits to belong to it."""
         self.transcript = Transcript(id="transcript")
         self.notice = Notice(id="chat-notice")
         self.prompt = Prompt(id="prompt")
@@ -216,6 +219,7 @@ class ConversationView(Vertical, HasClient):
     @work(group="change")
     async def send(self, text: str, opened: int, draft: str) -> None:
         """Send a text that is held as a `draft`; what fails returns to the prompt."""
+        await self.begun.wait()
         async with self._changing:
             try:
                 if self.conversation is None:
