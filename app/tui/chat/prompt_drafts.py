@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from textual.widget import Widget
 
 from app.tui.chat.prompt import Prompt
@@ -17,6 +19,8 @@ class PromptDrafts:
     def __init__(self, view: Widget, prompt: Prompt) -> None:
         self.shown = ""
         """The conversation that the prompt's text belongs to: the open one, or one being opened."""
+        self.begun = asyncio.Event()
+        """Set once it is decided which conversation is open first; what is sent earlier waits to belong to it."""
         self.writer = DraftWriter(view)
         self._view = view
         self._prompt = prompt

@@ -111,7 +111,7 @@ class ChatScreen(Screen[None], HasClient):
                 if conversations := await to_thread(self.client.conversations.conversations):
                     await self.view.open(conversations[0].id, keep_text=True)
         finally:
-            self.view.begun.set()
+            self.view.drafts.begun.set()
 
     @on(ConversationView.Changed)
     @work(group="list", exclusive=True)
