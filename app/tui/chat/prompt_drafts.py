@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from typing import cast
 
 from textual.widget import Widget
 
 from app.tui.chat.prompt import Prompt
 from app.tui.shared.draft_writer import DraftWriter
+from app.tui.textual_fixes import QuietApp
 
 
 class PromptDrafts:
@@ -77,6 +79,8 @@ class PromptDrafts:
 
     async def close(self) -> None:
         """Write everything before the process ends."""
+        if not self._taken and cast("QuietApp", self._view.app).failure is not None:
+            return  # the client could not be opened
         self._taken.add(self.shown)
         self.keep(self.shown)
         await self.writer.write()
