@@ -7,13 +7,17 @@ import gc
 import platform
 import signal
 import sys
-from contextlib import ExitStack
+import tomllib
+from contextlib import ExitStack, suppress
 from functools import partial
 from importlib import import_module
 
 from app.process import exit_on_signals, make_client, note
-from app.tui.app import CharlieApp, Opened
+from app.tui.app import CharlieApp
+from app.tui.opening import Opened
 from app.tui.textual_fixes import accept_invalid_utf8, plain_tooltips
+from core.errors import CharlieError
+from core.paths import find_paths
 
 M_ARENA_MAX = -8
 """Of glibc's malloc.h."""
@@ -28,6 +32,8 @@ def run() -> int:
     plain_tooltips()
     with ExitStack() as stack:
         interface = CharlieApp(partial(_open, stack))
+        if (theme := _configured_theme()) in interface.available_themes:
+            interface.theme = theme
         interface.run()
         signal.alarm(0)  # set when the terminal closes, in case the interface hangs
         for number in (signal.SIGTERM, signal.SIGHUP):  # the process is ending already
@@ -39,6 +45,13 @@ def run() -> int:
         if interface.return_code:  # of a signal; an exit that is not orderly waits for no upkeep
             sys.exit(interface.return_code)
     return 0
+
+
+def _configured_theme() -> str:
+    """The theme in the settings file, read without the settings: those come after the first screen, which has it."""
+    with suppress(CharlieError, OSError, ValueError, KeyError, TypeError):
+        return str(tomllib.loads(find_paths().config_file.read_text())["interface"]["theme"])
+    return ""
 
 
 def _open(stack: ExitStack) -> Opened:

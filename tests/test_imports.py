@@ -55,6 +55,13 @@ def test_the_interface_loads_no_heavy_library(home: Path) -> None:
         assert f"'{heavy}'" not in loaded, heavy
 
 
+def test_the_first_screen_does_not_wait_for_what_the_client_needs() -> None:
+    loaded = run(sys.executable, "-c", "import sys, app.cli, app.interface; print(sorted(sys.modules))")
+    assert "'app.tui.chat.screen'" in loaded
+    for late in ("redis", "pydantic", "huey", "psutil", "typer", "markdown_it", "app.client", "app.tui.journal.screen"):
+        assert f"'{late}'" not in loaded, late
+
+
 HELP = """
 import sys
 sys.argv = ["charlie", *sys.argv[1:]]

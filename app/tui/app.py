@@ -7,13 +7,11 @@ import gc
 import logging
 import os
 import signal
-import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, partial
-from importlib import import_module
 from types import FrameType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -28,9 +26,11 @@ from app.tui.bridge import Began, Happened, follow
 from app.tui.chat.screen import ChatScreen
 from app.tui.fetching import models_command
 from app.tui.help.screen import HelpScreen
+from app.tui.key_pauses import PAUSE_SECONDS, KeyPauses
 from app.tui.keys import clashes, named_bindings, shortcuts
 from app.tui.machine_view import Fetch, MachineView
-from app.tui.shared.notice import failures
+from app.tui.opening import Opened, import_screens, make_screen
+from app.tui.shared.notice import failures, in_words
 from app.tui.textual_fixes import QuietApp
 from core.errors import CharlieError
 from core.roles import Role
@@ -47,40 +47,6 @@ TICK_SECONDS = 0.25
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """SIGINT too: asyncio would cancel the app at the first and break its loop at the second, in which a thread waits."""
 HUNG_UP_SECONDS = 3
-TYPING_SECONDS = 0.2
-"""Who has pressed a key within this time is typing. The longest time for which streamed text is held back."""
-PAUSE_SECONDS = 1.0
-"""After so long without a key, nobody waits for the screen."""
-COLLECT_SECONDS = (10.0, 600.0)
-"""Time between two collections of all garbage: at least, and at most if the keys never pause."""
-YOUNG_GENERATION = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """A client, and its runtime: it starts in the steps of `starting`, then a timer calls `tick` to repair it.
-
-    Both give messages for the user, usually empty ones.
-    """
-
-    client: Client
-    tick: Callable[[], str] | None = None
-    starting: Generator[str, None, None] | None = None
-
-
-SCREENS = {
-    "journal": "journal.screen:JournalScreen",
-    "models": "models.screen:ModelsScreen",
-    "log": "log.screen:LogScreen",
-    "trash": "library.trash:TrashScreen",
-}
-"""By name: the module below app.tui with the screen in it, which is imported when it is first shown."""
-
-
-def _screen(name: str) -> Screen[Any]:
-    module, _, kind = SCREENS[name].partition(":")
-    screen: Screen[Any] = getattr(import_module(f"app.tui.{module}"), kind)()
-    return screen
 
 
 class CharlieApp(QuietApp):
@@ -91,9 +57,9 @@ class CharlieApp(QuietApp):
     """The chat's too: parsed with the screen, they would be parsed again."""
     MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
         "chat": ChatScreen,
-        "journal": partial(_screen, "journal"),
-        "models": partial(_screen, "models"),
-        "log": partial(_screen, "log"),
+        "journal": partial(make_screen, "journal"),
+        "models": partial(make_screen, "models"),
+        "log": partial(make_screen, "log"),
     }
     NOTIFICATION_TIMEOUT = 4
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -120,11 +86,12 @@ class CharlieApp(QuietApp):
     def __init__(self, client: Client | Callable[[], Opened], tick: Callable[[], str] | None = None) -> None:
         super().__init__()
         self._open = client if callable(client) else partial(Opened, client, tick)
+        self._usable = not callable(client)
+        """Whether `client` does not block, and its settings are in use."""
         self.last_words: list[str] = []
         self._reported = ""
-        self._pressed = self._collected = time.monotonic()
+        self._key_pauses = KeyPauses(self)
         self._drawn = asyncio.Event()
-        self._held: list[Callable[[], object]] = []
         self._handlers: dict[signal.Signals, Any] = {}
 
     def get_key_display(self, binding: Binding) -> str:
@@ -151,29 +118,34 @@ class CharlieApp(QuietApp):
         await self._drawn.wait()
 
     def post_display_hook(self) -> None:
-        if not self._drawn.is_set() and isinstance(self.screen, ChatScreen) and self.screen.view.prompt.region:
+        """Let the start go on: the prompt is on the screen, or a person has gone to another one already."""
+        if self._drawn.is_set() or self.current_mode not in self.MODES:
+            return
+        if not isinstance(self.screen, ChatScreen) or self.screen.view.prompt.region:
             self._drawn.set()
 
     def on_mount(self) -> None:
         self._handle_signals()
+        if self._usable:
+            self._use_settings()
         self._start()
         if not gc.isenabled():
-            self.set_interval(PAUSE_SECONDS, self._collect)
+            self.set_interval(PAUSE_SECONDS, self._key_pauses.collect)
         # Not DEFAULT_MODE: from Python 3.12, Textual would mount fields before their screen is on the stack, and fail.
         self.switch_mode("chat")
 
-    def _apply_theme(self) -> None:
+    def _use_settings(self) -> None:
         theme = self.client.settings.interface.theme
         if theme in self.available_themes:
             self.theme = theme
-            return
-        self.notify(f"There is no theme {theme!r}; Ctrl+P lists them.", severity="warning", markup=False)
+        else:
+            self.notify(f"There is no theme {theme!r}; Ctrl+P lists them.", severity="warning", markup=False)
+        self._apply_keymap()
 
     def _apply_keymap(self) -> None:
         if not (keys := self.client.settings.interface.keys):
             return
-        for path in SCREENS.values():  # so that their bindings are known
-            import_module(f"app.tui.{path.partition(':')[0]}")
+        import_screens()
         if unknown := sorted(keys.keys() - {each.id for _, each in named_bindings()}):
             names = ", ".join(unknown)
             self.notify(f"[interface.keys] names no action: {names}.", severity="warning", markup=False)
@@ -211,49 +183,24 @@ class CharlieApp(QuietApp):
 
     def _follow(self) -> None:
         worker = get_current_worker()
-        follow(self.client.bus, self.post_message, lambda: worker.is_cancelled)
+        follow(self.client.bus, self.post_message, lambda: worker.is_cancelled or not self.is_running)
 
     async def on_event(self, event: events.Event) -> None:
-        if isinstance(event, events.Key):
-            self._pressed = time.monotonic()
         await super().on_event(event)
-        if self._held and isinstance(event, events.Key):
-            self.screen.call_after_refresh(self._release)
+        if isinstance(event, events.Key):
+            self._key_pauses.pressed()
 
     def between_keys(self, call: Callable[[], object]) -> None:
-        if time.monotonic() - self._pressed > TYPING_SECONDS:
-            call()
-            return
-        if not self._held:
-            self.set_timer(TYPING_SECONDS, self._release)
-        self._held.append(call)
-
-    def _release(self) -> None:
-        held, self._held = self._held, []
-        for call in held:
-            call()
-
-    def _collect(self) -> None:
-        """Collect garbage, as the caller has turned off Python's own collection.
-
-        The young objects take some milliseconds. All objects take a tenth of a second or more, in which the app
-        takes no key, so they wait for a pause.
-        """
-        now = time.monotonic()
-        least, most = COLLECT_SECONDS
-        if now - self._collected >= (least if now - self._pressed >= PAUSE_SECONDS else most):
-            gc.collect()
-            self._collected = time.monotonic()
-        else:
-            gc.collect(YOUNG_GENERATION)
+        self._key_pauses.between_keys(call)
 
     @work
     async def _start(self) -> None:
         """Open the client and take the steps of the runtime's start. A failure ends the app."""
         await self.opened()
         opened = self._opened.result()
-        self._apply_theme()
-        self._apply_keymap()
+        if not self._usable:
+            self._use_settings()
+            self._usable = True
         self.run_worker(self._follow, thread=True, name="bridge")
         if opened.starting is not None:
             with closing(opened.starting):
@@ -310,6 +257,9 @@ class CharlieApp(QuietApp):
                 continue
 
     def action_mode(self, mode: str) -> None:
+        if not self._usable:  # the screen would block keys until `client` is there
+            self.set_timer(STEP_SECONDS, partial(self.action_mode, mode))
+            return
         if isinstance(self.screen, HelpScreen):
             self.pop_screen()
         self.switch_mode(mode)
@@ -321,7 +271,7 @@ class CharlieApp(QuietApp):
             self.push_screen(HelpScreen(shortcuts(self.screen, self.client.settings.interface.keys)))
 
     def action_trash(self) -> None:
-        self.push_screen(_screen("trash"))
+        self.push_screen(make_screen("trash"))
 
     def action_fetch(self) -> None:
         """Stop the download, or begin one of what the chat offers."""
@@ -368,10 +318,7 @@ class CharlieApp(QuietApp):
         try:
             await asyncio.to_thread(call)
         except failures() as error:
-            from core.database.connection import explain
-
-            explained = error if isinstance(error, CharlieError) else explain(error)
-            self.notify(str(explained), severity="error", markup=False)
+            self.notify(in_words(error), severity="error", markup=False)
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """All actions that have keys, then warming and unloading, then the useful ones of Textual."""

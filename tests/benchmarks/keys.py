@@ -42,7 +42,7 @@ KEY_LIMIT = 5.0
 """Limit for a key in seconds; a key that is not drawn by then counts with this time."""
 DRAW_SECONDS = 0.5
 """Seconds in which a sent message appears on the screen."""
-LIMIT = 50.0
+LIMIT = 25.0
 MEASURE = "key press to changed screen, p99"
 PROMPT_WORDS, PROMPT_WORDS_SHORT = CONTEXT // 2, 200
 """Words in each prompt of the prefill row."""

@@ -18,7 +18,7 @@ from tests.e2e.terminal import ctrl, terminal
 
 ROUNDS = 9
 PROMPT, HELP = "`charlie` to a ready prompt", "`charlie --help`"
-PROMPT_SECONDS, HELP_SECONDS = 1.0, 0.25
+PROMPT_SECONDS, HELP_SECONDS = 0.5, 0.25
 LETTER = "\u1401"
 """A letter that appears nowhere else on the screen."""
 

@@ -84,10 +84,8 @@ class ConversationView(Vertical, HasClient):
     def came(self, message: JobFollower.Came) -> None:
         draw = partial(self.call_later, self._draw, message.follower)
         reply = self.transcript.reply(message.follower.job_id)
-        if reply is not None and reply.text:
-            host(self).between_keys(draw)
-        else:  # the first text comes right after a key, Enter
-            draw()
+        first = reply is None or not reply.text  # right after a key, Enter
+        draw() if first else host(self).between_keys(draw)
 
     async def _draw(self, follower: JobFollower) -> None:
         for output in follower.take():
@@ -216,6 +214,7 @@ class ConversationView(Vertical, HasClient):
     @work(group="change")
     async def send(self, text: str, opened: int, draft: str) -> None:
         """Send a text that is held as a `draft`; what fails returns to the prompt."""
+        await self.drafts.begun.wait()
         async with self._changing:
             try:
                 if self.conversation is None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import cast
+
 from textual.widget import Widget
 
 from app.tui.chat.prompt import Prompt
 from app.tui.shared.draft_writer import DraftWriter
+from app.tui.textual_fixes import QuietApp
 
 
 class PromptDrafts:
@@ -17,6 +21,8 @@ class PromptDrafts:
     def __init__(self, view: Widget, prompt: Prompt) -> None:
         self.shown = ""
         """The conversation that the prompt's text belongs to: the open one, or one being opened."""
+        self.begun = asyncio.Event()
+        """Set once it is decided which conversation is open first; what is sent earlier waits to belong to it."""
         self.writer = DraftWriter(view)
         self._view = view
         self._prompt = prompt
@@ -73,6 +79,8 @@ class PromptDrafts:
 
     async def close(self) -> None:
         """Write everything before the process ends."""
+        if not self._taken and cast("QuietApp", self._view.app).failure is not None:
+            return  # the client could not be opened
         self._taken.add(self.shown)
         self.keep(self.shown)
         await self.writer.write()

@@ -103,12 +103,15 @@ class ChatScreen(Screen[None], HasClient):
         """Show the draft of a new conversation, or else open the latest one."""
         await host(self).drawn()
         self.footer.release()
-        await host(self).opened()
-        if await self.view.drafts.load(""):
-            return
-        with self.view.notice.failures():
-            if conversations := await to_thread(self.client.conversations.conversations):
-                await self.view.open(conversations[0].id, keep_text=True)
+        try:
+            await host(self).opened()
+            if await self.view.drafts.load(""):
+                return
+            with self.view.notice.failures():
+                if conversations := await to_thread(self.client.conversations.conversations):
+                    await self.view.open(conversations[0].id, keep_text=True)
+        finally:
+            self.view.drafts.begun.set()
 
     @on(ConversationView.Changed)
     @work(group="list", exclusive=True)

@@ -53,7 +53,7 @@ class EntryActions:
                     await self.show_history(entry.id)
                 case "mood":
                     mood = await self._screen.app.push_screen_wait(
-                        ChoiceDialog("What was the mood?", MOODS, entry.mood)
+                        ChoiceDialog(f"What was the mood of “{one_line(entry.title, 40)}”?", MOODS, entry.mood)
                     )
                     if mood is not None:
                         await to_thread(set_mood, self._client, entry.id, mood)

@@ -23,6 +23,12 @@ def failures() -> tuple[type[CharlieError], type[RedisError]]:
     return CharlieError, RedisError
 
 
+def in_words(error: CharlieError | RedisError) -> str:
+    from core.database.connection import explain
+
+    return str(error if isinstance(error, CharlieError) else explain(error))
+
+
 class Notice(Static):
     """Hidden while it is empty."""
 
@@ -34,9 +40,7 @@ class Notice(Static):
 
     def fail(self, error: CharlieError | RedisError) -> None:
         """Show an error with its hint. The caller keeps the text that the user has typed."""
-        from core.database.connection import explain
-
-        self._show(str(error if isinstance(error, CharlieError) else explain(error)), failed=True)
+        self._show(in_words(error), failed=True)
 
     @contextmanager
     def failures(self) -> Iterator[None]:

@@ -10,7 +10,8 @@ import socket
 import stat
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,27 @@ def test_children_start_in_order_and_stop_in_reverse(
         assert (snapshot.phase, snapshot.role, snapshot.worker_pid) == ("empty", None, None)
         triggers = [event.trigger for event in client.bus.transitions(100) if isinstance(event, StateChanged)]
         assert triggers == ["unloaded", "unload", "loaded", "load"]
+
+
+def test_calls_on_other_threads_wait_for_a_start_in_steps(home: Path) -> None:
+    client = new_client()
+    running = Runtime(client, worker=False)
+    with ExitStack() as stack, ThreadPoolExecutor(1) as pool:
+        stack.push(running)
+        steps = running.starting()
+        assert next(steps) == ""
+        listed = pool.submit(client.conversations.conversations)
+        assert set(steps) == {""}
+        assert listed.result(20) == []
+        assert running.owner
+
+
+def test_a_start_that_is_given_up_leaves_no_process(home: Path) -> None:
+    client = new_client()
+    with closing(Runtime(client, worker=False).starting()) as steps:
+        next(steps)
+    assert not databases_on(home)
+    assert lock_is_free()
 
 
 def test_the_worker_asks_for_large_pages(home: Path) -> None:

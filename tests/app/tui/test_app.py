@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,9 +14,11 @@ from textual.widgets._toast import Toast
 from app.client import Client
 from app.runtime.owner import Runtime
 from app.tui.app import CharlieApp
+from app.tui.chat.conversation import ConversationView
 from app.tui.chat.prompt import Prompt
 from app.tui.host import Host
 from app.tui.machine_view import MachineView
+from app.tui.opening import Opened
 from app.tui.shared.status_bar import StatusBar
 from core.database.connection import read_address
 from core.errors import DatabaseError
@@ -148,6 +151,35 @@ async def test_events_are_followed_again_after_a_database_restart(home: Path, un
             await until(pilot, lambda: read_address(client.paths) not in (old, None))
             client.bus.publish(QueueChanged(5, None), None)
             await until(pilot, lambda: app.view.depth == 5)
+
+
+async def test_keys_typed_before_the_client_is_there_are_kept(client: Client, until: Until) -> None:
+    conversation = client.conversations.new_conversation("The river walk")
+    there = threading.Event()
+
+    def opened() -> Opened:
+        assert there.wait(20)
+        return Opened(client)
+
+    app = CharlieApp(opened)
+    async with app.run_test() as pilot:
+        await until(pilot, lambda: bool(app.screen.query(Prompt)) and app.screen.query_one(Prompt).has_focus)
+        await pilot.press(*"hello")
+        assert app.screen.query_one(Prompt).text == "hello"
+        there.set()
+        view = app.screen.query_one(ConversationView)
+        await until(pilot, lambda: view.conversation is not None)
+        assert view.conversation == conversation
+        assert view.prompt.text == "hello"
+
+
+async def test_a_client_that_cannot_be_opened_ends_the_app_with_its_error() -> None:
+    def opened() -> Opened:
+        raise DatabaseError("The database file is damaged.")
+
+    app = CharlieApp(opened)
+    await app.run_async(headless=True)
+    assert str(app.failure) == "The database file is damaged."
 
 
 async def test_a_lasting_error_is_shown_once(client: Client, until: Until) -> None:

@@ -16,7 +16,8 @@ from redis import RedisError
 from app.client import Client
 from app.library_changes import delete_entry, new_entry, write_entry
 from app.runtime.owner import Runtime
-from app.tui.app import CharlieApp, Opened
+from app.tui.app import CharlieApp
+from app.tui.opening import Opened
 from core.database import keys
 from core.database.connection import NEWER, explain
 from core.database.schema import SCHEMA
