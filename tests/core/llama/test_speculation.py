@@ -9,7 +9,7 @@ import pytest
 from core.llama.calls import held_tokens
 from core.llama.engine import load_as
 from core.llama.instruct import Completion, FinishReason, InstructModel, Message, Thought
-from core.llama.speculation import COSTS, Evaluate, PromptLookup
+from core.llama.speculation import COSTS, RATES, Evaluate, PromptLookup
 from core.roles import Role
 from core.settings import Sampling
 from tests.architectures.smollm2 import smollm2
@@ -187,6 +187,7 @@ def test_off_where_proposals_are_rejected(random: InstructModel) -> None:
     """Two tokens often stood there before, and each time another one follows."""
     lookup, ids = PromptLookup(random.llama), random.llama.input_ids
     lookup._learn(1, 0.01)
+    lookup._rates = [1.0] * len(RATES)
     fastest = []
     for at in range(180):
         ids[at] = at if at % 3 == 2 else at % 3
