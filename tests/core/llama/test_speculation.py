@@ -104,7 +104,7 @@ def test_quotes_are_the_same_and_take_fewer_batches(smollm: InstructModel, penal
     assert max(sizes) == 8
 
 
-@pytest.mark.parametrize("limit", [1, 2, 7, 8, 9, 60])
+@pytest.mark.parametrize("limit", [1, 2, 7, 8, 9, 100])
 def test_random_models_reply_the_same(random: InstructModel, limit: int) -> None:
     """They soon repeat themselves. A batch's logits may differ in the last bits; no reply depends on it."""
     sampling = Sampling(temperature=0, max_tokens=limit)
@@ -116,7 +116,7 @@ def test_random_models_reply_the_same(random: InstructModel, limit: int) -> None
     again, repeated, kept = reply(random, messages, sampling)
     assert (again, kept) == (pieces, held)
     assert (repeated.completion_tokens, repeated.finish_reason) == (limit, FinishReason.LENGTH)
-    assert limit < 60 or max(sizes) == 8
+    assert limit < 100 or max(sizes) == 8
 
 
 @pytest.mark.parametrize("seed", range(5))
