@@ -1,8 +1,11 @@
 """Prompt lookup: tokens that the context suggests are evaluated in one batch with the sampled one, to be verified.
 
-Each position is sampled in order, so a text keeps its distribution, with any sampler. A batch may be slower than its
-tokens one by one, by model, machine, load and text. So it is timed, and what would be proposed is compared with what is
-sampled even while nothing is proposed, which costs next to nothing.
+Each position is sampled in order, so a text keeps its distribution, with any sampler. llama.cpp rounds a batch and a
+single token differently, as it does with other numbers of threads: where two tokens are almost equally likely, even a
+text of temperature 0 may go on with the other one.
+
+A batch may be slower than its tokens one by one, by model, machine, load and text. So it is timed, and what would be
+proposed is compared with what is sampled even while nothing is proposed, which costs next to nothing.
 """
 
 from __future__ import annotations
@@ -14,10 +17,12 @@ from core.errors import CharlieError
 from core.llama.calls import Llama, cut_memory, cuttable, llama_cpp, np
 from core.memory.footprint import MAX_OUTPUTS
 
-COSTS = {4: 1.75, 6: 2.25, MAX_OUTPUTS: 2.75}
+COSTS = {4: 2.4, 6: 3.1, MAX_OUTPUTS: 3.9}
 """Tokens of a batch (the sampled one and those proposed), and its time in single tokens before one was measured."""
-RATES = (0.0, 0.5, 0.7, 0.85, 0.93, 0.97)
+RATES = (0.0, 0.3, 0.5, 0.75, 0.9, 0.95)
 """How often a proposed token is sampled, at first: by the binary digits of how many tokens before it matched."""
+MARGIN = 1.1
+"""How much faster a batch must be: times and rates are estimates."""
 SHORTEST, LONGEST = 2, 16
 """Tokens that must have matched, and the most that are compared to choose between places."""
 RATE_STEP, COST_STEP, TIME_STEP, RETRY_STEP = 0.05, 0.5, 0.1, 0.001
@@ -95,7 +100,7 @@ class PromptLookup:
 
     def _fastest(self, most: int) -> int:
         """The size of the batch with the most tokens expected for its time."""
-        best, fastest, expected, chance = 1, 1.0, 1.0, 1.0
+        best, fastest, expected, chance = 1, MARGIN, 1.0, 1.0
         if self._matched < SHORTEST or not self._single:
             return best
         for size in range(2, min(most, MAX_OUTPUTS) + 1):

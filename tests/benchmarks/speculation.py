@@ -81,6 +81,7 @@ def _compared(model: InstructModel, prompts: Sequence[Sequence[Message]], tokens
     same = 0
     for number, messages in enumerate(prompts):
         texts = {}
+        _reply(model, messages, 1, enabled=False)  # the prompt, so that both begin with the same KV cache
         for enabled in (True, False) if number % 2 else (False, True):
             texts[enabled], taken = _reply(model, messages, tokens, enabled=enabled)
             seconds[enabled] += taken
@@ -95,7 +96,7 @@ def _reply(model: InstructModel, messages: Sequence[Message], tokens: int, *, en
     prompt = model.fit(messages, tokens)
     *pieces, end = model.stream(prompt, Sampling(temperature=0, max_tokens=tokens))
     assert isinstance(end, Completion)
-    return "".join(map(str, pieces)), end.completion_tokens / end.tokens_per_second
+    return "".join(map(str, pieces)), (end.completion_tokens + end.reasoning_tokens) / end.tokens_per_second
 
 
 def _ceiling(model: InstructModel, size: int, rounds: int) -> float:

@@ -9,7 +9,7 @@ import pytest
 from core.llama.calls import held_tokens
 from core.llama.engine import load_as
 from core.llama.instruct import Completion, FinishReason, InstructModel, Message, Thought
-from core.llama.speculation import COSTS, Evaluate, PromptLookup
+from core.llama.speculation import COSTS, RATES, Evaluate, PromptLookup
 from core.roles import Role
 from core.settings import Sampling
 from tests.architectures.smollm2 import smollm2
@@ -104,7 +104,7 @@ def test_quotes_are_the_same_and_take_fewer_batches(smollm: InstructModel, penal
     assert max(sizes) == 8
 
 
-@pytest.mark.parametrize("limit", [1, 2, 7, 8, 9, 60])
+@pytest.mark.parametrize("limit", [1, 2, 7, 8, 9, 100])
 def test_random_models_reply_the_same(random: InstructModel, limit: int) -> None:
     """They soon repeat themselves. A batch's logits may differ in the last bits; no reply depends on it."""
     sampling = Sampling(temperature=0, max_tokens=limit)
@@ -116,7 +116,7 @@ def test_random_models_reply_the_same(random: InstructModel, limit: int) -> None
     again, repeated, kept = reply(random, messages, sampling)
     assert (again, kept) == (pieces, held)
     assert (repeated.completion_tokens, repeated.finish_reason) == (limit, FinishReason.LENGTH)
-    assert limit < 60 or max(sizes) == 8
+    assert limit < 100 or max(sizes) == 8
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -134,11 +134,11 @@ def test_the_end_of_the_context_is_the_end(random: InstructModel) -> None:
     sampling = Sampling(temperature=0, max_tokens=10_000)
     messages = [Message("user", "bab dab " * 480)]
     without(random)
-    pieces, end, held = reply(random, messages, sampling)
+    _, end, _ = reply(random, messages, sampling)
     sizes = batches(random)
-    again, repeated, kept = reply(random, messages, sampling)
-    assert (again, kept) == (pieces, held)
-    assert repeated.finish_reason is end.finish_reason is FinishReason.LENGTH
+    _, again, _ = reply(random, messages, sampling)
+    assert again.completion_tokens == end.completion_tokens
+    assert again.finish_reason is end.finish_reason is FinishReason.LENGTH
     assert random.llama.n_tokens == random.llama.n_ctx()
     assert max(sizes) == 8
 
@@ -187,6 +187,7 @@ def test_off_where_proposals_are_rejected(random: InstructModel) -> None:
     """Two tokens often stood there before, and each time another one follows."""
     lookup, ids = PromptLookup(random.llama), random.llama.input_ids
     lookup._learn(1, 0.01)
+    lookup._rates = [1.0] * len(RATES)
     fastest = []
     for at in range(180):
         ids[at] = at if at % 3 == 2 else at % 3

@@ -13,7 +13,7 @@ import gguf
 import pytest
 
 from core.llama.simulate import _read, simulate
-from core.memory.footprint import estimate, split_layers
+from core.memory.footprint import MAX_OUTPUTS, estimate, split_layers
 from core.memory.measured import Measured, MeasuredLoads
 from core.memory.types import Device, Memory
 from core.roles import Role
@@ -170,7 +170,7 @@ def test_offloaded_layers_are_counted_on_the_device(tmp_path: Path) -> None:
     spec = replace(spec_of(write(tmp_path / "model.gguf", SMALL), SMALL), gpu_layers=4)
     header, none = spec.header, estimate(spec)
     need = estimate(spec, [Device("", 1, 1, "CUDA0")])
-    activations = none.compute - header.vocab_size * 4
+    activations = none.compute - MAX_OUTPUTS * header.vocab_size * 4
     assert need.vram == header.tensor_bytes - header.embedding_bytes + none.kv_cache + activations
     assert need.ram == need.total - need.vram
     assert none.vram == 0
