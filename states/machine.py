@@ -6,6 +6,7 @@ import gc
 import logging
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 from transitions import EventData, Machine
 
@@ -121,6 +122,8 @@ class ModelMachine:
         except BaseException as error:
             gc.collect()
             trim()
+            with suppress(OSError):  # what did not come back belongs to no other model
+                self.registry.exclude(read_memory())
             self.fire("load_failed", spec, str(error), before)
             raise
         self.registry.add(loaded, after)
