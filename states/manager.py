@@ -159,15 +159,15 @@ class ModelManager:
 
         Only reads, so any thread may call it.
         """
-        roles = self.loaded_roles
-        if not roles or self._machine.state is not Phase.WARM or self._registry.leased:
+        models = tuple(self._registry)
+        if not models or self._machine.state is not Phase.WARM or self._registry.leased:
             return ""
         reserve = self.last_good_settings.memory
         if now.available < reserve.ram_reserve:
             return (
                 f"free memory fell under the reserve ({exact_size(now.available)} of {exact_size(reserve.ram_reserve)})"
             )
-        used = {id_ for role in roles for id_, size in self._registry.held(role, now).devices.items() if size}
+        used = {id_ for each in models for id_, size in self._registry.held(each, now).devices.items() if size}
         for device in now.devices:
             if device.id in used and device.free < reserve.vram_reserve:
                 return f"free memory of {device.name} fell under the reserve ({exact_size(device.free)})"

@@ -32,7 +32,8 @@ class Taken:
 
     def plus(self, more: Taken) -> Taken:
         """The sum, and never less than nothing of each."""
-        devices = {id_: max(0, self.devices.get(id_, 0) + size) for id_, size in more.devices.items()}
+        both = self.devices | more.devices
+        devices = {id_: max(0, self.devices.get(id_, 0) + more.devices.get(id_, 0)) for id_ in both}
         return Taken(max(0, self.own + more.own), max(0, self.mapped + more.mapped), devices)
 
 

@@ -103,6 +103,7 @@ def test_a_refused_load_names_every_number(client: Client, monkeypatch: pytest.M
     assert changes(client.bus) == []
 
 
+@pytest.mark.usefixtures("exclusive")
 def test_a_refused_load_leaves_the_warm_model(client: Client) -> None:
     manager = ModelManager(SettingsFile(), client.paths, client.bus)
     with manager.lease(Role.INSTRUCT):

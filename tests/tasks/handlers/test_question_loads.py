@@ -16,6 +16,7 @@ from core.settings import Policy
 from core.settings_file import SettingsFile
 from states.manager import ModelManager
 from tasks.handlers.context import TaskContext
+from tasks.jobs.records import Job
 from tasks.worker.runner import Runner
 from tests.states.walks import changes, most_loaded, steps
 
@@ -33,17 +34,16 @@ def test_the_events_of_a_question(
     context = TaskContext(manager, bus, client.jobs, Conversations(client.redis), Journal(client.redis), client._raw)
     work = Runner(context)
 
-    def ask() -> None:
-        job = client.ask("Where did I walk with Mira?")
-        work.run(job.id)
-        done = client.jobs.find(job.id)
-        assert done is not None
+    def do(job: Job) -> None:
+        while (task := work.queue.dequeue()) is not None:
+            work.queue.execute(task)
+        done = client.jobs.get(job.id)
         assert (done.state, done.error) == (JobState.DONE, "")
 
-    work.run(client.ingest(client.journal.new_entry("I walked by the river with Mira.")).id)
-    ask()
+    do(client.ingest(client.journal.new_entry("I walked by the river with Mira.")))
+    do(client.ask("Where did I walk with Mira?"))
     warm = client.snapshot().seq
-    ask()
+    do(client.ask("Where did I walk with Mira?"))
     history = steps(changes(client.bus, warm))
     loads = [step for step in history if step.startswith("loaded ")]
     assert len(loads) == LOADS[policy]
