@@ -68,7 +68,12 @@ def test_a_cancelled_build_goes_on_where_it_was(client: Client, monkeypatch: pyt
     client.journal.write_entry(changed, "Lemon cake")
     client.journal.delete_entry(gone)
     written, put = list[str](), index.put
-    monkeypatch.setattr(index, "put", lambda entry, text: (written.append(entry), put(entry, text)))
+
+    def noted(entry: str, text: str) -> None:
+        written.append(entry)
+        put(entry, text)
+
+    monkeypatch.setattr(index, "put", noted)
     index.follow(client.journal)
     assert list(index.find(["cake"], 5)) == [changed]
     assert index.find([f"word{gone[1:]}"], 5) == {}
