@@ -1,1 +1,1 @@
-"""The lifecycle of the one heavy model that is loaded at a time."""
+"""The lifecycle of the loaded models."""

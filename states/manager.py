@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -10,21 +9,16 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, overload
 
-from transitions import EventData, Machine
-
-from core.errors import CancelledError, CharlieError, MemoryRefusedError, OutOfMemoryError, SettingsError
+from core.errors import CharlieError, MemoryRefusedError, OutOfMemoryError, SettingsError
 from core.events.bus import Bus
-from core.events.types import Phase, Planned, Receipt, WarmRole
+from core.events.types import Phase, Planned
 from core.figures import exact_size
-from core.library.conversations import Conversations
-from core.library.journal import JOURNAL, Journal
 from core.llama import engine
 from core.llama.calls import never
 from core.llama.embedding import EmbeddingModel
 from core.llama.instruct import InstructModel
 from core.llama.reranker import RerankerModel
-from core.llama.session_cache import SessionCache
-from core.memory.footprint import RAM, Footprint
+from core.memory.footprint import RAM
 from core.memory.measured import Measured, MeasuredLoads
 from core.memory.readings import read_memory
 from core.memory.types import Memory
@@ -33,13 +27,10 @@ from core.paths import Paths
 from core.roles import Role
 from core.settings import Policy, Settings
 from core.settings_file import SettingsFile
-from states.announcer import Announcer
-from states.lifecycle import TRANSITIONS
-from states.memory_plan import Plan, fits
-from states.planner import Planner, predict, smaller
+from states.machine import ModelMachine
+from states.memory_plan import Plan
+from states.planner import Planner, smaller
 from states.policy import PolicyChoice, RolePlans
-from states.reclaim import await_return, taken, trim
-from states.registry import Loaded, Registry
 
 log = logging.getLogger(__name__)
 
@@ -47,36 +38,21 @@ log = logging.getLogger(__name__)
 class ModelManager:
     """Loads, holds and unloads models. Only the worker's one thread may call it, apart from what is marked.
 
-    A model is loaded beside others only where the plan proves that it fits. Slow work stands between two triggers,
-    never in a callback of the machine.
+    A model is loaded beside others only where the plan proves that it fits.
     """
-
-    state: Phase
-    trigger: Callable[..., bool]
 
     def __init__(self, settings: SettingsFile, paths: Paths, bus: Bus) -> None:
         self._settings = settings
-        self._paths = paths
-        self.announcer = Announcer(bus, self._warm_roles)
-        self._conversations = Conversations(bus.redis)
-        self._journal = Journal(bus.redis)
-        self._registry = Registry()
         self._planner = Planner(MeasuredLoads(bus.redis))
+        self._machine = ModelMachine(settings, paths, bus, self._planner)
+        self._registry = self._machine.registry
+        self.announcer = self._machine.announcer
         self.next_roles: Callable[[], Collection[Role]] = tuple
         """The roles that the next waiting job needs: room is made with other models first."""
         self._plans = RolePlans(settings, paths, self._planner, self._registry, lambda: self.next_roles())
         self.last_used = time.monotonic()
         self.load_seconds = 0.0
         """The time that the last lease took to load its model; 0 when it was warm."""
-        Machine(
-            model=self,
-            states=Phase,
-            transitions=list(map(list, TRANSITIONS)),
-            initial=Phase.EMPTY,
-            auto_transitions=False,
-            send_event=True,
-            after_state_change=self.announcer.record,
-        )
 
     @property
     def settings(self) -> Settings:
@@ -91,7 +67,7 @@ class ModelManager:
     @property
     def loaded_roles(self) -> tuple[Role, ...]:
         """The least recently used first. Any thread may read it."""
-        return tuple(each.spec.role for each in self._registry)
+        return self._registry.roles
 
     def idle_seconds(self, role: Role) -> float:
         """Seconds since the last use of a loaded model; 0 while it is leased or not loaded. Any thread may call it."""
@@ -154,8 +130,8 @@ class ModelManager:
             self._registry.release(role)
             self._settle_if(len(self._registry) > 1)
             self.last_used = time.monotonic()
-        if self._plans.choice is None:  # only now, since it reads the headers of the other models
-            with suppress(SettingsError):
+        with suppress(SettingsError):
+            if self._plans.undecided:  # only now, since it reads the headers of the other models
                 self.effective_policy()
 
     def _settle_if(self, several: bool) -> None:
@@ -183,15 +159,15 @@ class ModelManager:
 
         Only reads, so any thread may call it.
         """
-        roles = self.loaded_roles
-        if not roles or self.state is not Phase.WARM or self._registry.leased:
+        models = tuple(self._registry)
+        if not models or self._machine.state is not Phase.WARM or self._registry.leased:
             return ""
         reserve = self.last_good_settings.memory
         if now.available < reserve.ram_reserve:
             return (
                 f"free memory fell under the reserve ({exact_size(now.available)} of {exact_size(reserve.ram_reserve)})"
             )
-        used = {id_ for role in roles for id_, size in self._registry.held(role, now).devices.items() if size}
+        used = {id_ for each in models for id_, size in self._registry.held(each, now).devices.items() if size}
         for device in now.devices:
             if device.id in used and device.free < reserve.vram_reserve:
                 return f"free memory of {device.name} fell under the reserve ({exact_size(device.free)})"
@@ -199,13 +175,9 @@ class ModelManager:
 
     def give_up(self, reason: str) -> Role | None:
         """Unload the least recently used model that is neither leased nor pinned, else a pinned one; returns it."""
-        order = self._plans.order_of_unloading()
-        if not order:
-            return None
-        role = order[0].spec.role
-        del order  # it holds the model
-        self._unload(role, reason, read_memory())
-        return role
+        first = self._plans.order_of_unloading()[:1]
+        self._unload_idle(reason, first)
+        return first[0] if first else None
 
     def unload_role(self, role: Role, reason: str) -> bool:
         """Unload the model of a role; False when there was none. Raises CharlieError while it is leased."""
@@ -224,53 +196,20 @@ class ModelManager:
         self._refuse_leased(roles)
         now = read_memory() if roles else None
         for role in roles:
-            now = self._unload(role, reason, now or read_memory())
+            now = self._machine.unload(role, reason, now or read_memory())
         return tuple(roles)
 
     def _refuse_leased(self, roles: Collection[Role]) -> None:
         if any(role in self._registry.leased for role in roles):
             raise CharlieError("The model is in use.", "Wait for the reply, or stop it first.")
 
-    def _unload(self, role: Role, reason: str, before: Memory) -> Memory | None:
-        """Unload a warm model. Returns the memory after it, None where that could not be read."""
-        loaded = self._registry[role]
-        began = time.monotonic()
-        if not self._fire("unload", loaded.spec, reason):
-            self._refuse_leased([role])
-        self._registry.settle(before)
-        spec, held = loaded.spec, loaded.held
-        self._planner.record(spec, loaded.predicted, held, loaded.model.copied_bytes)
-        failure, after = "", None
-        try:
-            if isinstance(loaded.model, InstructModel):
-                loaded.model.save_session()
-            loaded.model.close()
-        except Exception as error:
-            log.exception("Closing %s failed; it is abandoned.", spec.name)
-            failure = f"closing it failed: {error}"
-        del loaded
-        self._registry.remove(role)
-        gc.collect()
-        trim()
-        try:
-            after = await_return(before, held)
-            self._registry.exclude(after)
-        except Exception as error:
-            log.exception("The memory could not be read after %s was closed.", spec.name)
-            failure = failure or f"reading the memory failed: {error}"
-        self._fire("unload_failed" if failure else "unloaded", spec, failure or reason, before, after)
-        if after is not None:
-            back, seconds = taken(after, before).total, round(time.monotonic() - began, 4)
-            self.announcer.inform(Receipt(spec.role.value, spec.name, before, after, held.total, back, seconds))
-        return after
-
     def _make_warm(self, spec: ModelSpec, cancelled: Callable[[], bool]) -> None:
         """Plan, make room, load; if memory runs out in spite of the plan, load again with less."""
         plan = self._make_room(spec)
         try:
-            # Another program may have taken memory after the plan was made, and even more room is to be made.
-            if not self._load(spec, plan, cancelled) and not self._load(spec, self._make_room(spec), cancelled):
-                raise MemoryRefusedError(f"{spec.name} does not fit any more.", "Try it again.")
+            self._machine.load(spec, plan, cancelled)
+        except MemoryRefusedError:  # another program took memory after the plan was made
+            self._machine.load(spec, self._make_room(spec), cancelled)
         except OutOfMemoryError as error:
             self._retry(spec, plan, error, cancelled)
 
@@ -287,7 +226,7 @@ class ModelManager:
         self._announced(plan)
         while plan.unload:
             for role in map(Role, plan.unload):
-                now = self._unload(role, f"{spec.role} is wanted", now) or read_memory()
+                now = self._machine.unload(role, f"{spec.role} is wanted", now) or read_memory()
             again = self._plans.of_spec(spec, now)  # not all memory may have come back
             same = again.fits and again.spec == plan.spec and not again.unload
             plan = again if same else self._announced(again)
@@ -295,7 +234,7 @@ class ModelManager:
 
     def _retry(self, spec: ModelSpec, plan: Plan, error: OutOfMemoryError, cancelled: Callable[[], bool]) -> None:
         """Load once more: alone if there are other models, else with less context, layers or batch."""
-        others = [each.spec.role for each in self._plans.order_of_unloading()]
+        others = self._plans.order_of_unloading()
         self._unload_idle(f"memory ran out while {spec.role} was loaded", others)
         reduced = spec if others else smaller(spec, plan.spec)
         if reduced is None:
@@ -303,9 +242,7 @@ class ModelManager:
         log.warning("%s It is loaded again with %s.", error.message, "nothing beside it" if others else "less")
         plan = self._announced(self._plans.of_spec(reduced, read_memory()))
         try:
-            if self._load(spec, plan, cancelled):
-                return
-            raise MemoryRefusedError(f"{spec.name} does not fit any more.", "Try it again.")
+            self._machine.load(spec, plan, cancelled)
         except OutOfMemoryError as again:
             needed, free = exact_size(plan.needed[RAM]), exact_size(plan.available[RAM])
             raise MemoryRefusedError(
@@ -328,72 +265,3 @@ class ModelManager:
     def _announce_policy(self) -> None:
         if choice := self._plans.choice:
             self.announcer.set_policy(choice.policy.value, choice.reason)
-
-    def _load(self, wanted: ModelSpec, plan: Plan, cancelled: Callable[[], bool]) -> bool:
-        """Load what was planned; False where it does not fit any more."""
-        spec = plan.spec
-        before = read_memory()
-        predicted = predict(spec, before)
-        if not self._fire("load", spec, "", before, need=plan.need):
-            return False
-        try:
-            if cancelled():
-                raise CancelledError  # noqa: TRY301  # it ends the load like any other failure
-            self._registry.settle(before)
-            limit, kept = self.settings.sessions.limit, spec.role is Role.INSTRUCT
-            sessions = SessionCache(self._paths.sessions, spec, limit, self._has_session) if kept else None
-            model = engine.load(spec, on_progress=self.announcer.load_progress(spec), cancelled=cancelled)
-            if isinstance(model, InstructModel):
-                model.sessions = sessions
-            after = read_memory()
-            loaded = Loaded(wanted, spec, model, predicted, plan.need, taken(before, after))
-        except BaseException as error:
-            gc.collect()
-            trim()
-            self._fire("load_failed", spec, str(error), before)
-            raise
-        self._registry.add(loaded, after)
-        self._fire("loaded", spec, "", before, after)
-        self._planner.record(spec, predicted, loaded.held, model.copied_bytes)
-        return True
-
-    def _has_session(self, name: str) -> bool:
-        """Whether a KV cache may be saved under this name: a conversation's, or the current journal's."""
-        if name.startswith(JOURNAL):
-            return name == self._journal.journal_session()
-        return self._conversations.has_conversation(name)
-
-    def _warm_roles(self) -> Iterator[WarmRole]:
-        settings = self.last_good_settings
-        for each in self._registry:
-            yield WarmRole(each.spec.role.value, each.spec.name, None, settings.role(each.spec.role).pinned)
-
-    # The machine's guards.
-
-    def fits(self, event: EventData) -> bool:
-        before: Memory = event.kwargs["before"]
-        stay = self._registry.warm_models(before)
-        return fits(event.kwargs["need"], before, self.settings.memory, stay)
-
-    def not_leased(self, event: EventData) -> bool:
-        return event.kwargs["spec"].role not in self._registry.leased
-
-    def others_loaded(self, _: EventData) -> bool:
-        return len(self._registry) > 0
-
-    def none_loaded(self, _: EventData) -> bool:
-        return len(self._registry) == 0
-
-    def _fire(
-        self,
-        trigger: str,
-        spec: ModelSpec,
-        reason: str,
-        before: Memory | None = None,
-        after: Memory | None = None,
-        need: Footprint | None = None,
-    ) -> bool:
-        """Fire a trigger and publish the transition. Raises MachineError, with nothing changed, where it is illegal."""
-        fired = self.trigger(trigger, spec=spec, reason=reason, before=before, after=after, need=need)
-        self.announcer.publish()
-        return fired

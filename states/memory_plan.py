@@ -180,7 +180,7 @@ def _refusal(
     """One sentence with all numbers."""
     spec, need, needs, available = plan.spec, plan.need, plan.needed, plan.available
     first = f" after unloading {' and '.join(model.role for model in warm)}" if warm else ""
-    first += f" beside {' and '.join(model.role for model in stay)}, which is in use" if stay else ""
+    first += f" beside {' and '.join(model.role for model in stay)} (in use)" if stay else ""
     sentence = (
         f"{spec.name} does not fit: with {spec.context_length:,} tokens of context it needs "
         f"{exact_size(needs[RAM])} of RAM (weights {exact_size(need.weights)}, KV cache {exact_size(need.kv_cache)}, "

@@ -17,7 +17,7 @@ from core.settings import Policy
 from core.settings_file import SettingsFile
 from states.memory_plan import Plan, WarmModel
 from states.planner import Planner
-from states.registry import Loaded, Registry
+from states.registry import Registry
 
 Beside = Callable[[ModelSpec, Sequence[WarmModel], Sequence[WarmModel]], Plan]
 """The plan of a spec, with the models to unload first, and those that stay."""
@@ -51,7 +51,7 @@ class RolePlans:
         """The last resolved spec of each role, and the settings that it is for."""
         self.choice: PolicyChoice | None = None
         """The last one; None until it was needed or asked for."""
-        self._chosen_for: object = None
+        self._chosen_for: tuple[object, ...] = ()
 
     def wanted(self, role: Role) -> ModelSpec:
         """The spec of a role, resolved again only after a change. Raises ModelFileError, SettingsError."""
@@ -85,12 +85,12 @@ class RolePlans:
     def of_spec(self, spec: ModelSpec, now: Memory) -> Plan:
         """The plan of a spec, with the models to unload for it. Raises LoadFailedError, SettingsError."""
         reserve, models = self._settings.current().memory, self._registry.warm_models(now)
-        if reserve.policy is Policy.EXCLUSIVE or not (models or _has_choice(spec, now)):
-            return self._planner.plan(spec, reserve, now, models)
-        alone = self._alone(now)
+        if reserve.policy is not Policy.EXCLUSIVE and not models and not _has_choice(spec, now):
+            return self._planner.plan(spec, reserve, now)
+        alone = {} if reserve.policy is Policy.EXCLUSIVE else self._alone(now)
         if self._choose(alone).policy is Policy.EXCLUSIVE:
             return self._planner.plan(spec, reserve, now, models)
-        order = [each.spec.role for each in self.order_of_unloading()]
+        order = self.order_of_unloading()
         # A role has one model: the one before it goes, whatever fits.
         before = [each for each in models if each.role is spec.role]
         free = [each for role in order for each in models if each.role is role and each not in before]
@@ -103,15 +103,24 @@ class RolePlans:
 
         return _make_room(spec, beside, free, absent)
 
-    def order_of_unloading(self) -> list[Loaded]:
+    def order_of_unloading(self) -> list[Role]:
         """What is not leased: first the least recently used, then what the next job needs, and last what is pinned."""
         settings, soon = self._settings.usable(), self._next_roles()
-        free = [each for each in self._registry if each.spec.role not in self._registry.leased]
-        return sorted(free, key=lambda each: (settings.role(each.spec.role).pinned, each.spec.role in soon))
+        free = [role for role in self._registry.roles if role not in self._registry.leased]
+        return sorted(free, key=lambda role: (settings.role(role).pinned, role in soon))
 
     def choose(self, now: Memory) -> PolicyChoice:
         """The policy that holds. A role whose file cannot be used does not count. Raises SettingsError."""
-        return self._choose(self._alone(now))
+        return self._choose(self._alone(now) if self._setting is Policy.AUTO else {})
+
+    @property
+    def undecided(self) -> bool:
+        """Whether no policy was chosen for the present setting. Raises SettingsError."""
+        return self._chosen_for[:1] != (self._setting,)
+
+    @property
+    def _setting(self) -> Policy:
+        return self._settings.current().memory.policy
 
     def _alone(self, now: Memory) -> dict[Role, Plan]:
         """The plan of each configured role, if nothing else were loaded. One that cannot be used has none."""
@@ -126,7 +135,7 @@ class RolePlans:
 
     def _choose(self, alone: Mapping[Role, Plan]) -> PolicyChoice:
         """The choice before, its reason too, while policy, setting and models are the same: sizes change always."""
-        setting = self._settings.current().memory.policy
+        setting = self._setting
         made = _fit_at_once(alone)
         if setting is not Policy.AUTO:
             made = PolicyChoice(setting, f'memory.policy is "{setting}"')

@@ -59,6 +59,11 @@ class Registry:
         return self._models.get(role)
 
     @property
+    def roles(self) -> tuple[Role, ...]:
+        """The least recently used first."""
+        return tuple(each.spec.role for each in self)
+
+    @property
     def leased(self) -> Collection[Role]:
         return self._leases
 
@@ -100,17 +105,17 @@ class Registry:
     def remove(self, role: Role) -> None:
         del self._models[role]
 
-    def held(self, role: Role, now: Memory) -> Taken:
+    def held(self, loaded: Loaded, now: Memory) -> Taken:
         """What a model holds at this reading."""
-        loaded = self._models[role]
-        return loaded.held.plus(change(self._last, now)) if role is self._in_use else loaded.held
+        in_use = loaded.spec.role is self._in_use
+        return loaded.held.plus(change(self._last, now)) if in_use else loaded.held
 
     def warm_models(self, now: Memory) -> list[WarmModel]:
         """What each model gives back and may still take, the least recently used first.
 
         Its file pages count as free, so that those it uses are among what it may still take.
         """
-        return [_warm_model(each, self.held(each.spec.role, now), now) for each in self]
+        return [_warm_model(each, self.held(each, now), now) for each in self]
 
 
 def _warm_model(loaded: Loaded, held: Taken, now: Memory) -> WarmModel:

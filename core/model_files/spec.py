@@ -116,8 +116,8 @@ def spec_for(
     cores = 1 if header.tensor_bytes < ONE_THREAD_BYTES else os.cpu_count() or 1
     pooling = configured.pooling if isinstance(configured, EmbeddingSettings) else None
     cpu_only = configured.device == "cpu"
-    wanted_layers = 0 if cpu_only else configured.gpu_layers
-    layers = every if wanted_layers in ("auto", -1) else min(int(wanted_layers), every)
+    layers = every if configured.gpu_layers in ("auto", -1) else min(int(configured.gpu_layers), every)
+    layers = 0 if cpu_only else layers
     return ModelSpec(
         role=role,
         path=header.path,
@@ -127,7 +127,7 @@ def spec_for(
         context_length=context,
         least_context=min(own, MIN_CONTEXT) if wanted == "auto" else context,
         gpu_layers=layers,
-        least_gpu_layers=0 if wanted_layers == "auto" else layers,
+        least_gpu_layers=0 if configured.gpu_layers == "auto" else layers,
         # After each token the threads spin until the slowest is done: one without a core of its own slows down all.
         threads=configured.threads or max(1, cores - 1),
         prefill_threads=configured.threads or cores,

@@ -86,7 +86,7 @@ def main() -> None:
             with manager.lease(Role.INSTRUCT) as model:
                 print(json.dumps({"context": model.spec.context_length}), flush=True)
         except MemoryRefusedError as error:
-            print(json.dumps({"refused": str(error), "phase": manager.state.value}), flush=True)
+            print(json.dumps({"refused": str(error), "phase": manager._machine.state.value}), flush=True)
         resource.setrlimit(resource.RLIMIT_DATA, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         paths.config_file.write_text(RESERVE)
         with manager.lease(Role.EMBEDDING) as other:
@@ -109,7 +109,7 @@ def limit_late(manager: ModelManager, megabytes: int) -> None:
         made = announced(plan)
         if resource.getrlimit(resource.RLIMIT_DATA)[0] == resource.RLIM_INFINITY:
             limit_data(megabytes)
-            manager.fits = lambda event: True  # type: ignore[method-assign]  # noqa: ARG005  # it would see the limit
+            manager._machine.fits = lambda event: True  # type: ignore[method-assign]  # noqa: ARG005  # it would see the limit
         return made
 
     manager._announced = announce  # type: ignore[method-assign]

@@ -17,6 +17,7 @@ from core.model_files.spec import resolve
 from core.roles import Role
 from core.settings_file import SettingsFile, load_settings
 from states.lifecycle import TRANSITIONS
+from states.machine import ModelMachine
 from states.manager import ModelManager
 from tests.states.walks import Change, changes, legal, most_loaded
 
@@ -31,38 +32,37 @@ WAY = {
 
 def fire(manager: ModelManager, client: Client, trigger: str) -> bool:
     spec = resolve(load_settings(), client.paths, Role.INSTRUCT)
-    return manager._fire(trigger, spec, "", before=read_memory(), need=estimate(spec))
+    return manager._machine.fire(trigger, spec, "", before=read_memory(), need=estimate(spec))
 
 
-@pytest.mark.parametrize("others", [False, True], ids=["alone", "beside"])
 @pytest.mark.parametrize("trigger", TRIGGERS)
-@pytest.mark.parametrize("phase", Phase)
+@pytest.mark.parametrize(
+    ("phase", "others"), [(phase, others) for phase in Phase for others in (False, True)[: 1 + (phase != Phase.EMPTY)]]
+)
 def test_every_trigger_in_every_phase(client: Client, phase: Phase, trigger: str, others: bool) -> None:
     """Alone and beside a loaded model, with which the machine is never Empty."""
     manager = ModelManager(SettingsFile(), client.paths, client.bus)
     if others:
-        if phase is Phase.EMPTY:
-            return
         with manager.lease(Role.EMBEDDING):
             pass
     warm_already = others and phase is Phase.WARM
     for step in () if warm_already else WAY[phase]:
         assert fire(manager, client, step)
-    assert manager.state is phase
+    assert manager._machine.state is phase
     before = (manager.announcer.snapshot, client.snapshot(), changes(client.bus))
     guards = {None: True, "fits": True, "not_leased": True, "others_loaded": others, "none_loaded": not others}
     found = [each.dest for each in TRANSITIONS if (each.source, each.trigger) == (phase, trigger)]
     if not found:
         with pytest.raises(MachineError):
             fire(manager, client, trigger)
-        assert manager.state is phase
+        assert manager._machine.state is phase
         assert (manager.announcer.snapshot, client.snapshot(), changes(client.bus)) == before
         return
     (target,) = (
         each.dest for each in TRANSITIONS if (each.source, each.trigger) == (phase, trigger) and guards[each.guard]
     )
     assert fire(manager, client, trigger)
-    assert manager.state is target
+    assert manager._machine.state is target
     assert client.snapshot() == manager.announcer.snapshot
     assert manager.announcer.snapshot.seq == before[0].seq + 1
     assert manager.announcer.snapshot.phase == target.value
@@ -70,16 +70,16 @@ def test_every_trigger_in_every_phase(client: Client, phase: Phase, trigger: str
 
 
 def test_only_declared_triggers_exist(manager: ModelManager) -> None:
-    assert not [name for name in dir(manager) if name.startswith(("to_", "may_to_"))]
+    assert not [name for name in dir(manager._machine) if name.startswith(("to_", "may_to_"))]
     with pytest.raises(AttributeError):
-        manager.trigger("to_WARM")
-    assert manager.state is Phase.EMPTY
+        manager._machine.trigger("to_WARM")
+    assert manager._machine.state is Phase.EMPTY
 
 
 def test_every_phase_can_be_reached_and_left() -> None:
     assert {transition.source for transition in TRANSITIONS} == set(Phase)
     assert {transition.dest for transition in TRANSITIONS} == set(Phase)
-    assert all(transition.guard is None or hasattr(ModelManager, transition.guard) for transition in TRANSITIONS)
+    assert all(transition.guard is None or hasattr(ModelMachine, transition.guard) for transition in TRANSITIONS)
 
 
 def test_a_refused_load_names_every_number(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,7 +97,7 @@ def test_a_refused_load_names_every_number(client: Client, monkeypatch: pytest.M
     assert "with memory.ram_reserve = " in refused.value.hint
     (plan,) = (event for event in client.bus.history() if isinstance(event, Planned))
     assert (plan.fits, plan.reason, plan.available) == (False, sentence, {"RAM": 0})
-    assert manager.state is Phase.EMPTY
+    assert manager._machine.state is Phase.EMPTY
     assert manager.loaded_roles == ()
     assert client.snapshot() == before
     assert changes(client.bus) == []
@@ -112,15 +112,14 @@ def test_a_refused_load_leaves_the_warm_model(client: Client) -> None:
     with pytest.raises(MemoryRefusedError), manager.lease(Role.EMBEDDING):
         pytest.fail("it was leased")
     assert client.snapshot() == before
-    assert manager.state is Phase.WARM
+    assert manager._machine.state is Phase.WARM
     with manager.lease(Role.INSTRUCT) as model:
         assert model.count_tokens("still here") > 0
     manager.unload_all("done")
 
 
-def test_a_leased_model_is_never_unloaded(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CHARLIE_MEMORY__POLICY", "exclusive")
-    manager = ModelManager(SettingsFile(), client.paths, client.bus)
+@pytest.mark.usefixtures("exclusive")
+def test_a_leased_model_is_never_unloaded(manager: ModelManager, client: Client) -> None:
     with manager.lease(Role.INSTRUCT) as model:
         before = (client.snapshot(), changes(client.bus))
         with pytest.raises(CharlieError, match="in use"):

@@ -21,7 +21,7 @@ from core.memory.readings import read_memory
 from core.model_files.spec import ModelSpec
 from core.roles import Role
 from core.settings_file import SettingsFile
-from states import manager as manager_module
+from states import machine as machine_module
 from states.manager import ModelManager
 from tests.model_files import write_aborting, write_refused, write_refused_late
 from tests.states.walks import changes, legal, state_changes, steps
@@ -30,6 +30,9 @@ from tests.waiting import follow_events
 LOAD = ["load instruct", "loaded instruct"]
 UNLOAD = ["unload instruct", "unloaded instruct"]
 FAILED = ["load instruct", "load_failed instruct"]
+
+
+pytestmark = pytest.mark.usefixtures("exclusive")
 
 
 def use(client: Client, role: Role, file: Path) -> None:
@@ -52,12 +55,6 @@ def published(client: Client) -> list[str]:
         assert (snapshot.seq, snapshot.phase, snapshot.since) == (last.seq, last.to, last.at)
         assert snapshot.role == (None if last.to == "empty" else last.role)
     return steps(history)
-
-
-@pytest.fixture(autouse=True)
-def exclusive(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One model at a time; tests/states/test_together.py has several."""
-    monkeypatch.setenv("CHARLIE_MEMORY__POLICY", "exclusive")
 
 
 def test_load(manager: ModelManager, client: Client) -> None:
@@ -167,18 +164,18 @@ def test_a_file_truncated_after_its_check_fails_the_load(
     file = client.paths.models / "cut.gguf"
     shutil.copyfile(tiny[Role.INSTRUCT], file)
     use(client, Role.INSTRUCT, file)
-    fire = manager._fire
+    fire = manager._machine.fire
 
     def cut_first(trigger: str, *args: object, **kwargs: object) -> bool:
         if trigger == "load":
             os.truncate(file, file.stat().st_size // 2)
         return fire(trigger, *args, **kwargs)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(manager, "_fire", cut_first)
+    monkeypatch.setattr(manager._machine, "fire", cut_first)
     with pytest.raises((ModelFileError, LoadFailedError), match=r"cut\.gguf"):
         warm(manager, Role.INSTRUCT)
     assert published(client) == FAILED
-    assert manager.state is Phase.EMPTY
+    assert manager._machine.state is Phase.EMPTY
 
 
 def test_an_unusable_file_is_refused_before_unloading(
@@ -194,7 +191,7 @@ def test_an_unusable_file_is_refused_before_unloading(
         with pytest.raises(ModelFileError):
             warm(manager, role)
     assert published(client) == ["load embedding", "loaded embedding"]
-    assert manager.state is Phase.WARM
+    assert manager._machine.state is Phase.WARM
 
 
 def test_a_broken_configuration_changes_nothing(manager: ModelManager, client: Client) -> None:
@@ -265,7 +262,7 @@ def fail_once_after(calls: int) -> Callable[[], object]:
 def test_a_failed_memory_reading_after_a_load_leaves_no_stuck_phase(
     manager: ModelManager, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(manager_module, "read_memory", fail_once_after(3))
+    monkeypatch.setattr(machine_module, "read_memory", fail_once_after(2))
     with pytest.raises(OSError, match="the driver"):
         warm(manager, Role.INSTRUCT)
     assert published(client) == FAILED
@@ -282,7 +279,7 @@ def test_a_failed_memory_reading_after_an_unload_leaves_no_stuck_phase(
     def fails(*_: object) -> None:
         raise OSError("the driver is gone")
 
-    monkeypatch.setattr(manager_module, "await_return", fails)
+    monkeypatch.setattr(machine_module, "await_return", fails)
     assert manager.unload_all("asked for") == (Role.INSTRUCT,)
     assert published(client) == [*LOAD, "unload instruct", "unload_failed instruct"]
     assert manager.loaded_roles == ()

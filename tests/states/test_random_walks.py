@@ -157,7 +157,7 @@ class Walk(RuleBasedStateMachine):
     @invariant()
     def the_loaded_models_are_known(self) -> None:
         assert self.manager.loaded_roles == tuple(self.warm)
-        assert self.manager.state is (Phase.WARM if self.warm else Phase.EMPTY)
+        assert self.manager._machine.state is (Phase.WARM if self.warm else Phase.EMPTY)
 
     @invariant()
     def snapshot_is_the_last_event(self) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gc
+import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +18,7 @@ from core.memory.readings import read_memory
 from core.memory.types import Device, Memory
 from core.roles import Role
 from core.settings_file import load_settings
+from states import machine as machine_module
 from states import manager as manager_module
 from states import reclaim
 from states.manager import ModelManager
@@ -52,20 +56,19 @@ def test_an_unload_returns_the_memory_taken(manager: ModelManager, client: Clien
     assert 0 < receipt.seconds < 1
 
 
+def load_twice(file: Path, tokens: int) -> dict[str, int]:
+    """What a process of its own measures, in bytes of RAM."""
+    command = [sys.executable, "-m", "tests.states.measured_load", str(file), str(tokens)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    found: dict[str, int] = json.loads(done.stdout)
+    return found
+
+
 @pytest.mark.slow
-def test_predicted_and_measured_memory_are_recorded(manager: ModelManager, client: Client, tmp_path: Path) -> None:
-    use(client, tmp_path)
-    for _ in range(2):  # the first load may reuse memory of earlier tests, which is not measured
-        with manager.lease(Role.INSTRUCT) as model:
-            model.llama.eval(list(range(512)))
-            spec = model.spec
-        manager.unload_all("asked for")
-    plan = manager.plan(Role.INSTRUCT)
-    measured = manager.measured(plan)
-    assert measured is not None
-    assert measured == MeasuredLoads(client.redis).find(spec)
-    assert measured.actual["RAM"] == pytest.approx(measured.predicted["RAM"], rel=0.15)
-    assert plan.need.total == measured.predicted["RAM"] + measured.missing("RAM")
+def test_predicted_and_measured_memory_are_recorded(home: Path, tmp_path: Path) -> None:
+    found = load_twice(write(tmp_path / "large.gguf", SHAPE), 512)
+    assert found["actual"] == pytest.approx(found["predicted"], rel=0.15)
+    assert found["needed"] == found["predicted"] + found["missing"]
 
 
 @pytest.mark.slow
@@ -78,7 +81,7 @@ def test_memory_beyond_the_prediction_is_measured(
         pass
     manager.unload_all("asked for")
     monkeypatch.setattr(
-        manager_module, "predict", lambda *args: replace(found := predict(*args), overhead=found.overhead - 20 * MIB)
+        machine_module, "predict", lambda *args: replace(found := predict(*args), overhead=found.overhead - 20 * MIB)
     )
     with manager.lease(Role.INSTRUCT) as model:
         model.llama.eval([number % 1000 for number in range(2048)])
@@ -89,22 +92,14 @@ def test_memory_beyond_the_prediction_is_measured(
 
 
 @pytest.mark.slow
-def test_repacked_weights_are_measured_once(manager: ModelManager, client: Client, tmp_path: Path) -> None:
+def test_repacked_weights_are_measured_once(home: Path, tmp_path: Path) -> None:
     """A CPU copies them out of the mapped file, whose pages are then no longer used."""
-    file = write(tmp_path / "packed.gguf", replace(SHAPE, width=1024, weights="q4_0"))
-    client.paths.config_file.write_text(f'[instruct]\nfile = "{file}"\n')
-    for _ in range(2):
-        with manager.lease(Role.INSTRUCT) as model:
-            model.llama.eval([number % 1000 for number in range(2048)])
-        manager.unload_all("asked for")
-    measured = manager.measured(manager.plan(Role.INSTRUCT))
-    assert measured is not None
-    assert measured.actual["RAM"] == pytest.approx(measured.predicted["RAM"], rel=0.1)
+    found = load_twice(write(tmp_path / "packed.gguf", replace(SHAPE, width=1024, weights="q4_0")), 2048)
+    assert found["actual"] == pytest.approx(found["predicted"], rel=0.1)
 
 
-def test_a_plan_for_a_warm_model_unloads_nothing(manager: ModelManager, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CHARLIE_MEMORY__POLICY", "exclusive")
-    manager = manager
+@pytest.mark.usefixtures("exclusive")
+def test_a_plan_for_a_warm_model_unloads_nothing(manager: ModelManager) -> None:
     with manager.lease(Role.INSTRUCT):
         pass
     plan = manager.plan(Role.INSTRUCT)
@@ -140,6 +135,7 @@ def test_a_replaced_file_has_its_own_memory_record(manager: ModelManager, client
     assert loads.find(manager.plan(Role.INSTRUCT).spec) is None
 
 
+@pytest.mark.usefixtures("exclusive")
 def test_unreturned_memory_is_reported_and_not_planned_with(
     manager: ModelManager, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,7 +146,7 @@ def test_unreturned_memory_is_reported_and_not_planned_with(
     def read() -> Memory:
         return Memory(16 * GIB, 10 * GIB - rss, rss)
 
-    for module in (manager_module, reclaim):
+    for module in (manager_module, machine_module, reclaim):
         monkeypatch.setattr(module, "read_memory", read)
     with manager.lease(Role.INSTRUCT):
         rss = 4 * GIB + 100 * MIB

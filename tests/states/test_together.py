@@ -11,12 +11,13 @@ import pytest
 
 from app.client import Client
 from core.errors import CancelledError, CharlieError, LoadFailedError, MemoryRefusedError
-from core.events.types import Phase, PolicyChanged, WarmRole
+from core.events.types import Phase, PolicyChanged, Receipt, WarmRole
 from core.memory.footprint import Footprint
 from core.memory.types import Memory
 from core.roles import Role
 from core.settings import Policy
 from core.settings_file import SettingsFile
+from states import machine as machine_module
 from states import manager as manager_module
 from states import reclaim
 from states.manager import ModelManager
@@ -54,43 +55,48 @@ def policies(client: Client) -> list[PolicyChanged]:
 
 
 class Machine:
-    """Scripted memory: each loaded model takes `size`, which comes back with its unload."""
+    """Scripted memory: each loaded model takes a GB, which comes back with its unload."""
 
-    def __init__(self, manager: ModelManager, room: int, size: int) -> None:
-        self.manager, self.room, self.size, self.loading = manager, room, size, 0
+    def __init__(self, manager: ModelManager) -> None:
+        self.manager, self.room, self.loading, self.grown = manager, 2 * GIB + 900 * MIB, False, 0
 
     def read(self) -> Memory:
-        held = len(self.manager._registry) + self.loading
-        return Memory(16 * GIB, self.room - held * self.size, held * self.size)
+        held = (len(self.manager._registry) + self.loading) * GIB + self.grown
+        return Memory(16 * GIB, self.room - held, held)
+
+    def follow_settings(self) -> None:
+        """A changed environment is read when a file changes."""
+        self.manager._settings._settings = SettingsFile().current()
 
 
 @pytest.fixture
 def room_for_two(three: ModelManager, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """Each model needs a GB and takes it; two of three fit beside the reserve."""
-    machine = Machine(three, 2 * GIB + 900 * MIB, GIB)
+    machine = Machine(three)
     monkeypatch.setenv("CHARLIE_MEMORY__POLICY", "fitting")
-    three._settings._settings = SettingsFile().current()
-    for module in (manager_module, reclaim):
+    machine.follow_settings()
+    for module in (manager_module, machine_module, reclaim):
         monkeypatch.setattr(module, "read_memory", machine.read)
-    measure, load, fire = three._planner._measure, manager_module.engine.load, three._fire
+    measure, load, fire = three._planner._measure, machine_module.engine.load, three._machine.fire
 
     def load_and_take(*args: object, **kwargs: object) -> object:
         made = load(*args, **kwargs)  # type: ignore[arg-type]
-        machine.loading = 1
+        machine.loading = True
         return made
 
     def fire_when_taken(trigger: str, *args: object, **kwargs: object) -> bool:
         if trigger == "loaded":
-            machine.loading = 0
+            machine.loading = False
         return fire(trigger, *args, **kwargs)  # type: ignore[arg-type]
 
     def need_a_gigabyte(*args: object) -> Footprint:
         need = measure(*args)  # type: ignore[arg-type]
         return replace(need, overhead=need.overhead + GIB - need.total)
 
-    monkeypatch.setattr(three, "_fire", fire_when_taken)
-    monkeypatch.setattr(manager_module.engine, "load", load_and_take)
-    monkeypatch.setattr(three._planner, "_measure", need_a_gigabyte)
+    monkeypatch.setattr(three._machine, "fire", fire_when_taken)
+    monkeypatch.setattr(machine_module.engine, "load", load_and_take)
+    for name in ("_measure", "_measure_known"):
+        monkeypatch.setattr(three._planner, name, need_a_gigabyte)
     return machine
 
 
@@ -129,16 +135,21 @@ def test_exclusive_unloads_what_was_beside(three: ModelManager, client: Client) 
 
 
 def test_the_policy_is_exclusive_where_the_models_do_not_fit_at_once(
-    three: ModelManager, client: Client, monkeypatch: pytest.MonkeyPatch
+    room_for_two: Machine, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reserve = three.settings.memory.ram_reserve
-    one = max(three.plan(role).need.total for role in THREE)
-    monkeypatch.setattr(manager_module, "read_memory", lambda: Memory(16 * GIB, reserve + one + MIB))
-    warm(three, *THREE)
-    assert three.loaded_roles == (Role.INSTRUCT,)
+    monkeypatch.setenv("CHARLIE_MEMORY__POLICY", "auto")
+    room_for_two.follow_settings()
+    warm(room_for_two.manager, *THREE)
+    assert room_for_two.manager.loaded_roles == (Role.INSTRUCT,)
     (changed,) = policies(client)
-    assert changed.policy == "exclusive"
-    assert changed.reason.startswith("instruct and embedding and reranker need ")
+    assert (changed.policy, client.snapshot().policy) == ("exclusive", "exclusive")
+    assert changed.reason == (
+        "instruct and embedding and reranker need 3.00 GiB of RAM together, and 2.38 GiB are free"
+    )
+    room_for_two.room += GIB
+    warm(room_for_two.manager, Role.EMBEDDING)
+    assert room_for_two.manager.loaded_roles == (Role.INSTRUCT, Role.EMBEDDING)
+    assert [each.policy for each in policies(client)] == ["exclusive", "fitting"]
 
 
 def test_a_broken_reranker_stops_no_chat(three: ModelManager, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,7 +188,7 @@ def test_what_the_next_job_needs_stays(room_for_two: Machine) -> None:
 def test_a_pinned_model_goes_last(room_for_two: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHARLIE_EMBEDDING__PINNED", "true")
     manager = room_for_two.manager
-    manager._settings._settings = SettingsFile().current()
+    room_for_two.follow_settings()
     manager.next_roles = lambda: {Role.RERANKER}
     warm(manager, *THREE)
     assert manager.loaded_roles == (Role.EMBEDDING, Role.INSTRUCT)
@@ -191,7 +202,10 @@ def test_a_leased_model_never_goes(room_for_two: Machine, client: Client) -> Non
     with manager.lease(Role.EMBEDDING):
         warm(manager, Role.RERANKER, Role.INSTRUCT)
         assert manager.loaded_roles == (Role.EMBEDDING, Role.INSTRUCT)
-        with manager.lease(Role.INSTRUCT), pytest.raises(MemoryRefusedError, match=r"beside .*, which is in use"):
+        with (
+            manager.lease(Role.INSTRUCT),
+            pytest.raises(MemoryRefusedError, match=r"beside \w+ and \w+ \(in use\)"),
+        ):
             warm(manager, Role.RERANKER)
         assert manager.give_up("memory is short") is Role.INSTRUCT
         assert manager.give_up("memory is short") is None
@@ -200,14 +214,41 @@ def test_a_leased_model_never_goes(room_for_two: Machine, client: Client) -> Non
     assert manager.unload_all("asked for") == (Role.EMBEDDING,)
 
 
-def test_each_model_gives_back_what_it_held(room_for_two: Machine, client: Client) -> None:
-    """Also when another grew or was loaded in between."""
+def test_each_model_gives_back_what_it_held(
+    room_for_two: Machine, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when it grew before another was loaded, and with memory that is no model's in between."""
     manager = room_for_two.manager
+    room_for_two.room += 3 * GIB
     warm(manager, Role.EMBEDDING)
-    room_for_two.loading = 1  # the embedding model grows by what a model takes
+    room_for_two.grown = GIB
     warm(manager, Role.RERANKER)
-    now = room_for_two.read()
-    assert [manager._registry.held(role, now).own for role in (Role.EMBEDDING, Role.RERANKER)] == [2 * GIB, GIB]
+    with manager.excluded_from_model():
+        room_for_two.grown += GIB
+    model = manager._registry[Role.EMBEDDING].model
+    close = model.close
+
+    def close_all() -> None:
+        close()
+        room_for_two.grown -= GIB
+
+    monkeypatch.setattr(model, "close", close_all)
+    manager.unload_all("asked for")
+    receipts = [event for event in client.bus.history() if isinstance(event, Receipt)]
+    assert [(each.role, each.expected, each.returned) for each in receipts] == [
+        ("embedding", 2 * GIB, 2 * GIB),
+        ("reranker", GIB, GIB),
+    ]
+    assert all(each.seconds < reclaim.BACK_SECONDS for each in receipts)
+
+
+def test_file_pages_that_the_kernel_dropped_are_not_the_last_models(three: ModelManager) -> None:
+    warm(three, Role.EMBEDDING, Role.INSTRUCT)
+    first, last = (three._registry[role] for role in (Role.EMBEDDING, Role.INSTRUCT))
+    first.held, last.held = (replace(each.held, mapped=GIB) for each in (first, last))
+    now = three._registry._last
+    three._registry.settle(replace(now, process_rss=now.process_rss - GIB, process_file=now.process_file - GIB))
+    assert (first.held.mapped, last.held.mapped) == (0, GIB)
 
 
 def test_a_failed_load_leaves_the_others_warm(three: ModelManager, client: Client, tiny: dict[Role, Path]) -> None:
@@ -221,7 +262,7 @@ def test_a_failed_load_leaves_the_others_warm(three: ModelManager, client: Clien
     assert published(client)[2:] == [
         f"{trigger} {role}" for role in ("instruct", "reranker") for trigger in ("load", "load_failed")
     ]
-    assert three.state is Phase.WARM
+    assert three._machine.state is Phase.WARM
     snapshot = client.snapshot()
     assert (snapshot.role, snapshot.warm) == ("embedding", (WarmRole("embedding", "tiny-embedding"),))
 
