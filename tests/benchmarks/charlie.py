@@ -94,11 +94,14 @@ class TimedClient:
 
 
 @contextmanager
-def serving(file: Path, context: int | None = None) -> Iterator[TimedClient]:
-    """A worker with a file as the instruct model, at temperature 0."""
+def serving(file: Path, context: int | None = None, embedding: Path | None = None) -> Iterator[TimedClient]:
+    """A worker with a file as the instruct model, at temperature 0; at most one model is loaded."""
     with home({Role.INSTRUCT: file}) as client:
         client.paths.config_file.write_text(
-            f'[instruct]\nfile = "{file}"\ncontext_length = {context or context_of(file)}\nsystem_prompt = "{SYSTEM}"\n'
+            '[memory]\npolicy = "exclusive"\n'
+            + (f'[embedding]\nfile = "{embedding}"\n' if embedding else "")
+            + f'[instruct]\nfile = "{file}"\ncontext_length = {context or context_of(file)}\n'
+            f'system_prompt = "{SYSTEM}"\n'
             "[instruct.sampling]\ntemperature = 0.0\n"
         )
         with Runtime(client):
