@@ -20,7 +20,7 @@ from app.runtime.owner import Runtime
 from core.events.types import JobState, StateChanged
 from core.roles import Role
 from core.settings import Policy
-from tasks.jobs.records import Ended, Text
+from tasks.jobs.records import Ended, Hits, Text
 from tests.benchmarks.by_hand import LIMIT, TOKENS, by_hand
 from tests.benchmarks.home import home
 from tests.benchmarks.models import Models, built
@@ -70,13 +70,16 @@ def _asked(client: Client, question: str) -> tuple[float, int]:
     before = _loads(client)
     began = time.perf_counter()
     job = client.ask(question, LIMIT, max_tokens=TOKENS)
-    first = 0.0
+    first, reranked = 0.0, False
     for item in output(client.jobs, job.id):
-        if isinstance(item, Text) and not first:
-            first = time.perf_counter() - began
-            client.cancel(job.id)
-        if isinstance(item, Ended) and not first:
-            raise ValueError(f"no answer: {item.error}")
+        match item:
+            case Hits(reranked=True):
+                reranked = True
+            case Text() if not first:
+                first = time.perf_counter() - began
+                client.cancel(job.id)
+            case Ended() if not first or not reranked:
+                raise ValueError(f"a question without an answer or without the reranker: {item.error}")
     return first, _loads(client) - before
 
 
