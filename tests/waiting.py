@@ -24,8 +24,9 @@ PATIENCE = 30.0
 T = TypeVar("T")
 
 
-def deadline(items: Iterator[T | None], seconds: float = PATIENCE) -> Iterator[T]:
-    """The items of a source that yields None while it waits; fails after `seconds` in all."""
+def deadline(items: Iterator[T | None], seconds: float | None = None) -> Iterator[T]:
+    """The items of a source that yields None while it waits; fails after `seconds` in all, else after PATIENCE."""
+    seconds = PATIENCE if seconds is None else seconds
     end = time.monotonic() + seconds
     for item in items:
         assert time.monotonic() < end, f"still waiting after {seconds:.0f} seconds"

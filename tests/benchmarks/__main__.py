@@ -37,6 +37,7 @@ from tests.benchmarks import (
     start_up,
     swap_time,
     throughput,
+    together,
 )
 from tests.benchmarks.chart import draw
 from tests.benchmarks.models import Models, built
@@ -44,7 +45,9 @@ from tests.benchmarks.peers import PEERS, install_peer, installed
 from tests.benchmarks.table import ROUNDS, Row, attempted, doubt, median_rows, table
 from tests.waiting import time_limit
 
-MEASUREMENTS = (throughput, first_token, swap_time, return_time, cancel, embedding, search, enqueue, keys, start_up)
+MEASUREMENTS = (
+    throughput, first_token, swap_time, return_time, together, cancel, embedding, search, enqueue, keys, start_up
+)  # fmt: skip
 LIMIT_SECONDS = 900.0
 """A measurement that takes longer hangs; the longest one needs some minutes."""
 SECONDS = 27 * 60.0

@@ -26,7 +26,7 @@ from tests.benchmarks.models import Models, built
 from tests.benchmarks.table import Row, attempted, limited, table
 from tests.waiting import ended, first, output
 
-ROUNDS = 15
+ROUNDS = 9
 PROMPT = 3800
 """Words, which are also tokens, of the prompt whose prefill is cancelled."""
 COMPLETION = 64

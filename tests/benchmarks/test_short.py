@@ -14,6 +14,7 @@ MEASURES = (
     "time to the first token",
     "swap, request to first token",
     "return to a chat",
+    "journal question to first token",
     "cancel until the model is free",
     "indexing",
     "nearest 50",
