@@ -11,6 +11,7 @@ import statistics
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
@@ -118,7 +119,7 @@ def _ceiling(model: InstructModel, size: int, rounds: int) -> float:
 
 def main() -> None:
     with built(short=True) as models:
-        print(table(rows(Models(models.folder, models.tiny, models.tenth, models.half, models.other, short=False))))
+        print(table(rows(replace(models, short=False))))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import pytest
 from app.client import Client
 from core.errors import CancelledError, CharlieError, LoadFailedError, MemoryRefusedError
 from core.events.types import Phase, PolicyChanged, Receipt, WarmRole
+from core.llama import engine
 from core.memory.footprint import Footprint
 from core.memory.types import Memory
 from core.roles import Role
@@ -77,7 +78,7 @@ def room_for_two(three: ModelManager, monkeypatch: pytest.MonkeyPatch) -> Machin
     machine.follow_settings()
     for module in (manager_module, machine_module, reclaim):
         monkeypatch.setattr(module, "read_memory", machine.read)
-    measure, load, fire = three._planner._measure, machine_module.engine.load, three._machine.fire
+    measure, load, fire = three._planner._measure, engine.load, three._machine.fire
 
     def load_and_take(*args: object, **kwargs: object) -> object:
         made = load(*args, **kwargs)  # type: ignore[arg-type]
@@ -94,7 +95,7 @@ def room_for_two(three: ModelManager, monkeypatch: pytest.MonkeyPatch) -> Machin
         return replace(need, overhead=need.overhead + GIB - need.total)
 
     monkeypatch.setattr(three._machine, "fire", fire_when_taken)
-    monkeypatch.setattr(machine_module.engine, "load", load_and_take)
+    monkeypatch.setattr(engine, "load", load_and_take)
     for name in ("_measure", "_measure_known"):
         monkeypatch.setattr(three._planner, name, need_a_gigabyte)
     return machine
@@ -148,7 +149,7 @@ def test_the_policy_is_exclusive_where_the_models_do_not_fit_at_once(
     )
     room_for_two.room += GIB
     warm(room_for_two.manager, Role.EMBEDDING)
-    assert room_for_two.manager.loaded_roles == (Role.INSTRUCT, Role.EMBEDDING)
+    assert list(room_for_two.manager.loaded_roles) == [Role.INSTRUCT, Role.EMBEDDING]
     assert [each.policy for each in policies(client)] == ["exclusive", "fitting"]
 
 
