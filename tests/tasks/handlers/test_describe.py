@@ -125,6 +125,8 @@ def test_where_both_fit_it_describes_beside_the_embedding_model(
     client: Client, work: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CHARLIE_MEMORY__POLICY", "fitting")
+    with client.paths.config_file.open("a") as file:
+        file.write("\n")  # the settings are read again with their file
     (entry,) = read_in(client, work, TEXT)
     describe_when_idle(work)
     assert do_all(client, work) == [JobKind.DESCRIBE]

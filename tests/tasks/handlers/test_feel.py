@@ -133,6 +133,8 @@ def test_where_both_fit_the_instruct_model_stays_warm(
     client: Client, work: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CHARLIE_MEMORY__POLICY", "fitting")
+    with client.paths.config_file.open("a") as file:
+        file.write("\n")  # the settings are read again with their file
     talk = client.conversations.new_conversation()
     client.chat(talk.id, "I took the rope out of the shed and thought about how quick it would be.", max_tokens=4)
     do_all(client, work)

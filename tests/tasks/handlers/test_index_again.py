@@ -163,6 +163,8 @@ def test_where_both_fit_another_model_may_be_warm(
     client: Client, work: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CHARLIE_MEMORY__POLICY", "fitting")
+    with client.paths.config_file.open("a") as file:
+        file.write("\n")  # the settings are read again with their file
     older(client, work, 1)
     client.warm(Role.INSTRUCT)
     run_next(work, client)
