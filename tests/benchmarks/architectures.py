@@ -204,7 +204,7 @@ def speed(spec: ModelSpec) -> dict[str, float]:
     """Charlie's best tokens per second divided by the raw engine's, in turns: other programs only slow one down."""
     text, sampling = "Tell me of the river. " * 4, Sampling(temperature=0, max_tokens=TOKENS)
     own, others = [], []
-    spec = replace(spec, threads=max(1, threads() - 1), prefill_threads=threads())
+    spec = replace(spec, threads=threads(), prefill_threads=threads())
     bare = raw_model(str(spec.path), spec.context_length, threads())
     model = load_as(InstructModel, spec)
     for _ in range(ROUNDS):
