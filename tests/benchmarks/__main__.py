@@ -27,13 +27,17 @@ from types import ModuleType
 import psutil
 
 from tests.benchmarks import (
+    busy,
     cancel,
+    depth,
     embedding,
     enqueue,
     first_token,
+    footprints,
     keys,
     return_time,
     search,
+    speculation,
     start_up,
     swap_time,
     throughput,
@@ -46,7 +50,8 @@ from tests.benchmarks.table import ROUNDS, Row, attempted, doubt, median_rows, t
 from tests.waiting import time_limit
 
 MEASUREMENTS = (
-    throughput, first_token, swap_time, return_time, together, cancel, embedding, search, enqueue, keys, start_up
+    throughput, busy, depth, first_token, swap_time, return_time, together, speculation, cancel, embedding, search,
+    enqueue, keys, start_up, footprints,
 )  # fmt: skip
 LIMIT_SECONDS = 900.0
 """A measurement that takes longer hangs; the longest one needs some minutes."""

@@ -11,10 +11,13 @@ MEASURES = (
     "tokens per second ÷ raw generate()",
     "tokens per second ÷ llama-cpp-python's chat streaming",
     "cost of a token",
+    "tokens per second beside busy processes",
+    "cost of a token after 8,000",
     "time to the first token",
     "swap, request to first token",
     "return to a chat",
     "journal question to first token",
+    "prompt lookup",
     "cancel until the model is free",
     "indexing",
     "nearest 50",
@@ -26,6 +29,7 @@ MEASURES = (
     "key press to changed screen",
     "`charlie` to a ready prompt",
     "`charlie --help`",
+    "anonymous memory",
 )
 
 
