@@ -17,7 +17,7 @@ import pytest
 import redis
 
 from core.database.connection import Address, connect, read_address
-from core.database.server import LONGEST_SOCKET_PATH, Server, take_lock
+from core.database.server import LONGEST_SOCKET_PATH, POLL_SECONDS, Server, take_lock
 from core.errors import DatabaseError
 from core.paths import Paths, find_paths
 from tests.waiting import ends_within
@@ -27,7 +27,10 @@ def start(paths: Paths) -> Server:
     lock = take_lock(paths)
     assert lock is not None
     try:
-        return Server(paths, lock)
+        server = Server(paths, lock)
+        for _ in server.starting():
+            time.sleep(POLL_SECONDS)
+        return server
     except BaseException:
         os.close(lock)
         raise
@@ -187,6 +190,7 @@ for number in (signal.SIGTERM, signal.SIGHUP):
 paths = find_paths()
 paths.make()
 server = Server(paths, take_lock(paths))
+list(server.starting())
 print(server.process.pid, flush=True)
 signal.pause()
 """

@@ -100,10 +100,11 @@ def test_two_that_use_one_context_see_each_other(machine: Machine, llama: Llama)
 
 def test_the_machine_is_read_a_few_times_a_second(machine: Machine, llama: Llama) -> None:
     chosen = DecodingThreads(llama)
+    first = machine.readings  # the model's own have read it too
     for _ in range(1000):
         machine.run(others=2, seconds=0.001)
         chosen.look()
-    assert machine.readings <= 2 + 1 / LOOK_SECONDS
+    assert 1 < machine.readings - first <= 1 / LOOK_SECONDS
     assert used(llama) == (6, 6)
 
 

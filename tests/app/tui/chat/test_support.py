@@ -21,6 +21,7 @@ async def test_the_line_comes_under_the_reply_once_it_is_known(app: CharlieApp, 
         screen = app.screen
         assert isinstance(screen, ChatScreen)
         await screen.view.open(talk.id)
+        await screen.view.drafts.begun.wait()  # the start opens it too, with new widgets
         await until(pilot, lambda: screen.view.transcript.reply("2") is not None)
         shown = screen.view.transcript.reply("2")
         assert shown is not None

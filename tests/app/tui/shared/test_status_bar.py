@@ -231,6 +231,7 @@ def test_picture_under_pressure(
 
     async def tell(pilot: Pilot[None]) -> None:
         client.bus.publish(WorkerUp(7, at=NOW - 300), Snapshot(worker_pid=7))
+        await until(pilot, lambda: app.view.snapshot.worker_pid == 7)  # the bus is followed from now on
         for event in (
             StateChanged(1, Phase.EMPTY, Phase.LOADING, "load", "instruct", "qwen3-4b", "fits", 5.0, at=NOW - 200),
             StateChanged(2, Phase.LOADING, Phase.WARM, "loaded", "instruct", "qwen3-4b", "", 900.0, at=NOW - 199),
