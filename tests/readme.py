@@ -134,7 +134,9 @@ def redis_keys_part() -> str:
 
 
 def graph_part() -> str:
-    return f"```mermaid\n{mermaid()}\n```"
+    """Without the styles, which mark a live state."""
+    lines = [line for line in mermaid().splitlines() if not line.strip().lower().startswith("class") and line.strip()]
+    return "\n".join(["```mermaid", *lines, "```"])
 
 
 PAGES: dict[str, dict[str, Callable[[], str]]] = {

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     import numpy as np
     from llama_cpp import Llama
     from numpy.typing import NDArray
+
+    from core.model_files.spec import ModelSpec  # the first screen imports this module, and does without Pydantic
+    from core.settings import Sampling
 else:
     llama_cpp, np = Lazy("llama_cpp"), Lazy("numpy")
     Llama = NDArray = Any
@@ -40,6 +43,22 @@ log = logging.getLogger("charlie.llama")
 """llama.cpp's own log."""
 ABORTED = 2
 """Result of llama_decode after the abort callback stopped it; llama.h."""
+REPEAT_LAST = 64
+"""The number of last tokens that the repeat penalty considers."""
+
+
+class LoadedModel:
+    """A model in memory. One thread at a time; never deep-copied, since `llama` would load its file again."""
+
+    def __init__(self, llama: Llama, spec: ModelSpec) -> None:
+        self.llama = llama
+        self.spec = spec
+        self.copied_bytes = 0
+        """Bytes of the weights that are not in the mapped file: on a device, in another order, or without a map."""
+
+    def close(self) -> None:
+        """Free the memory at once; a second call does nothing."""
+        self.llama.close()
 
 
 def never() -> bool:
@@ -248,3 +267,28 @@ def decode_sequences(
         pointer = llama_cpp.llama_get_embeddings_seq(llama.ctx, sequence_id)
         rows[sequence_id] = np.ctypeslib.as_array(pointer, shape=(width,))
     return rows
+
+
+@contextmanager
+def sampler(llama: Llama, sampling: Sampling) -> Iterator[Any]:
+    """A llama_sampler chain in llama.cpp's own order: penalty, top-k, top-p, min-p, temperature, draw."""
+    chain = llama_cpp.llama_sampler_chain_init(llama_cpp.llama_sampler_chain_default_params())
+    try:
+        for link in _links(llama, sampling):
+            llama_cpp.llama_sampler_chain_add(chain, link)
+        yield chain
+    finally:
+        llama_cpp.llama_sampler_free(chain)
+
+
+def _links(llama: Llama, sampling: Sampling) -> Iterator[Any]:
+    if sampling.repeat_penalty != 1.0:
+        yield llama_cpp.llama_sampler_init_penalties(llama.n_vocab(), REPEAT_LAST, sampling.repeat_penalty, 0.0, 0.0)
+    if sampling.temperature == 0:
+        yield llama_cpp.llama_sampler_init_greedy()
+        return
+    yield llama_cpp.llama_sampler_init_top_k(sampling.top_k)
+    yield llama_cpp.llama_sampler_init_top_p(sampling.top_p, 1)
+    yield llama_cpp.llama_sampler_init_min_p(sampling.min_p, 1)
+    yield llama_cpp.llama_sampler_init_temp(sampling.temperature)
+    yield llama_cpp.llama_sampler_init_dist(llama_cpp.LLAMA_DEFAULT_SEED if sampling.seed == -1 else sampling.seed)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from core.llama.calls import Llama, NDArray, llama_cpp, never, np, pooled_outputs, tokenize
-from core.llama.loaded_model import LoadedModel
+from core.llama.calls import Llama, LoadedModel, NDArray, llama_cpp, never, np, pooled_outputs, tokenize
 from core.model_files.fingerprint import embedding_id
 from core.model_files.spec import ModelSpec
 

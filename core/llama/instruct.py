@@ -4,31 +4,30 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from threading import Thread
 from time import perf_counter
-from typing import Any
 
 from core.errors import CharlieError
 from core.llama.calls import (
     ABORTED,
     Detokenizer,
     Llama,
+    LoadedModel,
     aborting,
     cuttable,
     ignore,
     llama_cpp,
     never,
+    sampler,
     shared_tokens,
     tokenize,
     vocab_of,
 )
 from core.llama.chat_prompt import ChatPrompt, FittedPrompt, Message
 from core.llama.checkpoints import Checkpoints
-from core.llama.loaded_model import LoadedModel
 from core.llama.session_cache import MIN_TOKENS, Saved, SessionCache
 from core.llama.speculation import PromptLookup
 from core.llama.thoughts import Part, Thought, Thoughts, can_think, pieces_with_marks, thoughts_after
@@ -37,8 +36,6 @@ from core.model_files.spec import ModelSpec
 from core.settings import Sampling, Thinking
 
 QUOTED_CHARACTERS = 1200
-REPEAT_LAST = 64
-"""The number of last tokens that the repeat penalty considers."""
 
 __all__ = ["Completion", "FinishReason", "FittedPrompt", "InstructModel", "Message", "Thought"]
 
@@ -114,7 +111,6 @@ class InstructModel(LoadedModel):
         self._piece = pieces_with_marks(llama, self._template)
         self._session = ""
         """The conversation whose tokens the KV cache holds; empty if it holds others."""
-        self._threads = DecodingThreads(llama)
         self.lookup = PromptLookup(llama)
         self._restorer: Thread | None = None
 
@@ -187,7 +183,6 @@ class InstructModel(LoadedModel):
         `on_prefill(done, total)` counts prompt tokens. `cancelled` stops prefill and decoding within milliseconds;
         evaluated tokens stay in the KV cache. Raises CharlieError when llama.cpp fails.
         """
-
         began, total = perf_counter(), len(prompt.tokens)
         reused, shared = self._reuse(prompt.tokens, session)
         on_prefill(reused, total)
@@ -221,7 +216,7 @@ class InstructModel(LoadedModel):
         sample, ends = llama_cpp.llama_sampler_sample, llama_cpp.llama_vocab_is_eog
         row, evaluate = -1, partial(self._eval, cancelled=cancelled)
         self.lookup.begin()
-        with _sampler(llama, sampling) as chain:
+        with sampler(llama, sampling) as chain:
             # The second limit is for a model that writes neither thought nor answer.
             while decoded.answer < limit and decoded.thought <= budget + limit:
                 if cancelled():
@@ -328,31 +323,6 @@ class InstructModel(LoadedModel):
         llama.input_ids[llama.n_tokens : llama.n_tokens + count] = given
         llama.n_tokens += len(tokens)
         return True
-
-
-@contextmanager
-def _sampler(llama: Llama, sampling: Sampling) -> Iterator[Any]:
-    """A llama_sampler chain in llama.cpp's own order: penalty, top-k, top-p, min-p, temperature, draw."""
-    chain = llama_cpp.llama_sampler_chain_init(llama_cpp.llama_sampler_chain_default_params())
-    try:
-        for link in _links(llama, sampling):
-            llama_cpp.llama_sampler_chain_add(chain, link)
-        yield chain
-    finally:
-        llama_cpp.llama_sampler_free(chain)
-
-
-def _links(llama: Llama, sampling: Sampling) -> Iterator[Any]:
-    if sampling.repeat_penalty != 1.0:
-        yield llama_cpp.llama_sampler_init_penalties(llama.n_vocab(), REPEAT_LAST, sampling.repeat_penalty, 0.0, 0.0)
-    if sampling.temperature == 0:
-        yield llama_cpp.llama_sampler_init_greedy()
-        return
-    yield llama_cpp.llama_sampler_init_top_k(sampling.top_k)
-    yield llama_cpp.llama_sampler_init_top_p(sampling.top_p, 1)
-    yield llama_cpp.llama_sampler_init_min_p(sampling.min_p, 1)
-    yield llama_cpp.llama_sampler_init_temp(sampling.temperature)
-    yield llama_cpp.llama_sampler_init_dist(llama_cpp.LLAMA_DEFAULT_SEED if sampling.seed == -1 else sampling.seed)
 
 
 def quote(model: InstructModel, text: str, room: int) -> str:

@@ -7,9 +7,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
-from core.llama.calls import Llama, llama_cpp, never, pieces, pooled_outputs, tokenize, vocab_of
+from core.llama.calls import Llama, LoadedModel, llama_cpp, never, pieces, pooled_outputs, tokenize, vocab_of
 from core.llama.chat_prompt import ChatPrompt
-from core.llama.loaded_model import LoadedModel
 from core.model_files.spec import ModelSpec
 
 PROBABILITY: Final = frozenset({"qwen3", "qwen3vl"})

@@ -9,12 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from redis.exceptions import ConnectionError as Lost
 
 from app.client import Client
 from core.database import keys
 from core.errors import CancelledError, CharlieError, LoadFailedError, ModelFileError, SettingsError
-from core.events.types import LoadProgress, Phase, Snapshot, StateChanged, WarmRole, WorkerUp
+from core.events.types import LoadProgress, Phase, Snapshot, StateChanged
 from core.llama import engine
 from core.memory.measured import _files
 from core.memory.readings import read_memory
@@ -24,11 +23,9 @@ from core.settings_file import SettingsFile
 from states import machine as machine_module
 from states.manager import ModelManager
 from tests.model_files import write_aborting, write_refused, write_refused_late
-from tests.states.walks import changes, legal, state_changes, steps
+from tests.states.walks import LOAD, UNLOAD, published, state_changes, warm
 from tests.waiting import follow_events
 
-LOAD = ["load instruct", "loaded instruct"]
-UNLOAD = ["unload instruct", "unloaded instruct"]
 FAILED = ["load instruct", "load_failed instruct"]
 
 
@@ -37,24 +34,6 @@ pytestmark = pytest.mark.usefixtures("exclusive")
 
 def use(client: Client, role: Role, file: Path) -> None:
     client.paths.config_file.write_text(f'[{role}]\nfile = "{file}"\n')
-
-
-def warm(manager: ModelManager, role: Role) -> None:
-    with manager.lease(role):
-        pass
-
-
-def published(client: Client) -> list[str]:
-    history = changes(client.bus)
-    assert legal(history)
-    events = state_changes(client.bus)
-    assert [event.seq for event in events] == list(range(1, len(events) + 1))
-    snapshot = client.snapshot()
-    if events:
-        last = events[-1]
-        assert (snapshot.seq, snapshot.phase, snapshot.since) == (last.seq, last.to, last.at)
-        assert snapshot.role == (None if last.to == "empty" else last.role)
-    return steps(history)
 
 
 def test_load(manager: ModelManager, client: Client) -> None:
@@ -321,50 +300,6 @@ def test_a_file_name_that_is_not_text(manager: ModelManager, client: Client, tin
     with pytest.raises(LoadFailedError):
         warm(manager, Role.INSTRUCT)
     assert published(client) == []
-
-
-def test_events_are_published_once_the_database_is_back(
-    manager: ModelManager, client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    publish, down = manager.announcer._bus.publish, True
-
-    def fails(*args: object) -> None:
-        if down:
-            raise Lost("gone")
-        publish(*args)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(manager.announcer._bus, "publish", fails)
-    warm(manager, Role.INSTRUCT)
-    assert published(client) == []
-    down = False
-    manager.announcer.publish()
-    assert published(client) == LOAD
-
-
-def test_a_new_worker_continues_the_sequence_numbers(manager: ModelManager, client: Client) -> None:
-    manager.announcer.arrive(WorkerUp(4242))
-    warm(manager, Role.INSTRUCT)
-    assert client.snapshot().worker_pid == 4242
-    manager.leave()
-    left = client.snapshot()
-    assert (left.phase, left.worker_pid, left.seq) == ("empty", None, 4)
-    other = ModelManager(SettingsFile(), client.paths, client.bus)
-    other.announcer.arrive(WorkerUp(4343))
-    warm(other, Role.INSTRUCT)
-    other.leave()
-    assert published(client) == [*LOAD, *UNLOAD, *LOAD, *UNLOAD]
-
-
-def test_the_end_of_keep_alive_is_in_the_snapshot_without_an_event(manager: ModelManager, client: Client) -> None:
-    manager.announcer.set_kept({Role.INSTRUCT: 5.0})
-    assert client.snapshot().warm == ()
-    warm(manager, Role.INSTRUCT)
-    assert client.snapshot().warm == (WarmRole("instruct", "tiny-instruct"),)
-    manager.announcer.set_kept({Role.INSTRUCT: 5.0})
-    assert client.snapshot().warm == (WarmRole("instruct", "tiny-instruct", 5.0),)
-    assert published(client) == LOAD
-    manager.unload_all("asked for")
-    assert client.snapshot().warm == ()
 
 
 def test_the_factory_is_asked_for_the_role(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

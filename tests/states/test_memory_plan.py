@@ -195,7 +195,7 @@ def test_a_refusal_has_every_number_and_what_would_help() -> None:
         "3.88 GiB, compute 129 MiB in all), and 7.50 GiB are free, 512 MiB of 16.0 GiB being kept."
     )
     assert plan.hint == (
-        "It would fit with instruct.context_length = 27392, with 650 MiB more RAM free, "
+        "It would fit with instruct.context_length = 27392, with 651 MiB more RAM free, "
         "or with a model file of at most 3.49 GiB (`charlie models use instruct FILE`)."
     )
     assert decide(replace(SPEC, context_length=27_392, least_context=27_392), ram(8)).fits

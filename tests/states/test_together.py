@@ -23,7 +23,7 @@ from states import manager as manager_module
 from states import reclaim
 from states.manager import ModelManager
 from tests.model_files import write_aborting, write_refused_late
-from tests.states.walks import changes, legal, state_changes, steps
+from tests.states.walks import published, state_changes, warm
 
 GIB, MIB = 1024**3, 1024**2
 THREE = (Role.EMBEDDING, Role.RERANKER, Role.INSTRUCT)
@@ -37,18 +37,6 @@ def three(client: Client, tiny: dict[Role, Path], monkeypatch: pytest.MonkeyPatc
     made = ModelManager(SettingsFile(), client.paths, client.bus)
     yield made
     made.unload_all("the test ends")
-
-
-def warm(manager: ModelManager, *roles: Role) -> None:
-    for role in roles:
-        with manager.lease(role):
-            pass
-
-
-def published(client: Client) -> list[str]:
-    history = changes(client.bus)
-    assert legal(history)
-    return steps(history)
 
 
 def policies(client: Client) -> list[PolicyChanged]:

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from app.client import Client
 from core.events.bus import Bus
 from core.events.types import StateChanged
+from core.roles import Role
 from states.lifecycle import TRANSITIONS
+from states.manager import ModelManager
 
+LOAD = ["load instruct", "loaded instruct"]
+UNLOAD = ["unload instruct", "unloaded instruct"]
 LEGAL = frozenset((each.trigger, each.source.value, each.dest.value) for each in TRANSITIONS)
 
 
@@ -64,3 +69,23 @@ def most_loaded(history: Sequence[Change]) -> int:
 
 def legal(history: Sequence[Change]) -> bool:
     return most_loaded(history) >= 0
+
+
+def warm(manager: ModelManager, *roles: Role) -> None:
+    for role in roles:
+        with manager.lease(role):
+            pass
+
+
+def published(client: Client) -> list[str]:
+    """The steps so far, after a look at their order and at the snapshot."""
+    history = changes(client.bus)
+    assert legal(history)
+    events, snapshot = state_changes(client.bus), client.snapshot()
+    assert [event.seq for event in events] == list(range(1, len(events) + 1))
+    if events:
+        last = events[-1]
+        assert (snapshot.seq, snapshot.phase, snapshot.since) == (last.seq, last.to, last.at)
+        warm_role = snapshot.warm[-1].role if snapshot.warm else None
+        assert snapshot.role == (last.role if last.to in ("loading", "unloading") else warm_role)
+    return steps(history)
