@@ -80,7 +80,6 @@ class ChatScreen(Screen[None], HasClient):
     @on(Began)
     def began(self) -> None:
         self.refresh_list()
-        self.view.follow_library("")
         self.view.places.refresh()
 
     @on(Happened)

@@ -30,10 +30,10 @@ def start(paths: Paths) -> Server:
         server = Server(paths, lock)
         for _ in server.starting():
             time.sleep(POLL_SECONDS)
-        return server
     except BaseException:
         os.close(lock)
         raise
+    return server
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from dataclasses import replace
 from app.client import Client
 from app.tui.app import CharlieApp
 from app.tui.chat.screen import ChatScreen
-from core.events.types import LibraryChanged
+from core.events.types import LibraryChanged, Snapshot, WorkerUp
 from core.library.records import StoredMessage
 from tests.app.conftest import Until
 
@@ -18,6 +18,8 @@ async def test_the_line_comes_under_the_reply_once_it_is_known(app: CharlieApp, 
     client.conversations.put_message(talk.id, StoredMessage("1", "user", "I took the rope out of the shed."))
     client.conversations.put_message(talk.id, reply)
     async with app.run_test(size=(80, 24)) as pilot:
+        client.bus.publish(WorkerUp(7), Snapshot(worker_pid=7))
+        await until(pilot, lambda: app.view.snapshot.worker_pid == 7)  # the bus is followed from now on
         screen = app.screen
         assert isinstance(screen, ChatScreen)
         await screen.view.open(talk.id)
