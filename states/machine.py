@@ -62,7 +62,7 @@ class ModelMachine:
             after_state_change=self.announcer.record,
         )
 
-    def unload(self, role: Role, reason: str, before: Memory) -> Memory | None:
+    def unload_model(self, role: Role, reason: str, before: Memory) -> Memory | None:
         """Unload a warm model. Returns the memory after it, None where that could not be read.
 
         Raises CharlieError while it is leased.
@@ -98,7 +98,7 @@ class ModelMachine:
             self.announcer.inform(Receipt(spec.role.value, spec.name, before, after, held.total, back, seconds))
         return after
 
-    def load(self, wanted: ModelSpec, plan: Plan, cancelled: Callable[[], bool]) -> None:
+    def load_model(self, wanted: ModelSpec, plan: Plan, cancelled: Callable[[], bool]) -> None:
         """Load what was planned.
 
         Raises MemoryRefusedError where it does not fit any more, OutOfMemoryError, LoadFailedError, CancelledError.

@@ -197,7 +197,7 @@ class ModelManager:
         self._refuse_leased(roles)
         now = read_memory() if roles else None
         for role in roles:
-            now = self._machine.unload(role, reason, now or read_memory())
+            now = self._machine.unload_model(role, reason, now or read_memory())
         return tuple(roles)
 
     def _refuse_leased(self, roles: Collection[Role]) -> None:
@@ -208,9 +208,9 @@ class ModelManager:
         """Plan, make room, load; if memory runs out in spite of the plan, load again with less."""
         plan = self._make_room(spec)
         try:
-            self._machine.load(spec, plan, cancelled)
+            self._machine.load_model(spec, plan, cancelled)
         except MemoryRefusedError:  # another program took memory after the plan was made
-            self._machine.load(spec, self._make_room(spec), cancelled)
+            self._machine.load_model(spec, self._make_room(spec), cancelled)
         except OutOfMemoryError as error:
             self._retry(spec, plan, error, cancelled)
 
@@ -227,7 +227,7 @@ class ModelManager:
         self._announced(plan)
         while plan.unload:
             for role in map(Role, plan.unload):
-                now = self._machine.unload(role, f"{spec.role} is wanted", now) or read_memory()
+                now = self._machine.unload_model(role, f"{spec.role} is wanted", now) or read_memory()
             again = self._plans.of_spec(spec, now)  # not all memory may have come back
             same = again.fits and again.spec == plan.spec and not again.unload
             plan = again if same else self._announced(again)
@@ -243,7 +243,7 @@ class ModelManager:
         log.warning("%s It is loaded again with %s.", error.message, "nothing beside it" if others else "less")
         plan = self._announced(self._plans.of_spec(reduced, read_memory()))
         try:
-            self._machine.load(spec, plan, cancelled)
+            self._machine.load_model(spec, plan, cancelled)
         except OutOfMemoryError as again:
             needed, free = exact_size(plan.needed[RAM]), exact_size(plan.available[RAM])
             raise MemoryRefusedError(

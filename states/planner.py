@@ -46,12 +46,11 @@ class Planner:
         return make_plan(spec, lambda each: self._measure(each, now), now, reserve, warm, stay)
 
     def plan_alone(self, spec: ModelSpec, reserve: MemorySettings, now: Memory, warm: Sequence[WarmModel]) -> Plan:
-        """The plan of a spec, with its least context, if nothing else were loaded.
+        """The plan of a spec if nothing else were loaded.
 
         A file that was never loaded is not simulated: it may be broken, and another one is wanted.
         """
-        least = replace(spec, context_length=spec.least_context)
-        return make_plan(least, lambda each: self._measure_known(each, now), now, reserve, warm)
+        return make_plan(spec, lambda each: self._measure_known(each, now), now, reserve, warm)
 
     def record(self, spec: ModelSpec, predicted: Footprint, took: Taken, copied: int) -> None:
         """Record the memory that a loaded model has taken so far. A failure to do so stops nothing.

@@ -19,9 +19,6 @@ from states.memory_plan import Plan, WarmModel
 from states.planner import Planner
 from states.registry import Registry
 
-Beside = Callable[[ModelSpec, Sequence[WarmModel], Sequence[WarmModel]], Plan]
-"""The plan of a spec, with the models to unload first, and those that stay."""
-
 
 @dataclass(frozen=True, slots=True)
 class PolicyChoice:
@@ -83,25 +80,33 @@ class RolePlans:
         return replace(plan, spec=loaded, fits=True, unload=(), reason=reason, hint="")
 
     def of_spec(self, spec: ModelSpec, now: Memory) -> Plan:
-        """The plan of a spec, with the models to unload for it. Raises LoadFailedError, SettingsError."""
+        """The plan of a spec, with the models to unload for it. Raises LoadFailedError, SettingsError.
+
+        It unloads the fewest, and gives the spec as much context and as many layers as if all that may go went.
+        """
         reserve, models = self._settings.current().memory, self._registry.warm_models(now)
-        if reserve.policy is not Policy.EXCLUSIVE and not models and not _has_choice(spec, now):
-            return self._planner.plan(spec, reserve, now)
-        alone = {} if reserve.policy is Policy.EXCLUSIVE else self._alone(now)
-        if self._choose(alone).policy is Policy.EXCLUSIVE:
+        first = not models and self._setting is Policy.AUTO  # it reads no headers of other models
+        if first or self.choose(now).policy is Policy.EXCLUSIVE:
             return self._planner.plan(spec, reserve, now, models)
         order = self.order_of_unloading()
         # A role has one model: the one before it goes, whatever fits.
         before = [each for each in models if each.role is spec.role]
         free = [each for role in order for each in models if each.role is role and each not in before]
         stay = [each for each in models if each.role not in order]
-        loaded = {spec.role, *(each.role for each in models)}
-        absent = [WarmModel(role, 0, claims=plan.needed) for role, plan in alone.items() if role not in loaded]
 
-        def beside(each: ModelSpec, unload: Sequence[WarmModel], kept: Sequence[WarmModel]) -> Plan:
-            return self._planner.plan(each, reserve, now, [*before, *unload], [*stay, *kept])
+        def keeping(kept: Sequence[WarmModel], each: ModelSpec) -> Plan:
+            gone = [model for model in free if model not in kept]
+            return self._planner.plan(each, reserve, now, [*before, *gone], [*stay, *kept])
 
-        return _make_room(spec, beside, free, absent)
+        most = keeping([], spec)
+        if not most.fits:
+            return most
+        exact = replace(most.spec, least_context=most.spec.context_length, least_gpu_layers=most.spec.gpu_layers)
+        kept = list[WarmModel]()
+        for model in reversed(free):
+            if keeping([*kept, model], exact).fits:
+                kept.append(model)
+        return replace(keeping(kept, exact), spec=most.spec, reason=most.reason)
 
     def order_of_unloading(self) -> list[Role]:
         """What is not leased: first the least recently used, then what the next job needs, and last what is pinned."""
@@ -110,8 +115,20 @@ class RolePlans:
         return sorted(free, key=lambda role: (settings.role(role).pinned, role in soon))
 
     def choose(self, now: Memory) -> PolicyChoice:
-        """The policy that holds. A role whose file cannot be used does not count. Raises SettingsError."""
-        return self._choose(self._alone(now) if self._setting is Policy.AUTO else {})
+        """The policy that holds: the one before, its reason too, while it, the setting and the models are the same.
+
+        A role whose file cannot be used does not count. Raises SettingsError.
+        """
+        setting, alone = self._setting, dict[Role, Plan]()
+        if setting is Policy.AUTO:
+            alone = self._alone(now)
+            made = _fit_at_once(alone)
+        else:
+            made = PolicyChoice(setting, f'memory.policy is "{setting}"')
+        chosen_for = (setting, made.policy, [self._specs[role][1] for role in alone])
+        if self.choice is None or chosen_for != self._chosen_for:  # sizes change always
+            self.choice, self._chosen_for = made, chosen_for
+        return self.choice
 
     @property
     def undecided(self) -> bool:
@@ -132,42 +149,6 @@ class RolePlans:
             except CharlieError:  # it is reported where the role is wanted
                 continue
         return plans
-
-    def _choose(self, alone: Mapping[Role, Plan]) -> PolicyChoice:
-        """The choice before, its reason too, while policy, setting and models are the same: sizes change always."""
-        setting = self._setting
-        made = _fit_at_once(alone)
-        if setting is not Policy.AUTO:
-            made = PolicyChoice(setting, f'memory.policy is "{setting}"')
-        chosen_for = (setting, made.policy, [plan.spec for plan in alone.values()])
-        if self.choice is None or chosen_for != self._chosen_for:
-            self.choice, self._chosen_for = made, chosen_for
-        return self.choice
-
-
-def _has_choice(spec: ModelSpec, now: Memory) -> bool:
-    """Whether the plan may give a spec less, which other roles could use."""
-    return spec.least_context < spec.context_length or (bool(now.devices) and spec.least_gpu_layers < spec.gpu_layers)
-
-
-def _make_room(spec: ModelSpec, beside: Beside, free: Sequence[WarmModel], absent: Sequence[WarmModel]) -> Plan:
-    """The plan that unloads the fewest of the `free` models, whose first ones go first.
-
-    The spec gets as much context and as many layers as without any of these, but leaves room for `absent` roles.
-    """
-    most = beside(spec, free, absent)
-    if not most.fits:
-        most = beside(spec, free, ())
-    if not most.fits:
-        return most
-    exact = replace(most.spec, least_context=most.spec.context_length, least_gpu_layers=most.spec.gpu_layers)
-    kept = list[WarmModel]()
-    for model in reversed(free):
-        unload = [each for each in free if each is not model and each not in kept]
-        if beside(exact, unload, [*kept, model]).fits:
-            kept.append(model)
-    made = beside(exact, [each for each in free if each not in kept], kept)
-    return replace(made, spec=most.spec, reason=most.reason)
 
 
 def _fit_at_once(alone: Mapping[Role, Plan]) -> PolicyChoice:
