@@ -61,13 +61,16 @@ def test_a_day_with_charlie(home: Path, columns: int, rows: int) -> None:
         shown.until("[1]")
 
         shown.press(F4)
-        shown.until("[ WARM instruct ]")
+        shown.until("[ WARM 3 models ]")
         shown.until("predicted: prefill")
         shown.press(*[WHEEL_DOWN] * 20)
         shown.until("Loading → Warm")
-        shown.press("\x1b[B", "w")
+        shown.press("\x1b[B", "u")
+        shown.until("[ WARM 2 models ]")
+        shown.until(lambda: "Warm" in shown.status and "embedding" not in shown.status)
+        shown.press("w")
+        shown.until("[ WARM 3 models ]")
         shown.until(lambda: "Warm" in shown.status and "embedding" in shown.status)
-        shown.until("[ WARM embedding ]")
 
         shown.press(F1)
         shown.until("Keys")
@@ -87,8 +90,7 @@ def test_a_day_with_charlie(home: Path, columns: int, rows: int) -> None:
 
 def test_a_reply_streams_to_the_screen_and_escape_stops_it(home: Path, talkative: dict[str, str]) -> None:
     with terminal(home, variables=talkative | PATIENT) as shown:
-        shown.until(lambda: "Empty" in shown.status)
-        shown.until("Write a message")
+        shown.until("Empty   nothing loaded yet")
         (worker,) = workers_on(home)
         client = Client(load_settings(), find_paths())
         worker.suspend()  # resumed step by step, so that the reply cannot end first
@@ -111,8 +113,7 @@ def test_a_reply_streams_to_the_screen_and_escape_stops_it(home: Path, talkative
 
 def test_a_killed_worker_is_replaced_and_answers(home: Path) -> None:
     with terminal(home) as shown:
-        shown.until(lambda: "Empty" in shown.status)
-        shown.until("Write a message")
+        shown.until("Empty   nothing loaded yet")
         (worker,) = workers_on(home)
         worker.kill()
         chat(shown, "hello there")

@@ -46,8 +46,10 @@ def two_on_one_entry(home: Path) -> Outcome:
             each.press(words)
         until(lambda: all(UNSAVED not in each.text for each in terminals) and len(_texts(on.client, entry.id)) > 2)
         back = time.monotonic() - began
-        until(lambda: any("was changed elsewhere too" in each.text for each in terminals))
         texts = _texts(on.client, entry.id)
+        if any("first." in text and "second." in text for text in texts):
+            raise TooLateError("one text was saved before the other was typed")
+        until(lambda: any("was changed elsewhere too" in each.text for each in terminals))
         missed = [f"{words!r} is lost" for words in ("first.", "second.") if not any(words in text for text in texts)]
         on.entries[entry.id] = texts[0]
         entries = on.entries_lost()

@@ -84,8 +84,13 @@ async def start(pilot: Pilot[None], client: Client, until: Until) -> None:
     """Wait for the offers of a machine of 16 GB."""
     app = pilot.app
     assert isinstance(app, CharlieApp)
-    client.bus.publish(MemoryRead(MEMORY, 0))
-    await until(pilot, lambda: app.view.memory == MEMORY and f"● {OFFERED}" in card(app))
+
+    def read() -> bool:
+        client.bus.publish(MemoryRead(MEMORY, 0))
+        return app.view.memory == MEMORY
+
+    await until(pilot, read)  # again and again, as a worker does: what comes before the bus is followed is missed
+    await until(pilot, lambda: f"● {OFFERED}" in card(app))
 
 
 def status(app: CharlieApp) -> str:
