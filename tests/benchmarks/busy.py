@@ -13,7 +13,7 @@ from tests.benchmarks.charlie import TimedClient, must_fit, serving, words
 from tests.benchmarks.models import Models, built
 from tests.benchmarks.table import Row, at_least, attempted, table
 
-ROUNDS, ROUNDS_SHORT = 3, 1
+ROUNDS, ROUNDS_SHORT = 2, 1
 WORDS, TOKENS = 300, {"0.1 B": 160, "0.5 B": 60, "SmolLM2": 240}
 LIMITS = {1: 0.75, 2: 0.5}
 """For so many busy processes."""

@@ -13,7 +13,7 @@ from tests.benchmarks.models import CONTEXT, Models, built, threads
 from tests.benchmarks.raw import raw
 from tests.benchmarks.table import Row, at_most, attempted, table
 
-ROUNDS, ROUNDS_SHORT = 5, 1
+ROUNDS, ROUNDS_SHORT = 3, 1
 WORDS, WORDS_SHORT = 7800, 200
 TOKENS = {"7 M": 200, "0.1 B": 100}
 COST = "cost of a token after 8,000 ÷ raw generate()'s"

@@ -13,14 +13,14 @@ from tests.benchmarks.models import Models, built, threads
 from tests.benchmarks.raw import PARTS, Raw, Timed, raw
 from tests.benchmarks.table import Row, at_least, at_most, attempted, table
 
-ROUNDS, ROUNDS_SHORT = 5, 1
+ROUNDS, ROUNDS_SHORT = 3, 1
 WORDS = 16
 SMOLLM2 = "SmolLM2"
 TOKENS = {"0.1 B": 400, "0.5 B": 120, SMOLLM2: 1000}
 MIN_RATIO = 0.98
 SMALL = "7 M"
 """With a small model the overhead counts most."""
-LONG, LONG_SHORT = 4000, 400
+LONG, LONG_SHORT = 2000, 400
 AGAINST_RAW = "tokens per second ÷ raw generate()"
 AGAINST_CHAT = "tokens per second ÷ llama-cpp-python's chat streaming"
 COST = "cost of a token, last eighth ÷ first eighth"

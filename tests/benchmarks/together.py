@@ -29,7 +29,7 @@ from tests.benchmarks.table import Row, at_most, attempted, table
 from tests.waiting import ended, output
 
 MEASURE = "journal question to first token ÷ the same by hand in one process"
-ROUNDS, ROUNDS_SHORT = 9, 1
+ROUNDS, ROUNDS_SHORT = 5, 1
 UNTIMED = 2
 """The first questions load models, code and pages."""
 MAX_TOGETHER, MAX_EXCLUSIVE = 1.10, 1.15
