@@ -11,8 +11,8 @@ FLAGS_vulkan := -DGGML_VULKAN=on
 FLAGS_metal := -DGGML_METAL=on
 NEEDS_cpu := true
 NEEDS_cuda := test -n "$(NVCC)" || { echo "Compiling for CUDA needs nvcc, and none was found. Install NVIDIA's CUDA toolkit, or its packages nvidia-cuda-nvcc, nvidia-cuda-runtime, nvidia-cuda-cccl and nvidia-cublas into $(VENV)."; exit 1; }
-NEEDS_vulkan := command -v glslc >/dev/null && echo '\#include <vulkan/vulkan.hpp>' | c++ -xc++ -E - >/dev/null 2>&1 \
-	|| { echo "Compiling for Vulkan needs glslc, the Vulkan headers and those of SPIR-V. On Debian: apt install glslc libvulkan-dev spirv-headers."; exit 1; }
+NEEDS_vulkan := command -v glslc >/dev/null && echo '\#include <vulkan/vulkan.hpp>' | c++ -xc++ -E -dM - 2>/dev/null | grep -q VK_EXT_layer_settings \
+	|| { echo "Compiling for Vulkan needs glslc, the Vulkan headers 1.3.272 or newer and those of SPIR-V. On Debian 13: apt install glslc libvulkan-dev spirv-headers."; exit 1; }
 NEEDS_metal := test "$$(uname)" = Darwin || { echo "Metal is there on a Mac only. Take GPU=cuda or GPU=vulkan."; exit 1; }
 NO_SUCH_GPU := echo "There is no GPU=$(GPU). Take cuda, vulkan, metal or cpu."; exit 1
 # pip keeps what it has compiled by name alone, so a build for an accelerator is kept apart.
