@@ -38,7 +38,7 @@ slow: $(VENV)/.dev
 faults: $(VENV)/.dev
 	@$(BIN)/python -m tests.faults
 
-# Speed beside the raw engine and other programs, which are installed below .bench; less than half an hour.
+# Speed beside the raw engine and other programs, which are installed below .bench; half an hour or more.
 # Renews the table and the chart of the benchmarks' README; `make bench WRITE= ROUNDS=1` only prints a table of one round.
 WRITE ?= --write
 ROUNDS ?= 5
