@@ -83,7 +83,7 @@ class ModelManager:
         return self._plans.is_warm(role)
 
     def can_warm_without_unloading(self, role: Role) -> bool:
-        """Whether a lease of this role would unload no model. Raises CharlieError."""
+        """Whether a lease of this role would unload no model. Any thread may call it. Raises CharlieError."""
         if not self._registry or self.is_warm(role):
             return True
         plan = self.plan(role)

@@ -81,8 +81,8 @@ def _load(spec: ModelSpec, on_progress: Callable[[float], None], cancelled: Call
             if cancelled():
                 raise CancelledError from error
             raise load_failure(spec, log.errors, error) from error
+        copied = [found[1] for line in log.lines if (found := COPIED.search(line))]
     on_progress(1.0)
-    copied = [found[1] for line in log.lines if (found := COPIED.search(line))]
     return llama, round(sum(map(float, copied)) * 1024**2)
 
 

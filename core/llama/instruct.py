@@ -301,8 +301,6 @@ class InstructModel(LoadedModel):
         With proposed ones after them, which do not count yet, for the logits of all. `Llama.eval` does more for each
         token, which takes as long as a small model itself.
         """
-        import llama_cpp
-
         llama, count = self.llama, len(tokens) + len(proposed)
         given = (llama_cpp.llama_token * count)(*tokens, *proposed)  # the batch only points to it
         batch = llama_cpp.llama_batch_get_one(given, count)

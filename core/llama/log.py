@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -17,7 +18,10 @@ LEVELS = {3: logging.WARNING, ERROR: logging.ERROR}
 
 
 class LlamaLog:
-    """llama.cpp has one log per process. `errors` and `lines` are those of the last `listen` block."""
+    """llama.cpp has one log per process. `errors` and `lines` are those of the last `listen` block.
+
+    Only one thread listens at a time: a plan in idle time may simulate a load while the worker's thread begins one.
+    """
 
     def __init__(self) -> None:
         self.errors: list[str] = []
@@ -25,16 +29,18 @@ class LlamaLog:
         self.callback: Any = None
         self.listening = self.quiet = False
         self.keep = b""
+        self._one = threading.Lock()
 
     @contextmanager
     def listen(self, *, quiet: bool = False, keep: bytes = b"") -> Iterator[LlamaLog]:
         """Collect the lines of this block that contain `keep`, and errors. With `quiet`, none goes to Python's log."""
-        self.errors, self.lines, self.keep = [], [], keep
-        self.listening, self.quiet = True, quiet
-        try:
-            yield self
-        finally:
-            self.listening = self.quiet = False
+        with self._one:
+            self.errors, self.lines, self.keep = [], [], keep
+            self.listening, self.quiet = True, quiet
+            try:
+                yield self
+            finally:
+                self.listening = self.quiet = False
 
     def write(self, level: int, text: bytes, _: object) -> None:
         listening = self.listening and (self.keep in text or level == ERROR)

@@ -7,8 +7,13 @@ import pytest
 
 from app.client import Client
 from app.runtime.owner import Runtime
+from core.events.bus import Bus
+from core.library.conversations import Conversations
+from core.library.journal import Journal
 from core.paths import find_paths
-from core.settings_file import load_settings
+from core.settings_file import SettingsFile, load_settings
+from states.manager import ModelManager
+from tasks.handlers.context import TaskContext
 from tests.conftest import settle
 from tests.model_files import write_slow
 from tests.tiny_models import configure_reranker
@@ -29,6 +34,13 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
         client = Client(load_settings(), find_paths())
         with Runtime(client):
             yield client
+
+
+def context_here(client: Client) -> TaskContext:
+    """A context of this process, with a manager of its own."""
+    bus = Bus(client.redis)
+    manager = ModelManager(SettingsFile(), client.paths, bus)
+    return TaskContext(manager, bus, client.jobs, Conversations(client.redis), Journal(client.redis), client._raw)
 
 
 def configure_slow(slow: Path) -> None:

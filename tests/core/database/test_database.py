@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import pytest
 import redis
 
 from core.database.connection import Address, connect, read_address
-from core.database.server import LONGEST_SOCKET_PATH, POLL_SECONDS, Server, take_lock
+from core.database.server import LONGEST_SOCKET_PATH, Server, take_lock
 from core.errors import DatabaseError
 from core.paths import Paths, find_paths
 from tests.waiting import ends_within
@@ -28,8 +29,7 @@ def start(paths: Paths) -> Server:
     assert lock is not None
     try:
         server = Server(paths, lock)
-        for _ in server.starting():
-            time.sleep(POLL_SECONDS)
+        deque(server.starting(), maxlen=0)  # each step asks the server
     except BaseException:
         os.close(lock)
         raise

@@ -22,6 +22,7 @@ from core.llama.calls import clear_memory, common, cuttable, never
 from core.llama.engine import load_as
 from core.llama.instruct import Completion, FinishReason, InstructModel, Message
 from core.llama.session_cache import MIN_TOKENS, NOT_RESTORABLE, SessionCache
+from core.memory.footprint import MAX_OUTPUTS
 from core.roles import Role
 from core.settings import Sampling
 from tests.architectures.families import FAMILIES, GENERATING
@@ -150,12 +151,13 @@ class Walk:
         return best if best >= live + MIN_TOKENS else live
 
     def compare(self) -> None:
-        """The logits after all tokens in memory are those of a fresh prefill, in batches or token by token.
+        """The logits after all tokens in memory are those of a fresh prefill, in large or small batches or one by one.
 
-        Rounding differs between these two: deepseek2's correlate by 0.9990 only, gemma4's once by 0.9983.
+        Rounding differs between these: deepseek2's correlate by 0.9990 only, gemma4's by 0.9976. A reply is evaluated
+        one by one, or in the small batches of a prompt lookup.
         """
         found = logits_of(self.model)
-        assert any(np.corrcoef(found, self.read_afresh(batch))[0, 1] >= 0.998 for batch in (BATCH, 1))
+        assert any(np.corrcoef(found, self.read_afresh(batch))[0, 1] >= 0.999 for batch in (BATCH, MAX_OUTPUTS, 1))
 
     def read_afresh(self, batch: int) -> Any:
         llama, fresh = self.model.llama, self.fresh.llama

@@ -9,16 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.client import Client
-from core.events.bus import Bus
 from core.events.types import JobKind
-from core.library.conversations import Conversations
-from core.library.journal import KEPT_UNDESCRIBED, Journal
+from core.library.journal import KEPT_UNDESCRIBED
 from core.library.records import Entry, EntryState, Restored
 from core.programs.in_use import reset, use
 from core.programs.signatures import TITLE_CHARACTERS
 from core.roles import Role
-from core.settings_file import SettingsFile
-from states.manager import ModelManager
 from tasks.handlers import programs
 from tasks.handlers.context import TaskContext
 from tasks.handlers.describe import ENTRIES_PER_JOB, describe_entries
@@ -28,6 +24,7 @@ from tasks.worker.runner import Runner
 from tests.compiled import write_compiled
 from tests.model_files import Size, write_random
 from tests.states.walks import changes, steps
+from tests.tasks.conftest import context_here
 from tests.waiting import ended
 
 if TYPE_CHECKING:
@@ -54,13 +51,9 @@ def work(client: Client, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runner]:
     monkeypatch.setattr(idle_work, "REST_SECONDS", 0.0)
     monkeypatch.setenv("CHARLIE_MEMORY__POLICY", "exclusive")
     monkeypatch.setattr(programs, "LEAST_PARAMETERS", 0)
-    bus = Bus(client.redis)
-    manager = ModelManager(SettingsFile(), client.paths, bus)
-    made = Runner(
-        TaskContext(manager, bus, client.jobs, Conversations(client.redis), Journal(client.redis), client._raw)
-    )
+    made = Runner(context_here(client))
     yield made
-    manager.unload_all("the test is over")
+    made._context.manager.unload_all("the test is over")
 
 
 def context_of(work: Runner) -> TaskContext:

@@ -9,19 +9,14 @@ import pytest
 
 from app.client import Client
 from core.database import keys
-from core.events.bus import Bus
 from core.events.types import JobKind
-from core.library.conversations import Conversations
-from core.library.journal import Journal
 from core.library.records import Entry
 from core.programs.feelings import MOODS
-from core.settings_file import SettingsFile
-from states.manager import ModelManager
-from tasks.handlers.context import TaskContext
 from tasks.worker import idle_work
 from tasks.worker.runner import Runner
 from tests.minilm import write_minilm
 from tests.states.walks import changes, steps
+from tests.tasks.conftest import context_here
 from tests.waiting import ended
 
 DISTRESS = "We had soup. I took the rope out of the shed and thought about how quick it would be to die."
@@ -39,13 +34,9 @@ def work(client: Client, minilm: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     monkeypatch.setattr(idle_work, "REST_SECONDS", 0.0)
     monkeypatch.setenv("CHARLIE_MEMORY__POLICY", "exclusive")
     client.paths.config_file.write_text(f'[embedding]\nfile = "{minilm}"\n')
-    bus = Bus(client.redis)
-    manager = ModelManager(SettingsFile(), client.paths, bus)
-    made = Runner(
-        TaskContext(manager, bus, client.jobs, Conversations(client.redis), Journal(client.redis), client._raw)
-    )
+    made = Runner(context_here(client))
     yield made
-    manager.unload_all("the test is over")
+    made._context.manager.unload_all("the test is over")
 
 
 def do_all(client: Client, work: Runner) -> list[JobKind]:

@@ -10,20 +10,16 @@ import pytest
 from app.client import Client
 from app.runtime.owner import Runtime
 from core.database import keys
-from core.events.bus import Bus
 from core.events.types import JobChanged, JobKind, JobProgress, JobState, Snapshot
-from core.library.conversations import Conversations
-from core.library.journal import Journal
 from core.library.records import Entry, EntryState
 from core.model_files.fingerprint import embedding_id
 from core.paths import find_paths
 from core.roles import Role
-from core.settings_file import SettingsFile, load_settings
-from states.manager import ModelManager
-from tasks.handlers.context import TaskContext
+from core.settings_file import load_settings
 from tasks.worker import idle_work
 from tasks.worker.runner import Runner
 from tests.core.database.test_schema import VERSION_1
+from tests.tasks.conftest import context_here
 from tests.waiting import ended, first, follow_events
 
 if TYPE_CHECKING:
@@ -74,11 +70,7 @@ def work(client: Client, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runner]:
 
 
 def runner(client: Client) -> Runner:
-    bus = Bus(client.redis)
-    manager = ModelManager(SettingsFile(), client.paths, bus)
-    return Runner(
-        TaskContext(manager, bus, client.jobs, Conversations(client.redis), Journal(client.redis), client._raw)
-    )
+    return Runner(context_here(client))
 
 
 def run_next(work: Runner, client: Client) -> JobKind:

@@ -11,23 +11,19 @@ import pytest
 from app.client import Client
 from app.library_changes import delete_conversation, delete_entry
 from app.runtime.owner import Runtime
-from core.events.bus import Bus
 from core.events.types import JobProgress, JobState, Snapshot
-from core.library.conversations import Conversations
-from core.library.journal import Journal
 from core.library.records import Entry
 from core.paths import find_paths
 from core.programs.in_use import reset, use, used_file
 from core.programs.signatures import PROGRAMS
-from core.settings_file import SettingsFile, load_settings
-from states.manager import ModelManager
+from core.settings_file import load_settings
 from states.reclaim import BACK_SECONDS
 from tasks.handlers import programs
-from tasks.handlers.context import TaskContext
 from tasks.jobs.records import Text
 from tasks.worker.runner import Runner
 from tests.compiled import write_compiled
 from tests.states.walks import state_changes
+from tests.tasks.conftest import context_here
 from tests.waiting import ended, first, follow_events, output
 
 if TYPE_CHECKING:
@@ -41,17 +37,14 @@ TEXTS = ("I walked by the river with Mira.", "Baked bread all day, and it was go
 def served(client: Client, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
     """A worker in a thread of this process, for which the tiny model is large enough for programs."""
     monkeypatch.setattr(programs, "LEAST_PARAMETERS", 0)
-    bus, leaving = Bus(client.redis), threading.Event()
-    manager = ModelManager(SettingsFile(), client.paths, bus)
-    work = Runner(
-        TaskContext(manager, bus, client.jobs, Conversations(client.redis), Journal(client.redis), client._raw)
-    )
+    leaving = threading.Event()
+    work = Runner(context_here(client))
 
     def serve() -> None:
         while not leaving.is_set():
             if (task := work.queue.dequeue()) is not None:  # waits a quarter of a second
                 work.queue.execute(task)
-        manager.unload_all("the test is over")
+        work._context.manager.unload_all("the test is over")
 
     worker = threading.Thread(target=serve)
     worker.start()

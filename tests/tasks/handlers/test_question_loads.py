@@ -7,18 +7,13 @@ from pathlib import Path
 import pytest
 
 from app.client import Client
-from core.events.bus import Bus
 from core.events.types import JobState
-from core.library.conversations import Conversations
-from core.library.journal import Journal
 from core.roles import Role
 from core.settings import Policy
-from core.settings_file import SettingsFile
-from states.manager import ModelManager
-from tasks.handlers.context import TaskContext
 from tasks.jobs.records import Job
 from tasks.worker.runner import Runner
 from tests.states.walks import changes, most_loaded, steps
+from tests.tasks.conftest import context_here
 
 LOADS = {Policy.FITTING: 0, Policy.AUTO: 0, Policy.EXCLUSIVE: 3}
 
@@ -29,9 +24,7 @@ def test_the_events_of_a_question(
 ) -> None:
     monkeypatch.setenv("CHARLIE_RERANKER__FILE", str(tiny[Role.RERANKER]))
     monkeypatch.setenv("CHARLIE_MEMORY__POLICY", policy.value)
-    bus = Bus(client.redis)
-    manager = ModelManager(SettingsFile(), client.paths, bus)
-    context = TaskContext(manager, bus, client.jobs, Conversations(client.redis), Journal(client.redis), client._raw)
+    context = context_here(client)
     work = Runner(context)
 
     def do(job: Job) -> None:
@@ -54,4 +47,4 @@ def test_the_events_of_a_question(
     else:
         assert history == []
         assert client.snapshot().policy == "fitting"
-    manager.unload_all("the test is over")
+    context.manager.unload_all("the test is over")

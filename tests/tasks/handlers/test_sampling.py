@@ -6,16 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from core.events.bus import Bus
 from core.events.types import JobKind
-from core.library.conversations import Conversations
-from core.library.journal import Journal
 from core.roles import Role
 from core.settings import Sampling
-from core.settings_file import SettingsFile
-from states.manager import ModelManager
 from tasks.handlers.context import TaskContext
 from tests.model_files import write_random
+from tests.tasks.conftest import context_here
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,9 +31,7 @@ def add_sampling(writer: Any) -> None:
 def context(client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TaskContext:
     file = write_random(tmp_path / "model.gguf", also=add_sampling)
     monkeypatch.setenv("CHARLIE_INSTRUCT__FILE", str(file))
-    bus = Bus(client.redis)
-    manager = ModelManager(SettingsFile(), client.paths, bus)
-    return TaskContext(manager, bus, client.jobs, Conversations(client.redis), Journal(client.redis), client._raw)
+    return context_here(client)
 
 
 def sampling_of(client: Client, context: TaskContext, defaults: dict[str, Any], **own: Any) -> Sampling:

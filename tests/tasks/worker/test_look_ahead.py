@@ -8,19 +8,14 @@ from collections.abc import Iterator
 import pytest
 
 from app.client import Client
-from core.events.bus import Bus
 from core.events.types import JobKind
-from core.library.conversations import Conversations
-from core.library.journal import Journal
 from core.paths import find_paths
 from core.roles import Role
-from core.settings_file import SettingsFile
-from states.manager import ModelManager
-from tasks.handlers.context import TaskContext
 from tasks.jobs.records import Job
 from tasks.worker.look_ahead import LookAhead, roles_of
 from tasks.worker.runner import Runner
 from tests.states.walks import changes
+from tests.tasks.conftest import context_here
 from tests.tiny_models import configure_reranker
 
 
@@ -28,13 +23,9 @@ from tests.tiny_models import configure_reranker
 def work(client: Client) -> Iterator[Runner]:
     """A runner in this process, which runs a job when the test says so."""
     configure_reranker(find_paths())
-    bus = Bus(client.redis)
-    manager = ModelManager(SettingsFile(), client.paths, bus)
-    made = Runner(
-        TaskContext(manager, bus, client.jobs, Conversations(client.redis), Journal(client.redis), client._raw)
-    )
+    made = Runner(context_here(client))
     yield made
-    manager.unload_all("the test is over")
+    made._context.manager.unload_all("the test is over")
 
 
 def run_next(work: Runner) -> None:
