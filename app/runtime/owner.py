@@ -40,9 +40,10 @@ RESTARTS = 5
 RESTART_SECONDS = 1.0
 """The shortest time between two restarts of the database."""
 REMOVED = "The data folder was removed while Charlie ran; the database was written there again."
-LARGE_PAGES = "glibc.malloc.hugetlb=1"
-"""Makes glibc use large pages (Tunables in its manual); ignored elsewhere. A new KV cache is hundreds of megabytes of
-zeros: with pages of 4 kB a load takes three times as long, and cannot be cancelled there.
+TUNABLES = ("glibc.malloc.hugetlb=1", "glibc.malloc.arena_max=1")
+"""Of glibc's malloc (Tunables in its manual); ignored elsewhere. Large pages: a new KV cache is hundreds of megabytes
+of zeros; with pages of 4 kB a load takes three times as long, and cannot be cancelled there. One arena: `malloc_trim`
+keeps the free end of any other, so that an unload would wait in vain for a compute buffer to come back.
 """
 SPINS = "10000"
 """How often a computing thread looks for the others (GOMP_SPINCOUNT in libgomp's manual) before it sleeps, about a
@@ -288,7 +289,7 @@ class Runtime:
                 env={
                     "GOMP_SPINCOUNT": SPINS,  # the user's own value wins
                     **os.environ,
-                    "GLIBC_TUNABLES": with_large_pages(os.environ.get("GLIBC_TUNABLES", "")),
+                    "GLIBC_TUNABLES": with_tunables(os.environ.get("GLIBC_TUNABLES", "")),
                 },
             )
         self._worker_started = time.monotonic()
@@ -339,8 +340,7 @@ def _in_background(call: Callable[[], None]) -> Iterator[str]:
     running.result()
 
 
-def with_large_pages(tunables: str) -> str:
-    """The user's own value wins."""
-    if "glibc.malloc.hugetlb" in tunables:
-        return tunables
-    return ":".join(filter(None, (tunables, LARGE_PAGES)))
+def with_tunables(tunables: str) -> str:
+    """The user's own values win."""
+    ours = (each for each in TUNABLES if each.partition("=")[0] not in tunables)
+    return ":".join(filter(None, (tunables, *ours)))

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.runtime.owner import with_large_pages
+from app.runtime.owner import with_tunables
 from core.model_files.gguf import read_header
 from core.roles import Role
 from tests.benchmarks.charlie import CONTEXT, TimedClient, must_fit, prompt_of, serving, words
@@ -73,7 +73,7 @@ def _cases(models: Models, *, short: bool = False) -> list[Case]:
 
 def _of_one(case: Case, models: Models) -> Iterator[Row]:
     saved = models.folder / "raw.kv"
-    large_pages = {**os.environ, "GLIBC_TUNABLES": with_large_pages(os.environ.get("GLIBC_TUNABLES", ""))}
+    large_pages = {**os.environ, "GLIBC_TUNABLES": with_tunables(os.environ.get("GLIBC_TUNABLES", ""))}
     with raw(large_pages) as engine:
         name, prefill = _fastest_prefill(case, engine, saved)
         with serving(case.file, case.context, models.smallest[Role.EMBEDDING]) as charlie:

@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from app.client import Client
+from app.runtime.owner import Runtime
 from core.events.types import Planned, Receipt
 from core.memory.measured import MeasuredLoads
 from core.memory.readings import read_memory
 from core.memory.types import Device, Memory
+from core.paths import find_paths
 from core.roles import Role
 from core.settings_file import load_settings
 from states import machine as machine_module
@@ -25,6 +27,9 @@ from states.manager import ModelManager
 from states.planner import predict, smaller
 from states.reclaim import Taken, await_return, taken, trim
 from tests.benchmarks.shapes import Shape, write
+from tests.benchmarks.together import RERANKER
+from tests.minilm import write_minilm
+from tests.waiting import ended
 
 GIB, MIB = 1024**3, 1024**2
 SHAPE = Shape(layers=6, width=512, heads=8, kv_heads=8, feed_forward=2048, vocabulary=1000, context=2048)
@@ -96,6 +101,24 @@ def test_repacked_weights_are_measured_once(home: Path, tmp_path: Path) -> None:
     """A CPU copies them out of the mapped file, whose pages are then no longer used."""
     found = load_twice(write(tmp_path / "packed.gguf", replace(SHAPE, width=1024, weights="q4_0")), 2048)
     assert found["actual"] == pytest.approx(found["predicted"], rel=0.1)
+
+
+@pytest.mark.slow
+def test_the_first_search_of_a_worker_waits_for_no_memory(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The compute buffer of the embedding model is at the end of an arena of malloc."""
+    monkeypatch.setenv("CHARLIE_MEMORY__POLICY", "exclusive")
+    monkeypatch.setenv("CHARLIE_EMBEDDING__FILE", str(write_minilm(tmp_path / "minilm.gguf")))
+    monkeypatch.setenv("CHARLIE_RERANKER__FILE", str(write(tmp_path / "reranker.gguf", RERANKER)))
+    with Runtime(client := Client(load_settings(), find_paths())):
+        ended(client.jobs, client.ingest(client.journal.new_entry("Two fillings, and my jaw hurt all day.")).id)
+    with Runtime(client := Client(load_settings(), find_paths())):
+        seen = len(receipts(client))
+        ended(client.jobs, client.search("dentist", 3).id)
+        (receipt,) = receipts(client)[seen:]
+        assert (receipt.role, receipt.short) == ("embedding", False)
+        assert receipt.seconds < 1
 
 
 @pytest.mark.usefixtures("exclusive")

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from app.client import Client
-from app.runtime.owner import RESTARTS, Runtime, with_large_pages
+from app.runtime.owner import RESTARTS, Runtime, with_tunables
 from core.database.connection import read_address
 from core.database.server import find_executable, take_lock
 from core.errors import DatabaseError
@@ -169,13 +169,13 @@ def test_the_worker_asks_for_large_pages(home: Path) -> None:
 @pytest.mark.parametrize(
     ("own", "used"),
     [
-        ("", "glibc.malloc.hugetlb=1"),
-        ("glibc.malloc.perturb=0", "glibc.malloc.perturb=0:glibc.malloc.hugetlb=1"),
-        ("glibc.malloc.hugetlb=0", "glibc.malloc.hugetlb=0"),
+        ("", "glibc.malloc.hugetlb=1:glibc.malloc.arena_max=1"),
+        ("glibc.malloc.perturb=0", "glibc.malloc.perturb=0:glibc.malloc.hugetlb=1:glibc.malloc.arena_max=1"),
+        ("glibc.malloc.hugetlb=0:glibc.malloc.arena_max=2", "glibc.malloc.hugetlb=0:glibc.malloc.arena_max=2"),
     ],
 )
 def test_glibc_tunables_of_the_user_are_kept(own: str, used: str) -> None:
-    assert with_large_pages(own) == used
+    assert with_tunables(own) == used
 
 
 def test_queued_jobs_run_at_the_next_start(
