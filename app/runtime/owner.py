@@ -45,10 +45,10 @@ TUNABLES = ("glibc.malloc.hugetlb=1", "glibc.malloc.arena_max=1")
 of zeros; with pages of 4 kB a load takes three times as long, and cannot be cancelled there. One arena: `malloc_trim`
 keeps the free end of any other, so that an unload would wait in vain for a compute buffer to come back.
 """
-SPINS = "10000"
+SPINS = "50000"
 """How often a computing thread looks for the others (GOMP_SPINCOUNT in libgomp's manual) before it sleeps, about a
-quarter of a millisecond. By default it is thirty times as long: beside a busy program a token takes seconds, and
-core/llama/threads.py chooses between two tokens.
+millisecond: more than lies between two tokens, as waking would cost each 4%. By default it is six times as long: beside
+a busy program a token takes seconds, and core/llama/threads.py chooses between two tokens.
 """
 STEADY_SECONDS = 30.0
 """A worker that ran this long was healthy, so the count of crashes restarts."""

@@ -92,6 +92,8 @@ class PromptLookup:
                 self._place, self._matched = self._place + 1, self._matched + 1
                 return
         self._matched = 0
+        if ids[at + 1 - SHORTEST : at + 1].tobytes() not in ids[:at].tobytes():  # mostly so; the quickest way to know
+            return
         found = np.flatnonzero(ids[:at] == ids[at])
         while found.size and self._matched < LONGEST:
             self._place, self._matched = int(found[-1]) + 1, self._matched + 1

@@ -28,15 +28,22 @@ class DecodingThreads:
         self._looked = monotonic()
         self._used = _used_by_others()
 
+    def begin(self) -> None:
+        """Choose for a prompt after a pause, in which the load may have ended: leave no more cores than before."""
+        self._choose(at_least=int(llama_cpp.llama_n_threads_batch(self._llama.ctx)))
+
     def look(self) -> None:
         """Choose anew, by the time since the last reading. Cheap, so call it before each `llama_decode`."""
+        self._choose(at_least=1)
+
+    def _choose(self, at_least: int) -> None:
         now = monotonic()
         if now - self._looked < LOOK_SECONDS:
             return
         used = _used_by_others()
         busy = (used - self._used) / (now - self._looked)
         self._looked, self._used = now, used
-        free = max(1, (os.cpu_count() or 1) - max(0, math.ceil(busy - SHARE)))
+        free = max(at_least, (os.cpu_count() or 1) - max(0, math.ceil(busy - SHARE)))
         llama = self._llama
         chosen = min(llama.n_threads, free), min(llama.n_threads_batch, free)
         if chosen != (llama_cpp.llama_n_threads(llama.ctx), llama_cpp.llama_n_threads_batch(llama.ctx)):

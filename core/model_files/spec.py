@@ -25,7 +25,7 @@ MIN_CONTEXT = 2048
 """With `context_length = "auto"`, a model is refused if this many tokens do not fit."""
 KV_BLOCK = 32
 """Values of a head that a quantized KV cache stores together; llama.cpp refuses heads that it does not divide."""
-ONE_THREAD_BYTES = 16 * 1024**2
+ONE_THREAD_BYTES = 4 * 1024**2
 """Layers of a smaller model are so short that a second thread would only wait for the first."""
 NO_FLASH_ATTENTION = frozenset({"grok"})
 """Architectures whose KV cache cannot be quantized; llama.cpp, llama_init_from_model."""

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
 import pytest
 
+from core.llama import speculation
 from core.llama.calls import held_tokens
 from core.llama.engine import load_as
 from core.llama.instruct import Completion, FinishReason, InstructModel, Message, Thought
@@ -28,6 +30,11 @@ DIARY = (
 )
 QUOTE = [Message("user", f"Repeat this text word by word, and nothing else:\n\n{DIARY * 2}")]
 GREEDY = Sampling(temperature=0, max_tokens=100)
+
+
+@pytest.fixture(autouse=True)
+def _one_token_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speculation, "SHORTEST", 1)
 
 
 class Eager(PromptLookup):
@@ -61,7 +68,8 @@ def random(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
     size = Size(words=True, weights=gguf.GGMLQuantizationType[request.param])
     file = write_random(tmp_path_factory.mktemp("random") / "random.gguf", 5, size)
-    model = load_as(InstructModel, spec_of(file, Role.INSTRUCT))
+    # Of several threads, each rounds its part of a single token's attention.
+    model = load_as(InstructModel, replace(spec_of(file, Role.INSTRUCT), threads=1, prefill_threads=1))
     yield model
     model.close()
 

@@ -81,6 +81,22 @@ def test_cores_that_others_use_are_left_to_them(machine: Machine, llama: Llama) 
         assert used(llama) == expected, others
 
 
+def test_a_load_that_may_have_ended_in_a_pause_takes_no_core(machine: Machine, llama: Llama) -> None:
+    chosen = DecodingThreads(llama)
+    machine.run(others=5, seconds=100)
+    chosen.begin()
+    assert used(llama) == (6, 8)
+    machine.run(others=5)
+    chosen.look()
+    assert used(llama) == (3, 3)
+    machine.run(others=5)
+    chosen.begin()
+    assert used(llama) == (3, 3)
+    machine.run(others=0)
+    chosen.begin()
+    assert used(llama) == (6, 8)
+
+
 def test_the_own_time_is_not_that_of_others(machine: Machine, llama: Llama) -> None:
     chosen = DecodingThreads(llama)
     machine.run(others=0, own=6)
