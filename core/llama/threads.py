@@ -29,19 +29,17 @@ class DecodingThreads:
         self._used = _used_by_others()
 
     def begin(self) -> None:
-        """Choose for a prompt after a pause, in which the load may have ended: leave no more cores than before."""
+        """Choose for a prompt: a load before it may have ended, so leave no more cores to others than before."""
         self._choose(at_least=int(llama_cpp.llama_n_threads_batch(self._llama.ctx)))
 
     def look(self) -> None:
         """Choose anew, by the time since the last reading. Cheap, so call it before each `llama_decode`."""
-        self._choose(at_least=1)
+        if monotonic() - self._looked >= LOOK_SECONDS:
+            self._choose(at_least=1)
 
     def _choose(self, at_least: int) -> None:
-        now = monotonic()
-        if now - self._looked < LOOK_SECONDS:
-            return
-        used = _used_by_others()
-        busy = (used - self._used) / (now - self._looked)
+        now, used = monotonic(), _used_by_others()
+        busy = (used - self._used) / max(now - self._looked, 1e-9)
         self._looked, self._used = now, used
         free = max(at_least, (os.cpu_count() or 1) - max(0, math.ceil(busy - SHARE)))
         llama = self._llama

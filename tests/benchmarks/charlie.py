@@ -95,10 +95,11 @@ class TimedClient:
 
 @contextmanager
 def serving(file: Path, context: int | None = None, embedding: Path | None = None) -> Iterator[TimedClient]:
-    """A worker with a file as the instruct model, at temperature 0; at most one model is loaded."""
+    """A worker with a file as the instruct model, at temperature 0. It loads one model at a time, and none unasked."""
     with home({Role.INSTRUCT: file}) as client:
         client.paths.config_file.write_text(
             '[memory]\npolicy = "exclusive"\n'
+            '[support]\nline = ""\n'  # else a reply may be followed by a reading of its message with another model
             + (f'[embedding]\nfile = "{embedding}"\n' if embedding else "")
             + f'[instruct]\nfile = "{file}"\ncontext_length = {context or context_of(file)}\n'
             f'system_prompt = "{SYSTEM}"\n'

@@ -83,8 +83,12 @@ def test_cores_that_others_use_are_left_to_them(machine: Machine, llama: Llama) 
 
 def test_a_load_that_may_have_ended_in_a_pause_takes_no_core(machine: Machine, llama: Llama) -> None:
     chosen = DecodingThreads(llama)
-    machine.run(others=5, seconds=100)
-    chosen.begin()
+    for seconds in (100, LOOK_SECONDS / 2):
+        machine.run(others=5, seconds=seconds)
+        chosen.begin()
+        assert used(llama) == (6, 8)
+    machine.run(others=0, seconds=LOOK_SECONDS / 2)  # what was before the prompt does not count
+    chosen.look()
     assert used(llama) == (6, 8)
     machine.run(others=5)
     chosen.look()
