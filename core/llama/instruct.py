@@ -184,8 +184,8 @@ class InstructModel(LoadedModel):
         evaluated tokens stay in the KV cache. Raises CharlieError when llama.cpp fails.
         """
         began, total = perf_counter(), len(prompt.tokens)
-        self._threads.begin()
         reused, shared = self._reuse(prompt.tokens, session)
+        self._threads.begin()
         on_prefill(reused, total)
         if not self._prefill(prompt.tokens, shared, cancelled, on_prefill):
             yield Completion(total, reused, 0, FinishReason.CANCELLED, 0.0, 0.0)

@@ -35,6 +35,8 @@ Evaluate = Callable[[Sequence[int], Sequence[int]], bool]
 class PromptLookup:
     """Evaluates sampled tokens, with proposed ones where that saves time and the KV cache can be cut after them."""
 
+    _shortest = SHORTEST
+
     def __init__(self, llama: Llama) -> None:
         self._llama = llama
         self.enabled = cuttable(llama)
@@ -92,7 +94,7 @@ class PromptLookup:
                 self._place, self._matched = self._place + 1, self._matched + 1
                 return
         self._matched = 0
-        if ids[at + 1 - SHORTEST : at + 1].tobytes() not in ids[:at].tobytes():  # mostly so; the quickest way to know
+        if ids[at + 1 - self._shortest : at + 1].tobytes() not in ids[:at].tobytes():  # mostly
             return
         found = np.flatnonzero(ids[:at] == ids[at])
         while found.size and self._matched < LONGEST:
@@ -103,7 +105,7 @@ class PromptLookup:
     def _fastest(self, most: int) -> int:
         """The size of the batch with the most tokens expected for its time."""
         best, fastest, expected, chance = 1, MARGIN, 1.0, 1.0
-        if self._matched < SHORTEST or not self._single:
+        if self._matched < self._shortest or not self._single:
             return best
         for size in range(2, min(most, MAX_OUTPUTS) + 1):
             chance *= self._rates[_kind(self._matched + size - 2)]

@@ -30,7 +30,10 @@ class DecodingThreads:
 
     def begin(self) -> None:
         """Choose for a prompt: a load before it may have ended, so leave no more cores to others than before."""
-        self._choose(at_least=int(llama_cpp.llama_n_threads_batch(self._llama.ctx)))
+        if monotonic() - self._looked >= LOOK_SECONDS:
+            self._choose(at_least=int(llama_cpp.llama_n_threads_batch(self._llama.ctx)))
+        else:  # too short to tell how busy the machine is
+            self._looked, self._used = monotonic(), _used_by_others()
 
     def look(self) -> None:
         """Choose anew, by the time since the last reading. Cheap, so call it before each `llama_decode`."""
@@ -39,7 +42,7 @@ class DecodingThreads:
 
     def _choose(self, at_least: int) -> None:
         now, used = monotonic(), _used_by_others()
-        busy = (used - self._used) / max(now - self._looked, 1e-9)
+        busy = (used - self._used) / (now - self._looked)
         self._looked, self._used = now, used
         free = max(at_least, (os.cpu_count() or 1) - max(0, math.ceil(busy - SHARE)))
         llama = self._llama

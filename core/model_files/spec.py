@@ -26,7 +26,7 @@ MIN_CONTEXT = 2048
 KV_BLOCK = 32
 """Values of a head that a quantized KV cache stores together; llama.cpp refuses heads that it does not divide."""
 ONE_THREAD_BYTES = 4 * 1024**2
-"""Layers of a smaller model are so short that a second thread would only wait for the first."""
+"""Layers of a smaller model are so short that a second thread gains almost nothing, and takes a core."""
 NO_FLASH_ATTENTION = frozenset({"grok"})
 """Architectures whose KV cache cannot be quantized; llama.cpp, llama_init_from_model."""
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Literal
 
 import pytest
 
-from core.llama import speculation
 from core.llama.calls import held_tokens
 from core.llama.engine import load_as
 from core.llama.instruct import Completion, FinishReason, InstructModel, Message, Thought
@@ -32,13 +31,10 @@ QUOTE = [Message("user", f"Repeat this text word by word, and nothing else:\n\n{
 GREEDY = Sampling(temperature=0, max_tokens=100)
 
 
-@pytest.fixture(autouse=True)
-def _one_token_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(speculation, "SHORTEST", 1)
-
-
 class Eager(PromptLookup):
     """Verifies whatever it finds, in the largest batch: what is right with it is right with fewer proposals."""
+
+    _shortest = 1
 
     def __init__(self, llama: Llama) -> None:
         super().__init__(llama)
